@@ -1,0 +1,1 @@
+"""The platform's promises, checked from outside on a live cluster: `nox -s conformance -- --env=local`."""

@@ -1,0 +1,1 @@
+"""AI: the models answer, sensibly."""

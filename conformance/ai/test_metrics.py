@@ -1,0 +1,59 @@
+"""What the model servers tell about themselves: inside, and only inside."""
+
+import pytest
+
+from conformance.site import Site
+from conformance.tree import Host, Raw
+from conformance.verdict import require
+
+
+def _pod(site: Site, host: Host) -> Raw:
+    """Return a running pod behind a host, found through its routes' Services as a request would find it."""
+    for route in host.routes:
+        for rule in site.tree.find(route)["spec"].get("rules", []):
+            for backend in rule.get("backendRefs", []):
+                service = next(
+                    obj
+                    for obj in site.tree.kind("Service")
+                    if (obj["metadata"]["namespace"], obj["metadata"]["name"]) == (route.namespace, backend["name"])
+                )
+                labels = ",".join(f"{key}={value}" for key, value in service["spec"]["selector"].items())
+                for pod in site.cluster.fresh("v1", "Pod", route.namespace, labels):
+                    if pod["status"].get("phase") == "Running":
+                        return pod
+    return {}
+
+
+def _require_metrics(site: Site, host: Host, marker: str) -> None:
+    pod = _pod(site, host)
+    ports = [p["containerPort"] for c in pod.get("spec", {}).get("containers", []) for p in c.get("ports", [])]
+    require(
+        pod and ports,
+        where=str(host),
+        want="a running pod with a declared port",
+        got=f"pod {pod.get('metadata', {}).get('name')}, ports {ports}",
+        reproduce=f"kubectl -n {host.namespace} get pods",
+    )
+
+    pages = [site.cluster.pod_http(pod, port, "/metrics") for port in ports]
+
+    name = pod["metadata"]["name"]
+    require(
+        any(page.ok and marker in page.text for page in pages),
+        where=f"{host.namespace}/{name}, port {ports}",
+        want=f"a metrics page with {marker!r}",
+        got="; ".join(str(page) for page in pages),
+        reproduce=f"kubectl get --raw /api/v1/namespaces/{host.namespace}/pods/{name}:{ports[0]}/proxy/metrics",
+    )
+
+
+@pytest.mark.feature("llm")
+def test_llm_has_metrics_inside(site: Site, llm: Host) -> None:
+    """The language model counts its tokens in Prometheus metrics, for the inside."""
+    _require_metrics(site, llm, "tokens_predicted_total")
+
+
+@pytest.mark.feature("embeddings")
+def test_embeddings_has_metrics_inside(site: Site, embeddings: Host) -> None:
+    """The embedding model has Prometheus metrics, for the inside."""
+    _require_metrics(site, embeddings, "# TYPE")

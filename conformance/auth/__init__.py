@@ -1,0 +1,1 @@
+"""Authentication: no application answers a caller without its credential."""

@@ -1,0 +1,84 @@
+"""Options, the site and the plugin of the conformance suite."""
+
+from typing import Final
+
+import pytest
+
+from betelgeuse import kube, paths, render
+from betelgeuse import settings as environments
+from betelgeuse.errors import BetelgeuseError
+from conformance import exemptions, features
+from conformance.plugin import Suite
+from conformance.probes.k8s import Cluster
+from conformance.site import Site
+from conformance.tree import Host, Tree
+
+_SUITE: Final = pytest.StashKey[Suite]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options."""
+    group = parser.getgroup("conformance", "what is judged")
+    group.addoption("--env", default="local", help="environment, a folder of overlays/ (default: local)")
+    group.addoption(
+        "--feature",
+        action="append",
+        default=[],
+        choices=sorted(features.FEATURES),
+        help="insist on a feature: its checks run even where the tree does not show it; repeatable",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the environment, render the tree, and say in one line what is missing."""
+    config.addinivalue_line("markers", "feature(name): skipped, with the reason, where the environment lacks it")
+    env = config.option.env
+    try:
+        settings = environments.load(env)
+        tree = Tree(render.render(env), settings.domain)
+        cluster = Cluster(kube.connect(settings))
+        rules = exemptions.load()
+        if not config.option.collectonly:
+            cluster.kube.raw("/readyz")
+    except BetelgeuseError as error:
+        message = f"conformance --env={env}: {error}"
+        raise pytest.UsageError(message) from None
+    bundle = paths.state_dir(env) / "ca.pem"
+    site = Site(
+        settings=settings,
+        tree=tree,
+        exemptions=rules,
+        cluster=cluster,
+        ca=bundle if bundle.exists() else None,
+        features=features.present(tree, settings, tuple(config.option.feature)),
+    )
+    if config.option.xmlpath is None:
+        config.option.xmlpath = str(paths.REPORTS / f"conformance-{env}.xml")
+    suite = Suite(config, site, paths.REPORTS)
+    config.stash[_SUITE] = suite
+    config.pluginmanager.register(suite, "betelgeuse-conformance")
+
+
+@pytest.fixture(scope="session")
+def suite(pytestconfig: pytest.Config) -> Suite:
+    """Return the running suite, for the check that judges the suite itself."""
+    return pytestconfig.stash[_SUITE]
+
+
+@pytest.fixture(scope="session")
+def site(suite: Suite) -> Site:
+    """Return the platform under test."""
+    return suite.site
+
+
+@pytest.fixture(scope="session")
+def llm(site: Site) -> Host:
+    """Return the language model's host."""
+    return site.host("llm")
+
+
+@pytest.fixture(scope="session")
+def embeddings(site: Site) -> Host:
+    """Return the embedding model's host."""
+    return site.host("embeddings")

@@ -1,0 +1,1 @@
+"""Drift: the cluster is what the tree says."""

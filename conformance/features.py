@@ -1,0 +1,31 @@
+"""Features: what an environment may or may not have, told from the tree and the settings alone."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from betelgeuse.settings import Settings
+from conformance.tree import Tree
+
+_PUBLIC_ACME: Final = "letsencrypt.org"
+
+
+def _host(label: str) -> Callable[[Tree, Settings], bool]:
+    return lambda tree, _: any(host.label == label for host in tree.hosts)
+
+
+FEATURES: Final[Mapping[str, Callable[[Tree, Settings], bool]]] = {
+    "llm": _host("llm"),
+    "embeddings": _host("embeddings"),
+    "api-keys": lambda tree, _: any(host.keys for host in tree.hosts),
+    "two-guarded-hosts": lambda tree, _: sum(1 for host in tree.hosts if host.keys) > 1,
+    "multi-node": lambda _, settings: settings.nodes > 1,
+    "forced-renewal": lambda tree, _: (
+        bool(tree.certificates) and not any(_PUBLIC_ACME in server for server in tree.acme_servers)
+    ),
+}
+"""Feature -> whether it is there. Where it is not, a test marked `feature(name)` is skipped with that as the reason."""
+
+
+def present(tree: Tree, settings: Settings, insisted: tuple[str, ...] = ()) -> dict[str, bool]:
+    """Return every feature with whether it counts as present; an insisted one does, whatever the tree says."""
+    return {name: name in insisted or bool(test(tree, settings)) for name, test in FEATURES.items()}

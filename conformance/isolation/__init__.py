@@ -1,0 +1,1 @@
+"""Isolation: namespaces and nodes."""

@@ -1,0 +1,1 @@
+"""Routing: every declared name reaches its application, nothing else reaches any."""

@@ -1,0 +1,91 @@
+"""Paths: what no route takes is 404; tricks do not turn one path into another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from conformance.probes.http import Request
+from conformance.site import Site, random_label
+from conformance.tree import Host
+from conformance.verdict import require
+
+
+def test_unknown_path_gets_404(site: Site, host: Host) -> None:
+    """A path the application does not have is answered 404, with the credential."""
+    request = Request(host.name, f"/{random_label()}", headers=site.credentials(host))
+
+    answer = site.send(request)
+
+    require(
+        answer.status == 404,
+        where=f"https://{host}{request.path}",
+        want="404",
+        got=answer,
+        reproduce=site.curl(request),
+    )
+
+
+@dataclass(frozen=True)
+class Trick:
+    """A spelling that some proxies and some applications read differently."""
+
+    id: str
+    path: str
+
+
+TRICKS: Sequence[Trick] = (
+    Trick("dot-dot", "/public/../{0}"),
+    Trick("encoded-dot-dot", "/%2e%2e/{0}"),
+    Trick("double-slash", "//{0}"),
+    Trick("semicolon", "/;/{0}"),
+    Trick("encoded-slash", "/%2f{0}"),
+    Trick("backslash", "/\\{0}"),
+    Trick("encoded-backslash", "/%5c{0}"),
+    Trick("nul", "/{0}%00"),
+    Trick("overlong-utf8", "/%c0%af{0}"),
+    Trick("dot-segment", "/./{0}"),
+    Trick("path-parameter", "/{0};a=b"),
+    Trick("upper-case", "/{0:upper}"),
+)
+
+
+@pytest.mark.parametrize("trick", TRICKS, ids=lambda trick: trick.id)
+def test_path_tricks_do_not_pass_the_gate(site: Site, guarded_host: Host, trick: Trick) -> None:
+    """No spelling of a guarded path reaches the application without the credential."""
+    plain = guarded_host.door.path.lstrip("/")
+    path = trick.path.replace("{0:upper}", plain.upper()).replace("{0}", plain)
+    request = Request(guarded_host.name, path)
+
+    answer = site.send(request)
+
+    require(
+        answer.status in {307, 400, 401, 403, 404, 405},
+        where=f"https://{guarded_host}{path}",
+        want="a refusal (400, 401, 403, 404, 405) or a redirect to the plain spelling (307)",
+        got=answer,
+        reproduce=site.curl(request),
+    )
+
+
+INSIDE: Sequence[str] = ("/metrics", "/slots", "/props", "/health", "/completion", "/tokenize", "/lora-adapters")
+
+
+@pytest.mark.parametrize("path", INSIDE)
+def test_inner_pages_are_not_public(site: Site, host: Host, path: str) -> None:
+    """Pages for operation (metrics, slots, properties) stay inside, even for who has the credential.
+
+    Unless a route names the path: then it is meant to be public.
+    """
+    named = any(match.path == path for match in host.matches)
+    request = Request(host.name, path, headers=site.credentials(host))
+
+    answer = site.send(request)
+
+    require(
+        named or answer.status in {401, 403, 404, 405},
+        where=f"https://{host}{path}",
+        want="404: not routed",
+        got=answer,
+        reproduce=site.curl(request),
+    )

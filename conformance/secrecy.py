@@ -1,0 +1,53 @@
+"""Secrets of the cluster pass through here: usable in a request, never printable."""
+
+import base64
+import threading
+from dataclasses import dataclass, field
+from typing import Final
+
+MASK: Final = "***"
+_MINIMUM: Final = 6
+"""Shorter values are no secrets worth the name; masking them would garble the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that never shows itself: its repr, its str and the report have the mask or the command that reads it."""
+
+    _value: str = field(repr=False)
+    shell: str
+    """A shell expression that yields the value for whoever may read it: goes into the 'reproduce' commands."""
+
+    def __str__(self) -> str:
+        """Show the mask: an f-string cannot leak it."""
+        return MASK
+
+    def reveal(self) -> str:
+        """Return the value, for the wire only."""
+        return self._value
+
+
+class Masker:
+    """Knows every secret seen in this run and takes them out of any text."""
+
+    def __init__(self) -> None:
+        """Start with nothing to hide."""
+        self._values: set[str] = set()
+        self._lock = threading.Lock()
+
+    def learn(self, value: str) -> None:
+        """Hide this value from now on, in plain and in base64 (the form a Secret object shows)."""
+        if len(value) >= _MINIMUM:
+            with self._lock:
+                self._values |= {value, base64.b64encode(value.encode()).decode()}
+
+    def clean(self, text: str) -> str:
+        """Return the text without any known secret; the longest first, as one may contain another."""
+        with self._lock:
+            values = sorted(self._values, key=len, reverse=True)
+        for value in values:
+            text = text.replace(value, MASK)
+        return text
+
+
+MASKER: Final = Masker()

@@ -1,0 +1,143 @@
+"""The platform under test, as the checks see it: the declared tree, the public door, and the cluster behind it."""
+
+import hashlib
+import ssl
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from betelgeuse.settings import Settings
+from conformance.exemptions import Exemptions
+from conformance.probes import hello, tls
+from conformance.probes.http import Answer, Endpoint, Header, Request
+from conformance.probes.k8s import Cluster
+from conformance.secrecy import Secret
+from conformance.timeouts import TIMEOUTS
+from conformance.tree import Host, KeySource, Tree
+
+_T = TypeVar("_T")
+
+
+def random_label() -> str:
+    """Return a name nobody has."""
+    return f"nobody-{uuid.uuid4().hex[:12]}"
+
+
+@dataclass
+class Site:
+    """Everything a check may look at; observations that several checks share are made once."""
+
+    settings: Settings
+    tree: Tree
+    exemptions: Exemptions
+    cluster: Cluster
+    ca: Path | None
+    features: dict[str, bool]
+    _seen: dict[object, object] = field(default_factory=dict)
+    _locks: dict[object, threading.Lock] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def once(self, key: object, look: Callable[[], _T]) -> _T:
+        """Return the shared observation of a key, made at the first call."""
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._seen:
+                self._seen[key] = look()
+            return self._seen[key]  # type: ignore[return-value] # one key, one type: the caller's own
+
+    @property
+    def https(self) -> int:
+        """The port of the listeners that terminate TLS."""
+        return next((listener.port for listener in self.tree.listeners if listener.certificates), 443)
+
+    @property
+    def http(self) -> int:
+        """The port of the listener that only redirects."""
+        return next((listener.port for listener in self.tree.listeners if listener.protocol == "HTTP"), 80)
+
+    @cached_property
+    def addresses(self) -> tuple[str, ...]:
+        """The gateway's public addresses: as configured, else (kind) as the Gateway's status reports them."""
+        if self.settings.gateway_addresses:
+            return self.settings.gateway_addresses
+        statuses = [self.cluster.get(gateway) or {} for gateway in self.tree.gateways]
+        return tuple(a["value"] for status in statuses for a in status.get("status", {}).get("addresses", []))
+
+    def endpoint(self, address: str = "") -> Endpoint:
+        """Return the public door (at one address)."""
+        door = address or (self.addresses[0] if self.addresses else "no-gateway-address.invalid")
+        return Endpoint(door, self.https, self.http, self.ca, self._is_ours)
+
+    def _is_ours(self, name: str, der: bytes) -> bool:
+        """Whether the certificate is the one the cluster keeps for the name: then its holder may see our keys."""
+        shown = hashlib.sha256(der).hexdigest()
+        known = self.once(("pins", name), set[str])
+        if shown not in known:
+            for tls_name in self.tree.tls_names:
+                for place in tls_name.listener.certificates if tls_name.name == name else ():
+                    stored = self.cluster.secret(place, "tls.crt")
+                    if stored is not None:
+                        known.add(hashlib.sha256(_leaf(stored)).hexdigest())
+        return shown in known
+
+    def send(self, request: Request, timeout: float = TIMEOUTS.answer, address: str = "") -> Answer:
+        """Send a request to the gateway."""
+        return self.endpoint(address).send(request, timeout)
+
+    def send_raw(self, request: Request, data: bytes) -> list[Answer]:
+        """Send bytes to the gateway as they are."""
+        return self.endpoint().send_raw(request, data, TIMEOUTS.connect, TIMEOUTS.silence)
+
+    def curl(self, request: Request, address: str = "") -> str:
+        """Return the command that repeats a request."""
+        return self.endpoint(address).curl(request)
+
+    def handshake(self, name: str | None) -> tls.Handshake:
+        """Shake hands for a name (None: without SNI), once per run."""
+        return self.once(("handshake", name), lambda: self.fresh_handshake(name))
+
+    def fresh_handshake(self, name: str | None) -> tls.Handshake:
+        """Shake hands for a name now."""
+        return tls.handshake(self.endpoint().address, self.https, name, ca=self.ca, timeout=TIMEOUTS.connect)
+
+    def offer(self, offer: hello.Offer) -> hello.Reply:
+        """Make a raw TLS offer."""
+        return hello.offer_to(self.endpoint().address, self.https, offer, TIMEOUTS.connect)
+
+    def s_client(self, name: str | None, *options: str) -> str:
+        """Return the openssl command that looks at a handshake."""
+        server_name = f"-servername {name}" if name else "-noservername"
+        ca = f" -CAfile {self.ca}" if self.ca is not None else ""
+        tail = f" {' '.join(options)}" if options else ""
+        return f"openssl s_client -connect {self.endpoint().address}:{self.https} {server_name}{ca}{tail} </dev/null"
+
+    def key(self, source: KeySource) -> Secret | None:
+        """Return the first key of a source, as its header carries it."""
+        plain = self.once(("key", source.secret), lambda: self.cluster.secret(source.secret))
+        if plain is None:
+            return None
+        return Secret(source.value(plain.reveal()), source.value(plain.shell))
+
+    def credentials(self, host: Host) -> tuple[Header, ...]:
+        """Return the headers that open a host; none when it asks for none, or when its Secret is not there."""
+        for source in host.keys:
+            key = self.key(source)
+            if key is not None:
+                return ((source.header, key),)
+        return ()
+
+    def host(self, label: str) -> Host:
+        """Return the application's host by its first label."""
+        return next(host for host in self.tree.hosts if host.label == label)
+
+
+def _leaf(stored: Secret) -> bytes:
+    """Return the first certificate of a PEM chain as DER; nothing when there is none."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    body = stored.reveal().partition(begin)[2].partition(end)[0]
+    return ssl.PEM_cert_to_DER_cert(f"{begin}{body}{end}") if body else b""

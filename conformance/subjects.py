@@ -1,0 +1,25 @@
+"""What a check can be parametrised by: the argument's name in a test, and the tree's answer to it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from conformance.probes import hello
+from conformance.site import Site
+from conformance.workloads.rules import RULES
+
+SUBJECTS: Final[Mapping[str, Callable[[Site], Sequence[object]]]] = {
+    "tls_name": lambda site: site.tree.tls_names,
+    "host": lambda site: site.tree.hosts,
+    "guarded_host": lambda site: [host for host in site.tree.hosts if not site.exemptions.public(host.label)],
+    "keyed_host": lambda site: [host for host in site.tree.hosts if host.keys],
+    "gateway": lambda site: site.tree.gateways,
+    "gateway_address": lambda site: site.settings.gateway_addresses or ("published",),
+    "listener_port": lambda site: site.tree.ports,
+    "certificate": lambda site: site.tree.certificates,
+    "namespace": lambda site: site.tree.namespaces,
+    "workload": lambda site: site.tree.workloads,
+    "declared": lambda site: site.tree.declared,
+    "weak_suites": lambda _: tuple(hello.WEAK),
+    "old_version": lambda _: tuple(hello.VERSIONS),
+    "pod_rule": lambda _: tuple(RULES),
+}

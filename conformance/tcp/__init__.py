@@ -1,0 +1,1 @@
+"""TCP: exactly the declared ports are open."""

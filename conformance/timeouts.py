@@ -1,0 +1,45 @@
+"""Every bound of the suite in one place. A bound is the longest wait for something that normally takes far less."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds, each with what it bounds."""
+
+    connect: float = 5.0
+    """TCP and TLS handshake with the gateway; a LAN takes milliseconds, a busy two-core machine sometimes a second."""
+
+    answer: float = 20.0
+    """A whole answer that needs no model: routing, refusals, lists."""
+
+    silence: float = 0.4
+    """How long a connection must stay quiet before we believe that no second answer follows (smuggling)."""
+
+    completion: float = 90.0
+    """One short completion on a CPU that others use too."""
+
+    embedding: float = 30.0
+    """One batch of embeddings on a CPU."""
+
+    scan_port: float = 1.0
+    """A port that says neither yes nor no within this is filtered, hence not open to us."""
+
+    scan_all: float = 10.0
+    """A full port scan that would take longer than this is cut down to the well-known ports, and the report says so."""
+
+    renewal: float = 90.0
+    """From asking cert-manager for a renewal to the new certificate being served: ACME order, challenge, SDS push."""
+
+    reaction: float = 20.0
+    """An API object of ours having its effect: a policy being enforced, a status being written."""
+
+    poll: float = 0.25
+    """Between two looks at something we wait for."""
+
+    api: float = 20.0
+    """One call of the Kubernetes API."""
+
+
+TIMEOUTS: Final = Timeouts()

@@ -1,0 +1,1 @@
+"""TLS: what the public names serve, and what they refuse."""

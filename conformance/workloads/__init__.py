@@ -1,0 +1,1 @@
+"""Workloads: everything that runs is ready, bounded and confined."""

@@ -1,0 +1,142 @@
+"""What a pod must be, rule by rule. Pure: a pod in, its faults out."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Final
+
+from conformance.tree import Raw
+
+_API_ACCESS: Final = "kube-api-access"
+_STUCK: Final = frozenset(
+    {"CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "CreateContainerError", "InvalidImageName"}
+)
+_LOOP: Final = 3
+_RECENT: Final = timedelta(minutes=5)
+
+
+def containers(spec: Raw) -> Iterator[Raw]:
+    """Yield every container of a pod: init and sidecar ones too."""
+    yield from spec.get("initContainers", [])
+    yield from spec.get("containers", [])
+    yield from spec.get("ephemeralContainers", [])
+
+
+def _effective(spec: Raw, container: Raw, field: str) -> Any:  # noqa: ANN401 - as typed in the API
+    """Return a security setting: the container's own, else the pod's."""
+    own = container.get("securityContext", {}).get(field)
+    return spec.get("securityContext", {}).get(field) if own is None else own
+
+
+def _nonroot(spec: Raw, container: Raw) -> str:
+    if _effective(spec, container, "runAsNonRoot") is not True:
+        return "runAsNonRoot is not true"
+    return "runAsUser is 0" if _effective(spec, container, "runAsUser") == 0 else ""
+
+
+def _privileged(_: Raw, container: Raw) -> str:
+    return "privileged" if container.get("securityContext", {}).get("privileged") else ""
+
+
+def _escalation(_: Raw, container: Raw) -> str:
+    allowed = container.get("securityContext", {}).get("allowPrivilegeEscalation")
+    return "" if allowed is False else "allowPrivilegeEscalation is not false"
+
+
+def _capabilities(_: Raw, container: Raw) -> str:
+    capabilities = container.get("securityContext", {}).get("capabilities", {})
+    if "ALL" not in capabilities.get("drop", []):
+        return "capabilities.drop lacks ALL"
+    added = set(capabilities.get("add", [])) - {"NET_BIND_SERVICE"}
+    return f"adds {', '.join(sorted(added))}" if added else ""
+
+
+def _seccomp(spec: Raw, container: Raw) -> str:
+    profile = _effective(spec, container, "seccompProfile") or {}
+    kind = profile.get("type")
+    return "" if kind in {"RuntimeDefault", "Localhost"} else f"seccompProfile is {kind}"
+
+
+def _read_only(_: Raw, container: Raw) -> str:
+    read_only = container.get("securityContext", {}).get("readOnlyRootFilesystem")
+    return "" if read_only is True else "readOnlyRootFilesystem is not true"
+
+
+def _host_network(spec: Raw, container: Raw) -> str:
+    shared = [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
+    ports = [str(port["hostPort"]) for port in container.get("ports", []) if port.get("hostPort")]
+    return ", ".join([*shared, *(f"hostPort {port}" for port in ports)])
+
+
+def _host_path(spec: Raw, container: Raw) -> str:
+    mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
+    paths = [v["hostPath"]["path"] for v in spec.get("volumes", []) if "hostPath" in v and v["name"] in mounted]
+    return f"mounts {', '.join(paths)} of the node" if paths else ""
+
+
+def _amounts(container: Raw, section: str) -> str:
+    missing = [name for name in ("cpu", "memory") if name not in container.get("resources", {}).get(section, {})]
+    return f"no {section} for {' and '.join(missing)}" if missing else ""
+
+
+def _requests(_: Raw, container: Raw) -> str:
+    return _amounts(container, "requests")
+
+
+def _limits(_: Raw, container: Raw) -> str:
+    return _amounts(container, "limits")
+
+
+def _image(_: Raw, container: Raw) -> str:
+    image = container["image"]
+    if "@sha256:" in image:
+        return ""
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return "" if tag and tag != "latest" else f"image {image} is not pinned"
+
+
+RULES: Final[Mapping[str, Callable[[Raw, Raw], str]]] = MappingProxyType(
+    {
+        "nonroot": _nonroot,
+        "privileged": _privileged,
+        "escalation": _escalation,
+        "capabilities": _capabilities,
+        "seccomp": _seccomp,
+        "read-only": _read_only,
+        "host-network": _host_network,
+        "host-path": _host_path,
+        "requests": _requests,
+        "limits": _limits,
+        "image": _image,
+    },
+)
+"""Rule -> (pod spec, container) -> what is wrong, or an empty string."""
+
+
+def faults(pod: Raw, rule: str) -> list[str]:
+    """Return what is wrong with a pod by one rule, one entry per container."""
+    found = ((c["name"], RULES[rule](pod["spec"], c)) for c in containers(pod["spec"]))
+    meta = pod["metadata"]
+    return [f"{meta['namespace']}/{meta['name']} container {name}: {fault}" for name, fault in found if fault]
+
+
+def mounts_token(pod: Raw) -> bool:
+    """Whether the pod carries a token for the Kubernetes API."""
+    for volume in pod["spec"].get("volumes", []):
+        if volume["name"].startswith(_API_ACCESS):
+            return True
+        if any("serviceAccountToken" in source for source in volume.get("projected", {}).get("sources", [])):
+            return True
+    return False
+
+
+def restart_fault(status: Raw, now: datetime) -> str:
+    """Return why a container looks like one that restarts in a loop; a restart long past is history, not a loop."""
+    waiting = status.get("state", {}).get("waiting", {}).get("reason", "")
+    if waiting in _STUCK:
+        return f"{status['name']}: {waiting}"
+    finished = status.get("lastState", {}).get("terminated", {}).get("finishedAt")
+    count = status.get("restartCount", 0)
+    if count >= _LOOP and finished and now - datetime.fromisoformat(finished) < _RECENT:
+        return f"{status['name']}: restarted {count} times, last at {finished}"
+    return ""

@@ -1,0 +1,126 @@
+"""Every check of this project, one session each: `nox -l` lists them.
+
+The sessions run in the environment that README.md's first command made, so nothing is installed on the way. Only the tools
+whose dependencies conflict with ours have an environment of their own, filled from a lock with hashes.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+import nox
+
+nox.needs_version = ">=2026.10.20"
+nox.options.default_venv_backend = "none"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "unit", "render"]
+
+ROOT: Final = Path(__file__).parent
+REPORTS: Final = ROOT / "reports"
+LOCKS: Final = ROOT / "locks"
+
+TYPED: Final = ("src", "tests", "conformance", "loadtests", "tasks.py", "noxfile.py")
+"""What mypy reads; a part that does not exist yet is left out."""
+
+PURE: Final = ("waves", "settings", "wait", "diff", "secrets", "inventory", "materialise", "schema", "doctor")
+"""Modules (or packages) of src/betelgeuse that decide without touching a machine: unit tests cover them."""
+
+ELSEWHERE: Final = ("render", "engine", "kind")
+"""Folders of tests/ with a session of their own: the rest is unit tests."""
+
+GATE: Final = 95.0
+"""Least per cent of lines and branches covered, for each pure module."""
+
+
+def _python(session: nox.Session, module: str, *arguments: str, env: dict[str, str] | None = None) -> None:
+    """Run a module of the project's own environment."""
+    session.run(sys.executable, "-m", module, *arguments, env=env, external=True)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff with every rule on, and its formatter: nox -s lint -- --fix."""
+    _python(session, "ruff", "check", *session.posargs, ".")
+    _python(session, "ruff", "format", *([] if "--fix" in session.posargs else ["--check"]), ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, over everything that is Python."""
+    _python(session, "mypy", *session.posargs, *(name for name in TYPED if (ROOT / name).exists()))
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Unit tests, no cluster, and the coverage gate of the pure modules: nox -s unit -- -k waves."""
+    REPORTS.mkdir(exist_ok=True)
+    data = f"--data-file={REPORTS / '.coverage'}"
+    others = [f"--ignore=tests/{name}" for name in ELSEWHERE]
+    _python(session, "coverage", "run", data, "-m", "pytest", *(session.posargs or ["tests", *others]))
+    if session.posargs:
+        session.log("a selection of tests says nothing about coverage: the gate is not checked")
+        return
+    report = REPORTS / "coverage.json"
+    _python(session, "coverage", "json", data, "--quiet", "-o", str(report))
+    below = _below_gate(json.loads(report.read_text("utf-8"))["files"])
+    if below:
+        _python(session, "coverage", "report", data, "--include", ",".join(below))
+        session.error(f"coverage below {GATE:.0f} %: {', '.join(f'{name} {share:.1f} %' for name, share in below.items())}")
+
+
+def _below_gate(files: dict[str, dict[str, dict[str, float]]]) -> dict[str, float]:
+    """Return the files of pure modules that are covered less than the gate, with their share."""
+    package = Path("src") / "betelgeuse"
+    shares = {name: entry["summary"]["percent_covered"] for name, entry in files.items()}
+    return {
+        name: share
+        for name, share in shares.items()
+        if share < GATE and Path(name).relative_to(package).parts[0].removesuffix(".py") in PURE
+    }
+
+
+@nox.session(venv_backend="uv")
+def render(session: nox.Session) -> None:
+    """Check the built trees of every environment, with checkov: nox -s render -- -k local."""
+    session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "checkov.txt"))
+    checkov = {"BETELGEUSE_CHECKOV": str(Path(session.bin) / "checkov")}
+    _python(session, "pytest", *(session.posargs or ["tests/render"]), env=checkov)
+
+
+@nox.session
+def engine(session: nox.Session) -> None:
+    """The apply engine against a real API server, started for the run: nox -s engine -- -k prune."""
+    _python(session, "pytest", *(session.posargs or ["tests/engine"]))
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Check a living cluster against what its tree declares: nox -s conformance -- --env=local."""
+    chosen = any(argument.startswith("--env") for argument in session.posargs)
+    _python(session, "pytest", "conformance", *([] if chosen else ["--env=local"]), *session.posargs)
+
+
+@nox.session(venv_backend="uv")
+def kind(session: nox.Session) -> None:
+    """Deploy to a throw-away kind cluster by pytest-kind; skips with the reason where Docker does not answer."""
+    session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "kind.txt"))
+    session.install("--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/kind"]))
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write locks/ from pyproject.toml: nox -s lock -- --upgrade."""
+    LOCKS.mkdir(exist_ok=True)
+    wanted = {
+        "dev": ["pyproject.toml", "--group", "dev"],
+        "checkov": ["--group", "checkov"],
+        "kind": ["pyproject.toml", "--group", "kind", "--group", "lint"],
+    }
+    for name, what in wanted.items():
+        # Universal: one lock for every Python from 3.11 and every platform. No annotations of indexes or hosts.
+        shape = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate", "--quiet"]
+        note = ["--custom-compile-command", "nox -s lock"]
+        target = str((LOCKS / f"{name}.txt").relative_to(ROOT))
+        _python(session, "uv", "pip", "compile", *what, *shape, *note, *session.posargs, "-o", target)

@@ -1,0 +1,1 @@
+"""Betelgeuse: deploys the platform and proves it."""

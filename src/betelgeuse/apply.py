@@ -1,0 +1,204 @@
+"""Server-side apply of many objects at once: outcomes known, people's changes taken back, controllers' respected."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from betelgeuse.apply_rules import (
+    MANAGER,
+    Conflict,
+    Key,
+    conflicts_of,
+    key_of,
+    prepared,
+    record,
+    same,
+    settled,
+    transient,
+)
+from betelgeuse.errors import BetelgeuseError, ConflictError
+from betelgeuse.kube import ApiError, Kube, Obj, UnknownKindError, describe
+from betelgeuse.progress import say
+
+THREADS: Final = 8
+_PAUSE: Final = 1.0
+_INVALID: Final = 422
+
+
+class Outcome(StrEnum):
+    """What an apply did to one object."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+
+
+@dataclass
+class Applied:
+    """The outcome of each object, and the proof that later spares it a request."""
+
+    outcomes: dict[Key, Outcome] = field(default_factory=dict)
+    records: dict[Key, str] = field(default_factory=dict)
+
+    def add(self, key: Key, outcome: Outcome, proof: str) -> None:
+        """Note one object; an object applied twice counts once, as the stronger of the two."""
+        self.records[key] = proof
+        if self.outcomes.get(key) in {None, Outcome.UNCHANGED}:
+            self.outcomes[key] = outcome
+
+    @property
+    def changes(self) -> list[Key]:
+        """Everything that is now different."""
+        return [key for key, outcome in self.outcomes.items() if outcome is not Outcome.UNCHANGED]
+
+    def __str__(self) -> str:
+        """Return the summary: `3 created, 1 changed, 240 unchanged`."""
+        count = Counter(self.outcomes.values())
+        return ", ".join(f"{count[outcome]} {outcome}" for outcome in Outcome)
+
+
+def snapshot(kube: Kube, objects: Iterable[Obj]) -> dict[Key, Obj]:
+    """Return the live state of the objects' kinds: one list per kind instead of one request per object."""
+    kinds = sorted({(str(obj["apiVersion"]), str(obj["kind"])) for obj in objects})
+
+    def fetch(kind: tuple[str, str]) -> list[Obj]:
+        try:
+            return kube.list(*kind)
+        except UnknownKindError:
+            return []
+
+    kube.refresh()
+    with ThreadPoolExecutor(THREADS) as pool:
+        return {key_of(obj): obj for found in pool.map(fetch, kinds) for obj in found}
+
+
+def _refusal(obj: Obj, foreign: Sequence[Conflict]) -> ConflictError:
+    shown = "; ".join(f"{conflict.field} belongs to {conflict.manager!r}" for conflict in foreign[:3])
+    return ConflictError(
+        f"{describe(obj)}: {shown}; a controller sets it, so take the field out of the tree (or stop that controller)"
+    )
+
+
+def apply_one(kube: Kube, obj: Obj, *, dry_run: bool = False) -> Obj:
+    """Apply one object without force; take over fields that people changed; refuse to fight a controller."""
+    try:
+        return kube.server_side_apply(obj, MANAGER, dry_run=dry_run)
+    except ApiError as error:
+        conflicts = conflicts_of(error)
+        if not conflicts:
+            raise
+        foreign = [conflict for conflict in conflicts if not conflict.human]
+    if foreign:
+        raise _refusal(obj, foreign)
+    if not dry_run:
+        fields = ", ".join(conflict.field for conflict in conflicts[:3])
+        say(f"{describe(obj)}: {fields} was changed by {conflicts[0].manager!r}; set back to the tree's value")
+    return kube.server_side_apply(obj, MANAGER, dry_run=dry_run, force=True)
+
+
+def failure(obj: Obj, error: ApiError) -> BetelgeuseError:
+    """Return the line for a refused object; a Secret's refusal never repeats its values."""
+    if obj.get("kind") == "Secret":
+        fields = ", ".join(str(cause.get("field", "?")) for cause in error.causes) or error.reason
+        return BetelgeuseError(f"{describe(obj)} was refused: {fields} (HTTP {error.status})")
+    message = str(error).partition(": ")[2]
+    hint = ""
+    if "immutable" in message:
+        hint = f"; `kubectl delete {obj['kind'].lower()} {obj['metadata']['name']}` lets the next deploy make it anew"
+    return BetelgeuseError(f"{describe(obj)} was refused: {message}{hint}")
+
+
+class Applier:
+    """One run over a tree."""
+
+    def __init__(
+        self, kube: Kube, live: Mapping[Key, Obj], recorded: Mapping[Key, str], custom: frozenset[tuple[str, str]]
+    ) -> None:
+        """Start from the live state, from what earlier runs proved, and from the kinds the tree's CRDs define."""
+        self.kube = kube
+        self.live = live
+        self.recorded = recorded
+        self.custom = custom
+        self.applied = Applied()
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    def pending(self, objects: Iterable[Obj]) -> list[Obj]:
+        """Return the objects that need a request; the others are proven to be in place."""
+        return [obj for obj in objects if not self._settled(obj)]
+
+    def _settled(self, obj: Obj) -> bool:
+        key = key_of(obj)
+        return settled(prepared(obj), self.live.get(key), self.recorded.get(key, ""))
+
+    def run(self, objects: Sequence[Obj]) -> None:
+        """Apply objects side by side; on the first failure, start no more and raise it."""
+        todo = []
+        for obj in objects:
+            key = key_of(obj)
+            if self._settled(obj):
+                self.applied.add(key, Outcome.UNCHANGED, self.recorded[key])
+            else:
+                todo.append(obj)
+        if not todo:
+            return
+        with ThreadPoolExecutor(THREADS) as pool:
+            futures = [pool.submit(self._one, obj) for obj in todo]
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                self._stop.set()
+                for future in futures:
+                    future.cancel()
+        self._stop.clear()
+        failures = [error for future in done if (error := future.exception())]
+        if failures:
+            raise failures[0]
+
+    def _one(self, obj: Obj) -> None:
+        key, wanted = key_of(obj), prepared(obj)
+        before = self.live.get(key)
+        after = self._patiently(wanted)
+        changed = Outcome.CHANGED if before and not same(before, after) else Outcome.UNCHANGED
+        outcome = changed if before else Outcome.CREATED
+        with self._lock:
+            self.applied.add(key, outcome, record(wanted, after))
+
+    def _patiently(self, obj: Obj) -> Obj:
+        begin = time.monotonic()
+        while True:
+            try:
+                return apply_one(self.kube, obj)
+            except BetelgeuseError as error:
+                if self._replaced(obj, error):
+                    continue
+                reason = transient(error, self.custom, obj)
+                if reason is None or self._stop.is_set() or time.monotonic() - begin > reason.seconds:
+                    raise (failure(obj, error) if isinstance(error, ApiError) else error) from None
+                self._tell(f"{describe(obj)}: {reason.reason}; trying again for {reason.seconds:.0f} s")
+            self._stop.wait(_PAUSE)
+
+    def _replaced(self, obj: Obj, error: BetelgeuseError) -> bool:
+        """Delete a Job whose template changed: Jobs cannot be changed, only run anew."""
+        immutable = isinstance(error, ApiError) and error.status == _INVALID and "immutable" in str(error)
+        if not immutable or obj["kind"] != "Job":
+            return False
+        live = self.kube.get(obj["apiVersion"], "Job", obj["metadata"]["name"], obj["metadata"].get("namespace"))
+        if live is None or live["metadata"].get("deletionTimestamp"):
+            self._stop.wait(_PAUSE)
+            return True
+        say(f"{describe(obj)}: its template changed; the old Job is deleted and run anew")
+        return self.kube.delete(obj, uid=live["metadata"]["uid"]) or True
+
+    def _tell(self, text: str) -> None:
+        with self._lock:
+            if text in self._told:
+                return
+            self._told.add(text)
+        say(text)

@@ -1,0 +1,1 @@
+"""Content-addressed builds from package registries: Go commands, wheels, models, images."""

@@ -1,0 +1,1 @@
+"""Where the platform runs: one module or package per kind of cluster."""

@@ -1,0 +1,1 @@
+"""The embedded cluster: kubeadm on nodes made of Linux namespaces, from binaries we built."""

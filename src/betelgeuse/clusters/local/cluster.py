@@ -1,0 +1,286 @@
+"""Bring the embedded cluster up and down. Every step looks at what is there first, so any run continues any other."""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, cast
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from betelgeuse import paths
+from betelgeuse.clusters.local import cgroups, guard, kubeadm, network
+from betelgeuse.clusters.local.layout import CGROUP_ROOT, CLUSTER_DIR, CONTROLLERS, DESIRED, ENV, GUARD_LOCK, Node
+from betelgeuse.errors import BetelgeuseError, RefusedError, WaitTimeoutError
+from betelgeuse.progress import Ticker, say, step
+from betelgeuse.shell import run
+
+_BOOT_SECONDS: Final = 60.0
+_API_SECONDS: Final = 120.0
+_GUARD_SECONDS: Final = 10.0
+_POLL: Final = 0.05
+_ADMIN: Final = "/etc/kubernetes/admin.conf"
+_TOKEN_LIFE: Final = timedelta(minutes=10)
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """What a node runs: the folders on its PATH, and the CNI plugin every sandbox needs."""
+
+    path: str
+    loopback: Path
+    versions: kubeadm.Versions
+
+
+def _wait(what: str, seconds: float, ready: Callable[[], str]) -> None:
+    """Poll until `ready` returns "", else say its reason; raise with the last one when the time is over."""
+    with Ticker(seconds, what) as ticker:
+        while reason := ready():
+            if ticker.elapsed > seconds:
+                message = f"{what}: not within {seconds:.0f} s: {reason}"
+                raise WaitTimeoutError(message)
+            ticker.update(reason)
+            time.sleep(_POLL)
+
+
+def inside(node: Node, argv: Sequence[str], *, data: str | None = None, log: Path | None = None) -> str:
+    """Run a program inside a node and return its output."""
+    pid = guard.init_pid(node)
+    if pid is None:
+        message = f"{node.name} is not running: run `invoke deploy` to boot it"
+        raise BetelgeuseError(message)
+    enter = ["nsenter", "--target", str(pid), "--mount", "--uts", "--net", "--pid", "--"]
+    return run([*enter, *argv], input=data, log=log, env={"PATH": _search_path(), "KUBECONFIG": _ADMIN})
+
+
+def _search_path() -> str:
+    return cast("str", json.loads(DESIRED.read_text())["path"])
+
+
+def _containerd_ready(node: Node) -> str:
+    pid = guard.init_pid(node)
+    if pid is None:
+        return f"{node.name} is not booted ({node.log / 'init.log'})"
+    if not Path(f"/proc/{pid}/root/run/betelgeuse-ready").exists():
+        return f"{node.name} builds its file system ({node.log / 'init.log'})"
+    if not Path(f"/proc/{pid}/root/run/containerd/containerd.sock").exists():
+        return f"containerd of {node.name} has no socket yet ({node.log / 'containerd.log'})"
+    return ""
+
+
+def _prepare(node: Node, programs: Programs) -> None:
+    """Write the files a node needs before its programs start."""
+    for name, text in (
+        ("etc/containerd/config.toml", kubeadm.containerd_config()),
+        ("etc/kubernetes/patches/kubeletconfiguration+strategic.yaml", kubeadm.kubelet_patch(node)),
+    ):
+        file = node.root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    plugins = node.root / "opt/cni/bin"
+    plugins.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(programs.loopback, plugins / "loopback")
+
+
+def recorded() -> list[Node]:
+    """Return the nodes that should be running."""
+    try:
+        return [Node(**node) for node in json.loads(DESIRED.read_text())["nodes"]]
+    except (FileNotFoundError, ValueError):
+        return []
+
+
+def boot(nodes: Sequence[Node], programs: Programs) -> None:
+    """Boot the nodes: a guard keeps them running from now on."""
+    _check_leftovers(nodes)
+    first = nodes[0]
+    network.bridge_up(first.gateway, first.prefix)
+    for node in nodes:
+        _prepare(node, programs)
+    wanted = json.dumps({"path": programs.path, "nodes": [dataclasses.asdict(node) for node in nodes]})
+    if not DESIRED.is_file() or DESIRED.read_text() != wanted:
+        draft = DESIRED.with_suffix(".new")
+        draft.write_text(wanted)
+        draft.rename(DESIRED)
+    if not _guarded():
+        guard.spawn()
+    for node in nodes:
+        _wait(f"boot {node.name}", _BOOT_SECONDS, lambda node=node: _containerd_ready(node))
+
+
+def _check_leftovers(nodes: Sequence[Node]) -> None:
+    """Refuse to build over a cluster whose shape differs, and finish a shrink that was asked for."""
+    running = recorded()
+    if running and running[0].address != nodes[0].address:
+        message = (
+            f"a cluster runs at {running[0].address}, the settings say {nodes[0].address}:"
+            " run `invoke destroy --env=local` first"
+        )
+        raise RefusedError(message)
+    for node in running:
+        if node not in nodes:
+            say(f"{node.name} is no longer wanted: it is removed")
+            with contextlib.suppress(BetelgeuseError):
+                # The API may be down; a Node object without a machine shows as NotReady until the next deploy.
+                _kubectl("delete", "node", node.name, "--ignore-not-found", "--wait=false")
+            wipe(node)
+    for node in half_formed(nodes):
+        say(f"{node.name}: kubeadm stopped half way last time: it starts anew")
+        wipe(node)
+
+
+def wipe(node: Node) -> None:
+    """Take a node out of the wanted ones, power it off and forget its disk."""
+    with guard.boot_lock():
+        data = json.loads(DESIRED.read_text())
+        data["nodes"] = [entry for entry in data["nodes"] if entry["index"] != node.index]
+        DESIRED.write_text(json.dumps(data))
+        _power_off(node)
+    shutil.rmtree(node.folder, ignore_errors=True)
+
+
+def _kubectl(*arguments: str, data: str | None = None, timeout: float = 30) -> str:
+    program = Path(sys.executable).with_name("kubectl")
+    return run([str(program), "--kubeconfig", str(paths.kubeconfig_path(ENV)), *arguments], input=data, timeout=timeout)
+
+
+def _guarded() -> bool:
+    """Tell whether a guard holds the lock."""
+    try:
+        descriptor = os.open(GUARD_LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def images_of(node: Node) -> set[str]:
+    """Return the names of the images a node has."""
+    return set(inside(node, ["ctr", "-n", "k8s.io", "images", "list", "-q"]).split())
+
+
+def import_image(node: Node, archive: Path, reference: str) -> None:
+    """Load an image archive into a node and keep it from garbage collection."""
+    pid = guard.init_pid(node)
+    log = node.log / "import.log"
+    enter = ["nsenter", "--target", str(pid), "--mount", "--pid", "--"]
+    path = {"PATH": _search_path()}
+    run([*enter, "ctr", "-n", "k8s.io", "images", "import", "--local", str(archive)], log=log, env=path)
+    label = ["ctr", "-n", "k8s.io", "images", "label", reference, "io.cri-containerd.pinned=pinned"]
+    run([*enter, *label], log=log, env=path)
+
+
+def _marker(node: Node) -> Path:
+    return node.folder / "joined"
+
+
+def form(nodes: Sequence[Node], programs: Programs, domain: str) -> None:
+    """Make one Kubernetes cluster of the booted nodes; what joined stays, what stopped half way starts anew."""
+    first, others = nodes[0], nodes[1:]
+    if not _marker(first).is_file():
+        _kubeadm(first, "init", kubeadm.init_config(first, programs.versions, domain))
+    _write_kubeconfig(first)
+    _wait("API server", _API_SECONDS, lambda: _api_ready(first))
+    for node in others:
+        if not _marker(node).is_file():
+            _kubeadm(node, "join", kubeadm.join_config(node, first, _new_token(), _ca_hash(first)))
+
+
+def half_formed(nodes: Sequence[Node]) -> list[Node]:
+    """Return nodes on which kubeadm began and did not finish: they are wiped before the next try."""
+    return [node for node in nodes if (node.root / "etc/kubernetes/kubelet.conf").exists() and not _marker(node).is_file()]
+
+
+def _kubeadm(node: Node, verb: str, config: str) -> None:
+    file = node.root / f"etc/kubernetes/kubeadm-{verb}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(config)
+    log = node.log / f"kubeadm-{verb}.log"
+    with step(f"kubeadm {verb} on {node.name}"):
+        inside(node, ["kubeadm", verb, "--config", f"/etc/kubernetes/kubeadm-{verb}.yaml"], log=log)
+    _marker(node).touch()
+
+
+def _write_kubeconfig(first: Node) -> None:
+    data = cast("dict[str, Any]", yaml.safe_load((first.root / _ADMIN.lstrip("/")).read_text()))
+    name = "betelgeuse-local"
+    data["clusters"][0]["name"] = data["users"][0]["name"] = data["contexts"][0]["name"] = name
+    data["contexts"][0]["context"] = {"cluster": name, "user": name}
+    data["current-context"] = name
+    target = paths.kubeconfig_path(ENV)
+    draft = target.with_suffix(".new")
+    draft.touch(mode=0o600)
+    draft.write_text(yaml.safe_dump(data))
+    draft.rename(target)
+
+
+def _api_ready(first: Node) -> str:
+    try:
+        answer = _kubectl("get", "--raw", "/readyz", timeout=5)
+    except BetelgeuseError as error:
+        return f"{first.address} does not answer: {str(error)[-160:]}"
+    return "" if answer == "ok" else answer
+
+
+def _new_token() -> str:
+    token = f"{secrets.token_hex(3)}.{secrets.token_hex(8)}"
+    expires = (datetime.now(UTC) + _TOKEN_LIFE).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # By standard input: arguments are visible to every process of the machine.
+    _kubectl("apply", "-f", "-", data=kubeadm.bootstrap_token_secret(token, expires))
+    return token
+
+
+def _ca_hash(first: Node) -> str:
+    certificate = x509.load_pem_x509_certificate((first.root / "etc/kubernetes/pki/ca.crt").read_bytes())
+    public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return f"sha256:{hashlib.sha256(public).hexdigest()}"
+
+
+def _power_off(node: Node) -> None:
+    """Kill the node's init, and with it everything inside; then its cgroups and its cable."""
+    if (pid := guard.init_pid(node)) is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    cgroups.kill_all(node)
+    cgroups.remove(node)
+    network.node_down(node)
+
+
+def _strays() -> list[Node]:
+    """Return nodes that left a cgroup or a namespace behind although nothing records them any more."""
+    prefix = f"btg-{ENV}-node-"
+    places = [*(CGROUP_ROOT / controller for controller in CONTROLLERS), Path("/run/netns")]
+    names = {path.name for place in places if place.is_dir() for path in place.glob(f"{prefix}*")}
+    indexes = sorted(int(name.removeprefix(prefix)) for name in names if name.removeprefix(prefix).isdigit())
+    return [Node(index, "", 0, "") for index in indexes]
+
+
+def destroy() -> None:
+    """Remove the cluster whole: processes, cgroups, namespaces, cables, files. Safe to repeat and after a kill."""
+    nodes = {node.index: node for node in (*_strays(), *recorded())}
+    DESIRED.unlink(missing_ok=True)
+    _wait("guard ends", _GUARD_SECONDS, lambda: f"it holds {GUARD_LOCK}" if _guarded() else "")
+    for node in nodes.values():
+        with step(f"remove {node.name}"):
+            _power_off(node)
+    network.bridge_down()
+    shutil.rmtree(CLUSTER_DIR, ignore_errors=True)
+    paths.kubeconfig_path(ENV).unlink(missing_ok=True)

@@ -1,0 +1,195 @@
+"""What kubeadm, containerd and kubelet are told: plain data, written into the node's folders."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from betelgeuse.clusters.local.layout import API_PORT, DNS_ADDRESS, POD_CIDR, SERVICE_CIDR, Node
+
+REPOSITORY: Final = "betelgeuse.local"
+KUBERNETES: Final = "v1.37.2"
+PAUSE: Final = f"{REPOSITORY}/pause:3.10.2"
+
+IGNORED: Final = (
+    "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",  # no br_netfilter: pods are not on a bridge
+    "FileContent--proc-sys-net-ipv4-ip_forward",  # Cilium turns it on inside the node's own namespace
+    "ImagePull",  # imported, and the add-ons' images perhaps later
+    "NumCPU",  # two cores are enough here; the profile's budget is what we check
+    "Mem",
+    "SystemVerification",  # it wants cgroup v2 and a kernel configuration file
+    "Swap",
+)
+"""kubeadm's preflight checks that do not hold for a node made of namespaces."""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Image tags kubeadm does not know by itself."""
+
+    etcd: str
+    coredns: str
+
+
+def containerd_config() -> str:
+    """Return containerd's configuration (version 3)."""
+    return f'''version = 3
+root = "/var/lib/containerd"
+state = "/run/containerd"
+disabled_plugins = [
+  "io.containerd.nri.v1.nri",
+  "io.containerd.snapshotter.v1.blockfile",
+  "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.erofs",
+  "io.containerd.snapshotter.v1.zfs",
+]
+
+[grpc]
+  address = "/run/containerd/containerd.sock"
+
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "{PAUSE}"
+
+[plugins."io.containerd.cri.v1.runtime"]
+  # Without CAP_SYS_RESOURCE nobody may lower an oom_score_adj.
+  restrict_oom_score_adj = true
+[plugins."io.containerd.cri.v1.runtime".cni]
+  bin_dirs = ["/opt/cni/bin"]
+  conf_dir = "/etc/cni/net.d"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+  SystemdCgroup = false
+'''
+
+
+def _registration(node: Node) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "criSocket": "unix:///run/containerd/containerd.sock",
+        # Images are imported; those of add-ons may come after the control plane runs.
+        "imagePullPolicy": "Never",
+        "kubeletExtraArgs": [{"name": "node-ip", "value": node.address}],
+        "ignorePreflightErrors": list(IGNORED),
+        # One machine plays every part: the control plane carries the platform's pods too.
+        "taints": [],
+    }
+
+
+def _kubelet() -> dict[str, Any]:
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "cgroupDriver": "cgroupfs",
+        "failCgroupV1": False,
+        "failSwapOn": False,
+        "oomScoreAdj": 0,
+        "clusterDNS": [DNS_ADDRESS],
+        "serverTLSBootstrap": False,
+        "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}},
+        "authorization": {"mode": "Webhook"},
+        "readOnlyPort": 0,
+        # Absolute sizes: the disk may show far more than is ours, and percentages of it evicted every pod.
+        "evictionHard": {"memory.available": "200Mi", "nodefs.available": "1Gi", "imagefs.available": "1Gi"},
+        # An image collected here cannot be pulled again: there is no registry.
+        "imageGCHighThresholdPercent": 100,
+        "imageGCLowThresholdPercent": 99,
+        "containerLogMaxSize": "10Mi",
+        "rotateCertificates": True,
+        "maxPods": 200,
+        "registerNode": True,
+    }
+
+
+def _patch(node: Node) -> dict[str, Any]:
+    """The node's own kubelet settings: kubeadm's patches are the only place that is per node."""
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "cgroupRoot": f"/{node.scope}",
+    }
+
+
+def _documents(*documents: dict[str, Any]) -> str:
+    return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+def init_config(node: Node, versions: Versions, domain: str) -> str:
+    """Return the configuration of `kubeadm init` for the first node."""
+    init = {
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "InitConfiguration",
+        # It prints a bootstrap token, and a log is no place for one.
+        "skipPhases": ["show-join-command"],
+        "localAPIEndpoint": {"advertiseAddress": node.address, "bindPort": API_PORT},
+        "nodeRegistration": _registration(node),
+        "patches": {"directory": "/etc/kubernetes/patches"},
+    }
+    cluster = {
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "ClusterConfiguration",
+        "clusterName": "betelgeuse-local",
+        "kubernetesVersion": KUBERNETES,
+        "controlPlaneEndpoint": f"{node.address}:{API_PORT}",
+        "imageRepository": REPOSITORY,
+        "networking": {"podSubnet": POD_CIDR, "serviceSubnet": SERVICE_CIDR, "dnsDomain": "cluster.local"},
+        "apiServer": {"certSANs": [node.address, f"api.{domain}", "127.0.0.1"]},
+        "etcd": {"local": {"imageTag": versions.etcd}},
+        "dns": {"imageTag": versions.coredns},
+    }
+    proxy = {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": "nftables",
+        "oomScoreAdj": 0,
+        "clusterCIDR": POD_CIDR,
+        # The conntrack table's size is the machine's, not the node's, to set.
+        "conntrack": {"maxPerCore": 0, "min": 0},
+    }
+    return _documents(init, cluster, _kubelet(), proxy)
+
+
+def join_config(node: Node, first: Node, token: str, ca_hash: str) -> str:
+    """Return the configuration of `kubeadm join` for a further node."""
+    join = {
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "JoinConfiguration",
+        "discovery": {
+            "bootstrapToken": {
+                "token": token,
+                "apiServerEndpoint": f"{first.address}:{API_PORT}",
+                "caCertHashes": [ca_hash],
+            }
+        },
+        "nodeRegistration": _registration(node),
+        "patches": {"directory": "/etc/kubernetes/patches"},
+    }
+    return _documents(join)
+
+
+def bootstrap_token_secret(token: str, expires: str) -> str:
+    """Return the Secret (JSON) that makes a bootstrap token known to the API server."""
+    token_id, _, token_secret = token.partition(".")
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "bootstrap.kubernetes.io/token",
+            "metadata": {"name": f"bootstrap-token-{token_id}", "namespace": "kube-system"},
+            "stringData": {
+                "token-id": token_id,
+                "token-secret": token_secret,
+                "expiration": expires,
+                "usage-bootstrap-authentication": "true",
+                "usage-bootstrap-signing": "true",
+                "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token",
+            },
+        }
+    )
+
+
+def kubelet_patch(node: Node) -> str:
+    """Return the node's kubeadm patch file (kubeletconfiguration+strategic.yaml)."""
+    return _documents(_patch(node))

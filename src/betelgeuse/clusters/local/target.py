@@ -1,0 +1,189 @@
+"""The embedded cluster as a target of `deploy`: what is built, in which order, beside what."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from typing import Final
+
+import yaml
+
+from betelgeuse import materialise, paths, system
+from betelgeuse.builds import artifacts, golang, images
+from betelgeuse.builds.images import Image
+
+from betelgeuse.clusters.local import cluster, layout
+from betelgeuse.clusters.local.kubeadm import Versions
+from betelgeuse.clusters.local.layout import Node
+from betelgeuse.pipeline import Task
+from betelgeuse.pipeline import run as run_tasks
+from betelgeuse.progress import say
+from betelgeuse.settings import Settings
+
+CONTROL_PLANE: Final = ("pause", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+_NODE_PRODUCTS: Final = ("kubernetes", "containerd", "runc", "cni-plugins", "etcd")
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+IMAGES_COMPONENT: Final = paths.UPSTREAM / "local-images" / "kustomization.yaml"
+
+
+def nodes_of(settings: Settings) -> list[Node]:
+    """Return the nodes the settings ask for."""
+    return layout.nodes(str(settings.node_subnet), settings.nodes)
+
+
+def programs() -> cluster.Programs:
+    """Return what a node runs; everything must be built."""
+    folders = [str(golang.commands(product)) for product in _NODE_PRODUCTS]
+    table = images.table()
+    versions = Versions(etcd=table["etcd"].upstream[1], coredns=table["coredns"].upstream[1])
+    return cluster.Programs(":".join([*folders, _PATH]), golang.commands("cni-plugins") / "loopback", versions)
+
+
+def write_images_component() -> None:
+    """Write the kustomize component that maps upstream image names to what we build.
+
+    It is derived from content keys alone, so a tree can be rendered before anything is built.
+    """
+    entries = []
+    for image in images.table().values():
+        name, _ = image.upstream
+        new_name, _, tag = images.reference(image).rpartition(":")
+        entries.append({"name": name, "newName": new_name, "newTag": tag})
+    component = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "images": entries}
+    text = "# Generated from images/images.yaml: edits are lost.\n" + yaml.safe_dump(component, sort_keys=False)
+    if IMAGES_COMPONENT.is_file() and IMAGES_COMPONENT.read_text() == text:
+        return
+    IMAGES_COMPONENT.parent.mkdir(parents=True, exist_ok=True)
+    draft = IMAGES_COMPONENT.with_suffix(".new")
+    draft.write_text(text)
+    draft.rename(IMAGES_COMPONENT)
+
+
+def prepare_tree() -> None:
+    """Bring .upstream/ up to date, so that the overlay renders."""
+    materialise.materialise(lambda tool: golang.commands(tool) / tool)
+    write_images_component()
+
+
+def _sources(image: Image) -> list[str]:
+    """Return the names of the tasks an image needs."""
+    needs = []
+    for source in image.context.values():
+        kind, _, rest = source.partition(":")
+        if kind in {"go", "build"}:
+            needs.append(f"{kind} {rest.partition('/')[0]}")
+    if image.base.startswith("image:"):
+        needs.append(f"image {image.base.removeprefix('image:')}")
+    elif image.base:
+        needs.append(f"base {image.base}")
+    return list(dict.fromkeys(needs))
+
+
+def _work(name: str) -> Task:
+    """Return the task of that name: `go X`, `build X`, `base X`."""
+    kind, _, what = name.partition(" ")
+    if kind == "go":
+        return Task(name, partial(golang.commands, what))
+    if kind == "build":
+        return Task(name, partial(artifacts.resolve, f"build:{what}/"))
+    return Task(name, partial(images.base, what))
+
+
+def build_tasks(wanted: Iterable[Image]) -> list[Task]:
+    """Return the tasks that build images and what they are made of, each once."""
+    tasks: dict[str, Task] = {}
+
+    def add(image: Image) -> None:
+        needs = _sources(image)
+        for name in needs:
+            if name.startswith("image "):
+                add(images.table()[name.removeprefix("image ")])
+            elif name not in tasks:
+                tasks[name] = _work(name)
+        tasks.setdefault(f"image {image.name}", Task(f"image {image.name}", partial(images.build, image), tuple(needs)))
+
+    for image in wanted:
+        # What is in the store already needs none of its parts.
+        if images.archive(image).is_file():
+            tasks.setdefault(f"image {image.name}", Task(f"image {image.name}", partial(images.archive, image)))
+        else:
+            add(image)
+    return list(tasks.values())
+
+
+def needed_images() -> list[Image]:
+    """Return the images a node must have: those no other image is merely based on."""
+    bases = {image.base.removeprefix("image:") for image in images.table().values() if image.base.startswith("image:")}
+    return [image for image in images.table().values() if image.name not in bases]
+
+
+@dataclass
+class _Import:
+    """Loads images into nodes; asks each node once what it has."""
+
+    nodes: Sequence[Node]
+
+    def missing(self, image: Image) -> list[Node]:
+        return [node for node in self.nodes if images.reference(image) not in cluster.images_of(node)]
+
+    def load(self, image: Image) -> None:
+        for node in self.missing(image):
+            cluster.import_image(node, images.archive(image), images.reference(image))
+
+
+def bring_up(settings: Settings) -> None:
+    """Build what is missing, boot the nodes, form the cluster, load the images, prepare the tree.
+
+    Raises BuildError, RefusedError, WaitTimeoutError with the reason; run again, it goes on where it stopped.
+    """
+    system.install()
+    nodes = nodes_of(settings)
+    loader = _Import(nodes)
+    table = images.table()
+    needed = needed_images()
+    control = [table[name] for name in CONTROL_PLANE]
+    others = [image for image in needed if image not in control]
+
+    def start() -> None:
+        cluster.boot(nodes, programs())
+        for image in control:
+            loader.load(image)
+        cluster.form(nodes, programs(), settings.domain)
+
+    node_tasks = [_work(f"go {product}") for product in _NODE_PRODUCTS]
+    builds = {task.name: task for task in (*node_tasks, *build_tasks(control))}
+    first = tuple(builds)
+    builds["cluster"] = Task("cluster", start, first)
+    builds["go helm"] = _work("go helm")
+    builds["tree"] = Task("tree", prepare_tree, ("go helm",))
+    for task in build_tasks(others):
+        builds.setdefault(task.name, task)
+    for image in others:
+        name = f"import {image.name}"
+        builds[name] = Task(name, partial(loader.load, image), (f"image {image.name}", "cluster"))
+    run_tasks(list(builds.values()))
+
+
+def destroy() -> None:
+    """Remove the cluster; the cache of builds stays."""
+    cluster.destroy()
+
+
+def build_report() -> list[tuple[str, float]]:
+    """Return what was built and how long it took in seconds, longest first."""
+    records = [json.loads(path.read_text()) for path in (paths.CACHE / "store").glob("*.json")]
+    return sorted(((record["name"], record["seconds"]) for record in records), key=lambda row: -row[1])
+
+
+def missing_builds() -> list[str]:
+    """Return the images of this machine's table that are not in the store yet."""
+    return [image.name for image in needed_images() if not images.archive(image).is_file()]
+
+
+def say_cold() -> None:
+    """Tell what a cold start means before it begins."""
+    if missing := missing_builds():
+        say(f"{len(missing)} images are not built yet ({', '.join(missing[:4])}{', …' if len(missing) > 4 else ''})")
+
+

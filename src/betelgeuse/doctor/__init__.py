@@ -1,0 +1,84 @@
+"""The doctor: what could keep a deploy from working, why it matters, and what to do about it."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from betelgeuse.doctor import cluster, kernel, machine, network, tools
+from betelgeuse.doctor.model import Check, Context, Needs, Report, Status, fail, shape, skip
+from betelgeuse.doctor.probe import Machine, Probe
+from betelgeuse.errors import BetelgeuseError, RefusedError
+from betelgeuse.progress import out
+from betelgeuse.settings import Settings
+
+__all__ = ["CHECKS", "Needs", "diagnose", "preflight", "run"]
+
+CHECKS: Final[tuple[Check, ...]] = machine.CHECKS + kernel.CHECKS + tools.CHECKS + network.CHECKS + cluster.CHECKS
+_WORKERS: Final = 8
+"""Checks mostly wait for other programs."""
+
+
+def _look(check: Check, context: Context) -> Report:
+    """Run one check; one that cannot look must not keep the others from speaking."""
+    try:
+        finding = check.look(context)
+    except PermissionError as error:
+        finding = skip(f"needs root: {error.filename} is not readable")
+    except (OSError, ValueError, BetelgeuseError) as error:
+        finding = fail(f"could not look: {' '.join(str(error).split())}")
+    return Report(check, finding)
+
+
+def diagnose(
+    settings: Settings, *, needs: Needs | None = None, probe: Probe | None = None, quick: bool = False
+) -> list[Report]:
+    """Run the checks that matter for an environment; `quick` leaves out those that ask a network."""
+    context = Context(settings, probe or Machine(), needs or Needs())
+    where = shape(settings.env)
+    chosen = [check for check in CHECKS if where in check.shapes and (check.quick or not quick)]
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        return list(pool.map(lambda check: _look(check, context), chosen))
+
+
+def failures(reports: Sequence[Report]) -> list[Report]:
+    """Return the reports that make a deploy pointless."""
+    return [report for report in reports if report.finding.status is Status.FAIL]
+
+
+def preflight(settings: Settings, *, needs: Needs | None = None, probe: Probe | None = None) -> None:
+    """Refuse, in one line, to start what cannot work: the quick checks, before a deploy."""
+    broken = failures(diagnose(settings, needs=needs, probe=probe, quick=True))
+    if broken:
+        first, more = broken[0], len(broken) - 1
+        others = f" (and {more} more: invoke doctor --env={settings.env})" if more else ""
+        message = f"{first.check.name}: {first.finding.text}: {first.check.why}; {first.fix}{others}"
+        raise RefusedError(message)
+
+
+def as_text(env: str, reports: Sequence[Report]) -> str:
+    """Return what a person reads: one line per check, with why and what to do below those that are not well."""
+    width = max(len(report.check.name) for report in reports)
+    lines = []
+    for report in reports:
+        lines.append(f"{report.finding.status:<5} {report.check.name:<{width}}  {report.finding.text}")
+        if report.fix:
+            lines += [f"{'':<{width + 8}}why: {report.check.why}", f"{'':<{width + 8}}fix: {report.fix}"]
+    counts = {status: sum(report.finding.status is status for report in reports) for status in Status}
+    summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return "\n".join([*lines, f"{env}: {len(reports)} checks: {summary}"])
+
+
+def as_json(env: str, reports: Sequence[Report]) -> str:
+    """Return what a program reads."""
+    checks = [report.as_dict() for report in reports]
+    return json.dumps({"env": env, "ok": not failures(reports), "checks": checks}, indent=2)
+
+
+def run(
+    settings: Settings, *, needs: Needs | None = None, probe: Probe | None = None, json_output: bool = False
+) -> int:
+    """Print the diagnosis and return the exit code: 1 when something fails."""
+    reports = diagnose(settings, needs=needs, probe=probe)
+    out((as_json if json_output else as_text)(settings.env, reports))
+    return 1 if failures(reports) else 0

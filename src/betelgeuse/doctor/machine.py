@@ -1,0 +1,240 @@
+"""Checks of the machine itself: who we are, what it is made of, how much of it is free."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from betelgeuse import paths
+from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, skip, warn
+
+_EMBEDDED: Final = frozenset({Shape.EMBEDDED})
+_HERE: Final = frozenset({Shape.EMBEDDED, Shape.DOCKER})
+_KIB_PER_GIB: Final = 2**20
+_BUILT_AFTER: Final = datetime(2026, 11, 1, tzinfo=UTC)
+"""This software did not exist before: an earlier clock is wrong, and every certificate would be 'not yet valid'."""
+
+# Bits of Linux' capability sets: what namespaces, interfaces, chroots, device nodes and BPF programs take.
+_CAPABILITIES: Final = {
+    "CAP_NET_ADMIN": 12,
+    "CAP_NET_RAW": 13,
+    "CAP_SYS_CHROOT": 18,
+    "CAP_SYS_PTRACE": 19,
+    "CAP_SYS_ADMIN": 21,
+    "CAP_MKNOD": 27,
+}
+_FILES_NEEDED: Final = 16384
+_FILES_LEAST: Final = 4096
+_INSTANCES_NEEDED: Final = 512
+_INSTANCES_LEAST: Final = 128
+_WATCHES_LEAST: Final = 65536
+_PIDS_LEAST: Final = 32768
+
+
+def _root(context: Context) -> Finding:
+    uid = context.probe.uid
+    return ok("running as root") if uid == 0 else fail(f"running as user {uid}")
+
+
+def _platform(context: Context) -> Finding:
+    _, system = context.probe.run("uname", "-s")
+    _, machine = context.probe.run("uname", "-m")
+    if system != "Linux":
+        return fail(f"this is {system}")
+    if machine == "x86_64":
+        return ok("Linux on x86_64")
+    return warn(f"Linux on {machine}") if machine == "aarch64" else fail(f"Linux on {machine}")
+
+
+def _capabilities(context: Context) -> Finding:
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)", context.probe.read("/proc/self/status") or "", re.MULTILINE)
+    if found is None:
+        return skip("/proc/self/status does not tell capabilities")
+    effective = int(found[1], 16)
+    missing = [name for name, bit in _CAPABILITIES.items() if not effective >> bit & 1]
+    return fail(f"missing: {', '.join(missing)}") if missing else ok("all that nodes need")
+
+
+def _cpus(context: Context) -> Finding:
+    have, want = context.probe.cpus, context.needs.cpus
+    text = f"{have} usable, {want} needed"
+    return ok(text) if have >= want else fail(text)
+
+
+def _meminfo(context: Context) -> dict[str, float]:
+    lines = (context.probe.read("/proc/meminfo") or "").splitlines()
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return {name: int(value.split()[0]) / _KIB_PER_GIB for name, value in pairs}
+
+
+def _memory(context: Context) -> Finding:
+    info, want = _meminfo(context), context.needs.memory_gib
+    if "MemTotal" not in info:
+        return skip("/proc/meminfo does not tell")
+    total, free = info["MemTotal"], info.get("MemAvailable", info["MemTotal"])
+    text = f"{total:.1f} GiB, {free:.1f} GiB of it available; {want:.1f} GiB needed"
+    if total < want:
+        return fail(text)
+    return ok(text) if free >= want else warn(text, "end other programs, unless the platform itself uses the memory")
+
+
+def _swap(context: Context) -> Finding:
+    info = _meminfo(context)
+    used = info.get("SwapTotal", 0.0) - info.get("SwapFree", 0.0)
+    if used > 1.0:
+        return warn(f"{used:.1f} GiB of swap in use")
+    return ok("not in use" if info.get("SwapTotal") else "none")
+
+
+def _disk(place: Path, share: float) -> Callable[[Context], Finding]:
+    def look(context: Context) -> Finding:
+        free, want = context.probe.free_gib(str(place)), context.needs.disk_gib * share
+        text = f"{free:.1f} GiB free at {place}, {want:.1f} GiB needed"
+        if free >= want:
+            return ok(text)
+        # What is built already needs no second copy.
+        return warn(text) if context.probe.glob(f"{place}/*/*") else fail(text)
+
+    return look
+
+
+def mount_of(mounts: str, path: str) -> tuple[str, str, set[str]]:
+    """Return (mount point, file system, options) of what holds a path, by /proc/mounts."""
+    best = ("", "", set[str]())
+    for line in mounts.splitlines():
+        _, point, kind, options, *_ = line.split()
+        point = point.replace("\\040", " ")
+        inside = path == point or path.startswith(point.rstrip("/") + "/")
+        # Of two mounts at one point the later covers the earlier.
+        if inside and len(point) >= len(best[0]):
+            best = (point, kind, set(options.split(",")))
+    return best
+
+
+def _mounts(context: Context) -> Finding:
+    mounts = context.probe.read("/proc/mounts") or ""
+    temporary = context.probe.variable("TMPDIR") or "/tmp"  # noqa: S108 - only asked about, never written
+    places = {str(paths.CACHE): {"ro", "noexec"}, str(paths.STATE): {"ro", "noexec", "nodev"}, temporary: {"noexec"}}
+    for path, forbidden in places.items():
+        point, _, options = mount_of(mounts, path)
+        if bad := sorted(forbidden & options):
+            return fail(f"{path} is on {point}, mounted {','.join(bad)}")
+    point, kind, _ = mount_of(mounts, str(paths.STATE))
+    if kind == "overlay":
+        return fail(f"{paths.STATE} is on {point}, an overlay: containers cannot have their overlays on it")
+    return ok(f"{kind or 'unknown file system'}, programs may run from it")
+
+
+def _open_files(context: Context) -> Finding:
+    have = context.probe.file_limit
+    text = f"limit {'none' if have < 0 else have}"
+    if have < 0 or have >= _FILES_NEEDED:
+        return ok(text)
+    return warn(text) if have >= _FILES_LEAST else fail(text)
+
+
+def _number(context: Context, path: str) -> int | None:
+    text = (context.probe.read(path) or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+def _inotify(context: Context) -> Finding:
+    instances = _number(context, "/proc/sys/fs/inotify/max_user_instances")
+    watches = _number(context, "/proc/sys/fs/inotify/max_user_watches")
+    if instances is None or watches is None:
+        return fail("the kernel has no inotify")
+    text = f"{instances} instances, {watches} watches"
+    if instances < _INSTANCES_LEAST or watches < _WATCHES_LEAST:
+        return fail(text)
+    wanted = _INSTANCES_NEEDED if context.settings.nodes > 1 else _INSTANCES_LEAST
+    return ok(text) if instances >= wanted else warn(f"{text}; {context.settings.nodes} nodes share them")
+
+
+def _pids(context: Context) -> Finding:
+    limits = {name: _number(context, f"/proc/sys/kernel/{name}") for name in ("pid_max", "threads-max")}
+    low = [f"{name} {value}" for name, value in limits.items() if value is not None and value < _PIDS_LEAST]
+    return warn(", ".join(low)) if low else ok(", ".join(f"{name} {value}" for name, value in limits.items()))
+
+
+def _clock(context: Context) -> Finding:
+    now = datetime.fromtimestamp(context.probe.now, UTC)
+    text = f"{now:%Y-%m-%d %H:%M} UTC"
+    return ok(text) if now >= _BUILT_AFTER else fail(f"{text} is in the past")
+
+
+CHECKS: Final = (
+    Check(
+        "root",
+        "nodes are Linux namespaces with mounts and interfaces of their own",
+        "run the command as root: sudo -E .venv/bin/invoke …",
+        _root,
+        _EMBEDDED,
+    ),
+    Check(
+        "platform",
+        "the pinned wheels and builds are tried on Linux x86_64; aarch64 should work",
+        "use a Linux x86_64 machine, or --env=kind with Docker",
+        _platform,
+        _HERE,
+    ),
+    Check(
+        "capabilities",
+        "even root lacks them inside most containers",
+        "run outside the container, or start it with these capabilities",
+        _capabilities,
+        _EMBEDDED,
+    ),
+    Check("cpus", "below this the control plane starves the pods", "use a larger machine", _cpus, _HERE),
+    Check(
+        "memory",
+        "the control plane, the CNI and both models stay resident",
+        "use a machine with more memory, or lower NODES, LLM_MEMORY and EMBEDDINGS_MEMORY in environment.env",
+        _memory,
+        _HERE,
+    ),
+    Check("swap", "a swapping etcd misses its deadlines", "end other programs, or swapoff -a", _swap, _HERE),
+    Check(
+        "disk-cache",
+        "compilers' caches and finished builds are kept there",
+        "free space, or set BETELGEUSE_CACHE to a folder on a larger disk",
+        _disk(paths.CACHE, 0.6),
+        _EMBEDDED,
+    ),
+    Check(
+        "disk-state",
+        "the nodes' images, volumes and logs are there",
+        "free space, or set BETELGEUSE_STATE to a folder on a larger disk",
+        _disk(paths.STATE, 0.4),
+        _EMBEDDED,
+    ),
+    Check(
+        "mounts",
+        "builds and nodes run programs from the cache, the state folder and the temporary folder",
+        "set BETELGEUSE_CACHE, BETELGEUSE_STATE or TMPDIR to a folder on a plain disk (ext4, xfs)",
+        _mounts,
+        _EMBEDDED,
+    ),
+    Check(
+        "open-files",
+        "containerd, etcd and the API server hold thousands of files and connections",
+        "ulimit -n 65536 before the command; for good: nofile in /etc/security/limits.conf",
+        _open_files,
+        _EMBEDDED,
+    ),
+    Check(
+        "inotify",
+        "kubelets and containerd watch files; all nodes share root's limit",
+        "sysctl -w fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288",
+        _inotify,
+        _EMBEDDED,
+    ),
+    Check(
+        "pids",
+        "every container thread takes a number",
+        "sysctl -w kernel.pid_max=4194304 kernel.threads-max=120000",
+        _pids,
+        _EMBEDDED,
+    ),
+    Check("clock", "certificates are valid from now on", "set the clock: timedatectl set-ntp true", _clock),
+)

@@ -1,0 +1,215 @@
+"""Checks of addresses, ports and names around the cluster."""
+
+import json
+from collections.abc import Iterator
+from ipaddress import IPv4Network, ip_address, ip_network
+from typing import Any, Final
+
+from betelgeuse.clusters.local.layout import BRIDGE, POD_CIDR, SERVICE_CIDR
+from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, skip, warn
+
+_EMBEDDED: Final = frozenset({Shape.EMBEDDED})
+_SERVERS: Final = frozenset({Shape.SERVERS})
+_OUR_LINKS: Final = (BRIDGE, "btgv", "cilium", "lxc")
+_LISTEN: Final = "0A"
+_NODE_PORTS: Final = {
+    80: "HTTP",
+    443: "HTTPS",
+    2379: "etcd",
+    2380: "etcd",
+    6443: "the API server",
+    10250: "the kubelet",
+    10256: "kube-proxy",
+    10257: "the controller manager",
+    10259: "the scheduler",
+}
+_SUBNET_FIX: Final = "set NODE_SUBNET in overlays/local/environment.env to a free /24"
+
+
+def _json(context: Context, *argv: str) -> list[dict[str, Any]] | None:
+    code, text = context.probe.run(*argv)
+    try:
+        answer = json.loads(text or "[]") if code == 0 else None
+    except ValueError:
+        answer = None
+    return answer if isinstance(answer, list) else None
+
+
+def _ours(link: str) -> bool:
+    return link.startswith(_OUR_LINKS)
+
+
+def _bridge_address(context: Context) -> Finding:
+    links = _json(context, "ip", "-json", "address", "show")
+    if links is None:
+        return skip("the ip command is not installed yet; deploy installs it")
+    subnet = context.settings.node_subnet
+    for link in links:
+        for info in link.get("addr_info", []):
+            if not _ours(link["ifname"]) and ip_address(info["local"]) in subnet:
+                return fail(f"{info['local']} in {subnet} belongs to {link['ifname']}")
+    return ok(f"{context.settings.bridge_address} is free or our own")
+
+
+def _routes(context: Context) -> Finding:
+    routes = _json(context, "ip", "-json", "route", "show", "table", "all")
+    if routes is None:
+        return skip("the ip command is not installed yet; deploy installs it")
+    wanted = {
+        "nodes": context.settings.node_subnet,
+        "pods": IPv4Network(POD_CIDR),
+        "services": IPv4Network(SERVICE_CIDR),
+    }
+    for route in routes:
+        try:
+            target = ip_network(route.get("dst", ""), strict=False)
+        except ValueError:
+            # `default`, and kinds of routes without a target.
+            continue
+        if _ours(route.get("dev", "")) or not isinstance(target, IPv4Network) or target.prefixlen == 0:
+            continue
+        for what, network in wanted.items():
+            if network.overlaps(target):
+                return fail(f"{target} over {route.get('dev', '?')} overlaps the {what}' {network}")
+    return ok(", ".join(f"{what} {network}" for what, network in wanted.items()))
+
+
+def listeners(table: str) -> Iterator[tuple[str, int]]:
+    """Yield (address, port) of the listening sockets in /proc/net/tcp; the address is empty for every address."""
+    for line in table.splitlines()[1:]:
+        _, local, _, state, *_ = line.split()
+        if state == _LISTEN:
+            number, port = local.split(":")
+            # The kernel prints the four bytes as one little-endian number; longer ones (IPv6) matter as wildcards only.
+            address = str(ip_address(bytes.fromhex(number)[::-1])) if len(number) == 8 and int(number, 16) else ""  # noqa: PLR2004 - 4 bytes
+            if address or not int(number, 16):
+                yield address, int(port, 16)
+
+
+def _bridge_ports(context: Context) -> Finding:
+    subnet = context.settings.node_subnet
+    busy = [
+        f"{address}:{port}"
+        for address, port in listeners(context.probe.read("/proc/net/tcp") or "")
+        if address and ip_address(address) in subnet
+    ]
+    return fail(f"a program listens on {', '.join(busy)}") if busy else ok(f"nobody listens in {subnet}")
+
+
+def _server_ports(context: Context) -> Finding:
+    if context.settings.ssh_hosts:
+        return skip("the servers are reached over SSH; kubeadm checks their ports")
+    if context.probe.exists("/etc/kubernetes/kubelet.conf"):
+        return ok("this machine is a node already")
+    tables = (context.probe.read(f"/proc/net/{name}") or "" for name in ("tcp", "tcp6"))
+    open_ports = {port for table in tables for _, port in listeners(table)}
+    busy = [f"{port} ({what})" for port, what in _NODE_PORTS.items() if port in open_ports]
+    return fail(f"in use: {', '.join(busy)}") if busy else ok("free")
+
+
+def _forwarding(context: Context) -> Finding:
+    value = (context.probe.read("/proc/sys/net/ipv4/ip_forward") or "").strip()
+    if value == "0":
+        return ok("0: this machine forwards nothing")
+    return warn(f"{value or 'unknown'}: this machine forwards packets of others; the nodes themselves have no way out")
+
+
+def _bridge_filter(context: Context) -> Finding:
+    value = (context.probe.read("/proc/sys/net/bridge/bridge-nf-call-iptables") or "0").strip()
+    if value == "0":
+        return ok("bridged packets bypass this machine's firewall")
+    _, chains = context.probe.run("nft", "list", "chains")
+    if any("hook forward" in line and "policy drop" in line for line in chains.splitlines()):
+        return fail("bridged packets pass this machine's firewall, and its forward chain drops by default")
+    return ok("bridged packets pass this machine's firewall, which forwards by default")
+
+
+def _proxy(context: Context) -> Finding:
+    names = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")
+    if not any(context.probe.variable(name) for name in names):
+        return ok("none set")
+    direct = context.probe.variable("no_proxy") or context.probe.variable("NO_PROXY")
+    wanted = [str(context.settings.node_subnet), f".{context.settings.domain}"]
+    entries = {entry.strip().removeprefix("*") for entry in direct.split(",")}
+    lacking = [entry for entry in wanted if entry not in entries]
+    if not lacking or "*" in direct.split(","):
+        return ok("set; the nodes are reached directly")
+    return warn("set", f"export NO_PROXY={','.join([*filter(None, [direct]), *lacking])}")
+
+
+def _names(context: Context) -> Finding:
+    domain, expected = context.settings.domain, set(context.settings.gateway_addresses)
+    found: set[str] = set(context.probe.resolves(f"llm.{domain}"))
+    if not found:
+        return warn(f"llm.{domain} has no address")
+    if expected and not found <= expected:
+        return warn(f"llm.{domain} is {', '.join(sorted(found))}, the Gateway has {', '.join(sorted(expected))}")
+    return ok(f"llm.{domain} is {', '.join(sorted(found))}")
+
+
+def _configured(context: Context) -> Finding:
+    settings = context.settings
+    lacking = [
+        key
+        for key, value in {
+            "GATEWAY_ADDRESSES": settings.gateway_addresses,
+            "ACME_EMAIL": settings.acme_email,
+            "ACME_SERVER": settings.acme_server,
+        }.items()
+        if not value
+    ]
+    return (
+        fail(f"empty: {', '.join(lacking)}") if lacking else ok(f"{len(settings.gateway_addresses)} gateway addresses")
+    )
+
+
+CHECKS: Final = (
+    Check(
+        "bridge-address", f"the machine's end of the nodes' network, {BRIDGE}", _SUBNET_FIX, _bridge_address, _EMBEDDED
+    ),
+    Check(
+        "routes",
+        "packets for nodes, pods and services must not go elsewhere",
+        f"{_SUBNET_FIX}, or take the other route away",
+        _routes,
+        _EMBEDDED,
+    ),
+    Check("bridge-ports", "only the platform answers there", _SUBNET_FIX, _bridge_ports, _EMBEDDED),
+    Check(
+        "forwarding",
+        "nothing of the embedded cluster may leave this machine",
+        "sysctl -w net.ipv4.ip_forward=0, unless this machine is a router or runs Docker",
+        _forwarding,
+        _EMBEDDED,
+    ),
+    Check(
+        "bridge-filter",
+        "nodes talk over a bridge",
+        "sysctl -w net.bridge.bridge-nf-call-iptables=0",
+        _bridge_filter,
+        _EMBEDDED,
+    ),
+    Check("proxy", "a proxy cannot reach the nodes", "add the nodes and the domain to NO_PROXY", _proxy),
+    Check(
+        "server-ports",
+        "the control plane and the Gateway listen on them",
+        "stop the programs that have them: ss -ltnp shows which",
+        _server_ports,
+        _SERVERS,
+    ),
+    Check(
+        "environment",
+        "certificates and the Gateway need them",
+        "fill them in overlays/<env>/environment.env",
+        _configured,
+        _SERVERS,
+    ),
+    Check(
+        "names",
+        "clients and the certificate authority find the Gateway by name",
+        "point *.DOMAIN at GATEWAY_ADDRESSES in your DNS zone",
+        _names,
+        _SERVERS,
+        quick=False,
+    ),
+)

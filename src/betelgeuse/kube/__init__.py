@@ -1,0 +1,16 @@
+"""The door to a cluster: `connect(settings)` returns a `Kube`."""
+
+from betelgeuse.kube.api import ApiError, Kube, Obj, Resource, UnknownKindError, UnreachableError, describe
+from betelgeuse.kube.connect import connect, kubeconfig
+
+__all__ = [
+    "ApiError",
+    "Kube",
+    "Obj",
+    "Resource",
+    "UnknownKindError",
+    "UnreachableError",
+    "connect",
+    "describe",
+    "kubeconfig",
+]

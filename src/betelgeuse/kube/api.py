@@ -1,0 +1,252 @@
+"""A thin, thread-safe door to the Kubernetes API: plain dictionaries in and out, every failure one line.
+
+The official client reads the kubeconfig and holds the TLS connections; its generated models are not used, because the
+tree is plain data and half of it is custom resources.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode
+
+from betelgeuse.errors import BetelgeuseError
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, PoolManager
+
+Obj = dict[str, Any]
+"""A Kubernetes object as the API speaks it."""
+
+_REQUEST_SECONDS: Final = 60.0
+"""Longest a single answer may take: admission webhooks are allowed 30 s of it."""
+_DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_WARNING: Final = re.compile(r'^\d+ \S+ "(.*)"$')
+_PAGE: Final = 1000
+_NOT_FOUND: Final = 404
+_ERROR: Final = 400
+
+
+class UnreachableError(BetelgeuseError):
+    """Nobody answered as the API server."""
+
+
+class ApiError(BetelgeuseError):
+    """The API server answered with a failure; `reason` and `causes` are its own words."""
+
+    def __init__(self, message: str, status: int, reason: str = "", causes: tuple[Mapping[str, str], ...] = ()) -> None:
+        """Keep the parts that decide what to do next."""
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.causes = causes
+
+
+class UnknownKindError(ApiError):
+    """The server does not serve this kind (yet): its CRD is missing or not established."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Where the API serves one kind."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    listable: bool = True
+
+    @property
+    def root(self) -> str:
+        """The path of the API group and version."""
+        return f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """Return the path of a collection or of one object."""
+        middle = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
+        end = f"/{quote(name, safe='')}" if name else ""
+        return f"{self.root}{middle}/{self.plural}{end}"
+
+
+def describe(obj: Mapping[str, Any]) -> str:
+    """Return how people name an object: `Deployment ai/llm`."""
+    meta = obj.get("metadata") or {}
+    namespace = meta.get("namespace")
+    name = meta.get("name", "?")
+    return f"{obj.get('kind', '?')} {namespace}/{name}" if namespace else f"{obj.get('kind', '?')} {name}"
+
+
+def _resources(answer: Mapping[str, Any]) -> dict[tuple[str, str], Resource]:
+    """Read an aggregated discovery document."""
+    found: dict[tuple[str, str], Resource] = {}
+    for group in answer.get("items", []):
+        group_name = group["metadata"].get("name", "")
+        for version in group.get("versions", []):
+            api_version = f"{group_name}/{version['version']}" if group_name else version["version"]
+            for entry in version.get("resources", []):
+                kind = (entry.get("responseKind") or {}).get("kind")
+                if kind:
+                    namespaced, listable = entry.get("scope") == "Namespaced", "list" in entry.get("verbs", ())
+                    found[api_version, kind] = Resource(api_version, kind, entry["resource"], namespaced, listable)
+    return found
+
+
+def _api_error(method: str, path: str, status: int, body: bytes) -> ApiError:
+    try:
+        answer = json.loads(body)
+        message, reason = str(answer["message"]), str(answer.get("reason", ""))
+        causes = tuple((answer.get("details") or {}).get("causes") or ())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        message, reason, causes = body.decode(errors="replace").strip() or "no explanation", "", ()
+    text = " ".join(message.split())
+    return ApiError(f"{method} {path}: {text} (HTTP {status})", status, reason, causes)
+
+
+@dataclass
+class Kube:
+    """One cluster."""
+
+    env: str
+    host: str
+    pool: "PoolManager"
+    headers: Mapping[str, str]
+    warnings: dict[str, set[str]] = field(default_factory=dict)
+    """What the API server warned about so far (a pod that breaks a Pod Security level), and for which requests."""
+    _kinds: dict[tuple[str, str], Resource] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def request(  # noqa: PLR0913 - the parts of an HTTP request
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        timeout: float = _REQUEST_SECONDS,
+    ) -> bytes:
+        """Send one request and return the answer's body; raise ApiError or UnreachableError."""
+        import urllib3  # noqa: PLC0415 - a warm command that needs no cluster should not pay for it
+
+        url = f"{self.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        headers = {**self.headers, "Accept": accept, "Content-Type": content_type}
+        try:
+            answer: BaseHTTPResponse = self.pool.request(
+                method, url, body=data, headers=headers, timeout=timeout, retries=urllib3.Retry(total=0, redirect=0)
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from None
+        for warning in answer.headers.getlist("Warning"):
+            quoted = _WARNING.search(warning)
+            text = quoted[1].replace('\\"', '"') if quoted else warning
+            with self._lock:
+                self.warnings.setdefault(text, set()).add(path)
+        if answer.status >= _ERROR:
+            raise _api_error(method, path, answer.status, answer.data)
+        return answer.data
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        cause: object = getattr(error, "reason", None) or error
+        text = " ".join(str(cause).split()).rpartition(": ")[2]
+        return UnreachableError(
+            f"the API server of {self.env!r} at {self.host} does not answer: {text}; "
+            f"`invoke doctor --env={self.env}` looks why, `invoke deploy --env={self.env}` starts it"
+        )
+
+    def raw(self, path: str, query: Mapping[str, object] | None = None, timeout: float = _REQUEST_SECONDS) -> str:
+        """Return what a path answers as text: /readyz, a pod's log, metrics."""
+        return self.request("GET", path, query=query, accept="*/*", timeout=timeout).decode(errors="replace")
+
+    def refresh(self) -> None:
+        """Ask again which kinds are served."""
+        found: dict[tuple[str, str], Resource] = {}
+        for root in ("/apis", "/api"):
+            found |= _resources(json.loads(self.request("GET", root, accept=_DISCOVERY)))
+        with self._lock:
+            self._kinds = found
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """Return where a kind is served; raise UnknownKindError when it is not."""
+        if (api_version, kind) not in self._kinds:
+            self.refresh()
+        try:
+            return self._kinds[api_version, kind]
+        except KeyError:
+            message = f"the API server does not serve {kind} in {api_version}: is its CRD in the tree?"
+            raise UnknownKindError(message, _NOT_FOUND, "UnknownKind") from None
+
+    def resources(self) -> Sequence[Resource]:
+        """Return every kind the server can list."""
+        self.refresh()
+        return [resource for resource in self._kinds.values() if resource.listable]
+
+    def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+    ) -> list[Obj]:
+        """Return every object of a kind (in one namespace, matching selectors)."""
+        path = self.resource(api_version, kind).path(namespace)
+        query: dict[str, object] = {"limit": _PAGE}
+        query |= {"labelSelector": labels} if labels else {}
+        query |= {"fieldSelector": fields} if fields else {}
+        items: list[Obj] = []
+        while True:
+            answer = json.loads(self.request("GET", path, query=query))
+            # Items of a list carry no type of their own.
+            items += ({**item, "apiVersion": api_version, "kind": kind} for item in answer.get("items") or [])
+            if not (answer.get("metadata") or {}).get("continue"):
+                return items
+            query["continue"] = answer["metadata"]["continue"]
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Obj | None:
+        """Return one object, or None when it (or its namespace) is not there."""
+        try:
+            answer: Obj = json.loads(self.request("GET", self.resource(api_version, kind).path(namespace, name)))
+        except ApiError as error:
+            if error.status == _NOT_FOUND and not isinstance(error, UnknownKindError):
+                return None
+            raise
+        return answer
+
+    def _path(self, obj: Mapping[str, Any], *, named: bool = True) -> str:
+        meta = obj["metadata"]
+        resource = self.resource(obj["apiVersion"], obj["kind"])
+        return resource.path(meta.get("namespace"), meta["name"] if named else None)
+
+    def server_side_apply(self, obj: Obj, manager: str, *, dry_run: bool = False, force: bool = False) -> Obj:
+        """Apply what `manager` wants of an object; unknown fields are errors, as with kubectl apply."""
+        query: dict[str, object] = {"fieldManager": manager, "fieldValidation": "Strict"}
+        query |= {"force": "true"} if force else {}
+        query |= {"dryRun": "All"} if dry_run else {}
+        # The media type says YAML; JSON is YAML, and cheaper to write.
+        kind = "application/apply-patch+yaml"
+        answer: Obj = json.loads(self.request("PATCH", self._path(obj), query=query, body=obj, content_type=kind))
+        return answer
+
+    def create(self, obj: Obj, manager: str) -> Obj:
+        """Create an object that must not exist yet."""
+        query = {"fieldManager": manager}
+        answer: Obj = json.loads(self.request("POST", self._path(obj, named=False), query=query, body=obj))
+        return answer
+
+    def delete(self, obj: Obj, *, uid: str = "", propagation: str = "Background") -> bool:
+        """Delete an object; False when it was gone already. With `uid`, only that very object."""
+        options: Obj = {"propagationPolicy": propagation}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        try:
+            self.request("DELETE", self._path(obj), body=options)
+        except ApiError as error:
+            if error.status == _NOT_FOUND:
+                return False
+            raise
+        return True

@@ -1,0 +1,102 @@
+"""Find the cluster of an environment, and refuse any other."""
+
+import os
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+import yaml
+
+from betelgeuse import paths
+from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
+from betelgeuse.kube.api import Kube
+from betelgeuse.settings import Settings, environments, load, suggest
+
+_CONNECTIONS: Final = 16
+"""More threads than this never apply at once."""
+
+
+def kubeconfig(settings: Settings) -> Path:
+    """Return the file that names the environment's cluster: ours when a deploy left one, else the user's."""
+    ours = paths.kubeconfig_path(settings.env)
+    if ours.exists():
+        return ours
+    listed = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    for candidate in listed.split(os.pathsep):
+        if candidate and Path(candidate).exists():
+            return Path(candidate)
+    env = settings.env
+    message = f"no cluster for environment {env!r}: {ours} does not exist; run `invoke deploy --env={env}` first"
+    raise BetelgeuseError(message)
+
+
+def _named(document: object, section: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    entries = document.get(section) if isinstance(document, dict) else None
+    for entry in entries if isinstance(entries, list) else []:
+        inner = entry.get(section.removesuffix("s")) if isinstance(entry, dict) else None
+        if isinstance(inner, dict):
+            yield str(entry.get("name")), inner
+
+
+def check_listed(settings: Settings, context: str) -> None:
+    """Raise RefusedError unless some environment lists this context: no command ever touches a stranger's cluster."""
+    listed = {settings.kube_context} | {load(env).kube_context for env in environments()}
+    if context not in listed:
+        known = ", ".join(sorted(listed))
+        message = f"context {context!r} is not one of ours (overlays/*/environment.env list: {known}); refused"
+        raise RefusedError(message)
+
+
+def check_kubeconfig(path: Path, context: str) -> None:
+    """Raise unless the file holds the context and verifies the server's certificate."""
+    try:
+        document = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        message = f"{path} is not a readable kubeconfig: {' '.join(str(error).split())[:200]}"
+        raise UsageError(message) from None
+    contexts = dict(_named(document, "contexts"))
+    if context not in contexts:
+        have = ", ".join(sorted(contexts)) or "none"
+        message = f"{path} has no context {context!r}{suggest(context, contexts)} (it has: {have}); refused"
+        raise RefusedError(message)
+    cluster = dict(_named(document, "clusters")).get(str(contexts[context].get("cluster")), {})
+    if cluster.get("insecure-skip-tls-verify"):
+        message = f"{path}: context {context!r} skips TLS verification; give its cluster a certificate-authority"
+        raise RefusedError(message)
+
+
+def connect(settings: Settings, *, context: str | None = None) -> Kube:
+    """Open the environment's cluster; `context` (or the variable KUBE_CONTEXT) must be one an environment lists."""
+    wanted = context or os.environ.get("KUBE_CONTEXT") or settings.kube_context
+    if wanted != settings.kube_context:
+        check_listed(settings, wanted)
+    path = kubeconfig(settings)
+    check_kubeconfig(path, wanted)
+
+    # 0.3 s of import: only commands that talk to a cluster pay it.
+    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
+    from kubernetes.config import ConfigException, load_kube_config  # noqa: PLC0415
+
+    configuration = Configuration()
+    configuration.connection_pool_maxsize = _CONNECTIONS
+    try:
+        load_kube_config(str(path), wanted, configuration, persist_config=False)  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{path}: context {wanted!r} cannot be used: {' '.join(str(error).split())[:200]}"
+        raise UsageError(message) from None
+    if _private(configuration.host):
+        # HTTPS_PROXY is meant for the Internet; a proxy cannot reach nodes inside this machine.
+        configuration.proxy = None
+    settings_of_auth = cast("Mapping[str, Mapping[str, object]]", configuration.auth_settings())
+    auth = {str(entry["key"]): str(entry["value"]) for entry in settings_of_auth.values()}
+    pool = ApiClient(configuration).rest_client.pool_manager
+    return Kube(settings.env, configuration.host.rstrip("/"), pool, auth)
+
+
+def _private(host: str) -> bool:
+    try:
+        return ip_address(urlsplit(host).hostname or "").is_private
+    except ValueError:
+        return False

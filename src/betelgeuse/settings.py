@@ -1,0 +1,256 @@
+"""The one configuration file of an environment, read exactly as kustomize reads it and checked before anything runs."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from ipaddress import IPv4Network, ip_address
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from betelgeuse import paths
+from betelgeuse.errors import UsageError
+
+MAX_NODES: Final = 100
+NODE_SUBNET: Final = IPv4Network("172.30.0.0/24")
+
+
+@dataclass(frozen=True)
+class SshHost:
+    """One server of an environment that is reached over SSH."""
+
+    name: str
+    user: str
+    address: str
+    port: int = 22
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One environment: every value checked, so no later step needs to doubt it."""
+
+    env: str
+    domain: str
+    nodes: int = 1
+    gateway_addresses: tuple[str, ...] = ()
+    acme_server: str = ""
+    acme_email: str = ""
+    kube_context: str = ""
+    node_subnet: IPv4Network = NODE_SUBNET
+    ssh_hosts: tuple[SshHost, ...] = ()
+    llm_cpu: str = "1"
+    llm_memory: str = "1Gi"
+    embeddings_cpu: str = "1"
+    embeddings_memory: str = "512Mi"
+
+    @property
+    def node_addresses(self) -> tuple[str, ...]:
+        """Addresses of the local nodes: the first is .11, the bridge has .1."""
+        return tuple(str(self.node_subnet.network_address + 10 + number) for number in range(1, self.nodes + 1))
+
+    @property
+    def bridge_address(self) -> str:
+        """The host's own address on the local node network."""
+        return str(self.node_subnet.network_address + 1)
+
+
+_LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN: Final = re.compile(rf"(?=.{{1,200}}$){_LABEL}(\.{_LABEL})+")
+_NAME: Final = re.compile(_LABEL)
+_QUANTITY: Final = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?")
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_CONTEXT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]*")
+_SSH: Final = re.compile(
+    rf"(?P<name>{_LABEL})=(?P<user>[a-z_][a-z0-9_-]*)@(?P<address>\[[0-9a-fA-F:]+\]|[^:@\s]+)(:(?P<port>\d{{1,5}}))?"
+)
+_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAX_PORT: Final = 65535
+
+
+def _match(pattern: re.Pattern[str], want: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError(want)
+        return value
+
+    return parse
+
+
+def _nodes(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and 1 <= int(value[:9]) <= MAX_NODES):
+        message = f"a whole number from 1 to {MAX_NODES}"
+        raise ValueError(message)
+    return int(value)
+
+
+def _addresses(value: str) -> tuple[str, ...]:
+    words = value.replace(",", " ").split()
+    for word in words:
+        try:
+            ip_address(word)
+        except ValueError:
+            message = f"IP addresses separated by spaces or commas ({word!r} is none)"
+            raise ValueError(message) from None
+    return tuple(words)
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        parts = urlsplit("")
+    if value and (parts.scheme != "https" or not parts.hostname or any(c.isspace() for c in value)):
+        message = "an https:// address"
+        raise ValueError(message)
+    return value
+
+
+def _email(value: str) -> str:
+    return _match(_EMAIL, "a mail address")(value) if value else value
+
+
+def _subnet(value: str) -> IPv4Network:
+    try:
+        network = IPv4Network(value)
+    except ValueError:
+        network = IPv4Network("0.0.0.0/0")
+    # Node k is .(10+k): a /24 holds every node we allow, and larger nets only risk overlapping someone else's.
+    if network.prefixlen != 24 or not network.is_private:  # noqa: PLR2004 - /24 is explained in the line above
+        message = "a private IPv4 network with /24, e.g. 172.30.0.0/24"
+        raise ValueError(message)
+    return network
+
+
+def _ssh_hosts(value: str) -> tuple[SshHost, ...]:
+    hosts: dict[str, SshHost] = {}
+    for word in value.replace(",", " ").split():
+        found = _SSH.fullmatch(word)
+        port = int(found["port"] or 22) if found else 0
+        if not found or not 0 < port <= _MAX_PORT:
+            message = f"name=user@address[:port] for each server ({word!r} is not)"
+            raise ValueError(message)
+        if found["name"] in hosts:
+            message = f"distinct names ({found['name']!r} comes twice)"
+            raise ValueError(message)
+        hosts[found["name"]] = SshHost(found["name"], found["user"], found["address"].strip("[]"), port)
+    return tuple(hosts.values())
+
+
+_cpu: Final = _match(_QUANTITY, "a CPU quantity, e.g. 2 or 500m")
+_memory: Final = _match(_QUANTITY, "a memory quantity, e.g. 2Gi")
+
+KEYS: Final[Mapping[str, Callable[[str], object]]] = {
+    "DOMAIN": _match(_DOMAIN, "a lower-case DNS name with a dot, e.g. betelgeuse.test"),
+    "NODES": _nodes,
+    "GATEWAY_ADDRESSES": _addresses,
+    "ACME_SERVER": _url,
+    "ACME_EMAIL": _email,
+    "KUBE_CONTEXT": _match(_CONTEXT, "the name of a kubeconfig context"),
+    "NODE_SUBNET": _subnet,
+    "SSH_HOSTS": _ssh_hosts,
+    "LLM_CPU": _cpu,
+    "LLM_MEMORY": _memory,
+    "EMBEDDINGS_CPU": _cpu,
+    "EMBEDDINGS_MEMORY": _memory,
+}
+"""Every key an environment file may hold, with the function that checks and converts it."""
+
+
+def suggest(word: str, known: Iterator[str] | list[str] | Mapping[str, object]) -> str:
+    """Return `; did you mean 'x'?` when something known is near, else an empty string."""
+    near = get_close_matches(word, list(known), n=1)
+    if not near:
+        # A wrong case or an abbreviation is farther away than difflib's default allows.
+        near = [name for name in known if name.casefold() == word.casefold()]
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def environments() -> list[str]:
+    """List the environments the tree has: folders of overlays/ with an environment.env."""
+    return sorted(path.parent.name for path in paths.OVERLAYS.glob("*/environment.env"))
+
+
+def _pairs(where: str, content: str) -> Iterator[tuple[int, str, str]]:
+    """Yield (line, key, value) as kustomize would; refuse every spelling the two readers could see differently."""
+    for number, raw in enumerate(content.split("\n"), start=1):
+        line = raw.removesuffix("\r").lstrip(" \t")
+        if not line or line.startswith("#"):
+            continue
+        key, equals, value = line.partition("=")
+        at = f"{where}:{number}"
+        if not equals:
+            message = f"{at}: expected KEY=VALUE, got {line[:60]!r}"
+            raise UsageError(message)
+        if not _KEY.fullmatch(key):
+            message = f"{at}: {key[:60]!r} is not a key; write KEY=VALUE without spaces around '='"
+            raise UsageError(message)
+        if value != value.strip() or value[:1] in {'"', "'"} or " #" in value:
+            message = f"{at}: {key} must be a bare value: no quotes, no surrounding spaces, no comment behind it"
+            raise UsageError(message)
+        if not value.isprintable():
+            message = f"{at}: {key} holds a control character"
+            raise UsageError(message)
+        yield number, key, value
+
+
+def parse(env: str, where: str, content: str) -> Settings:
+    """Turn the text of an environment file into Settings; `where` names it in messages."""
+    values: dict[str, object] = {}
+    lines: dict[str, int] = {}
+    for number, key, text in _pairs(where, content):
+        if key not in KEYS:
+            message = f"{where}:{number}: unknown key {key}{suggest(key, KEYS)}"
+            raise UsageError(message)
+        if key in lines:
+            message = f"{where}:{number}: {key} was already set in line {lines[key]}"
+            raise UsageError(message)
+        lines[key] = number
+        try:
+            values[key.lower()] = KEYS[key](text)
+        except ValueError as error:
+            message = f"{where}:{number}: {key} must be {error}, got {text[:60]!r}"
+            raise UsageError(message) from None
+    if "domain" not in values:
+        message = f"{where}: DOMAIN is missing; every host name is made from it"
+        raise UsageError(message)
+    values.setdefault("kube_context", f"betelgeuse-{env}")
+    return Settings(env=env, **values)  # type: ignore[arg-type] # KEYS holds one converter per field; a test compares them
+
+
+def _with_nodes(settings: Settings, source: str, nodes: str) -> Settings:
+    try:
+        count = _nodes(nodes)
+    except ValueError as error:
+        message = f"{source} must be {error}, got {nodes[:60]!r}"
+        raise UsageError(message) from None
+    return Settings(**{**vars(settings), "nodes": count})
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(paths.ROOT)) if path.is_relative_to(paths.ROOT) else str(path)
+
+
+def load(env: str, *, nodes: int | str | None = None) -> Settings:
+    """Read an environment; `nodes` (from --nodes) or the variable NODES overrides the file's NODES."""
+    known = environments()
+    if env not in known:
+        have = ", ".join(known) or "none"
+        message = f"unknown environment {env!r}{suggest(env, known)} (overlays/ has: {have})"
+        raise UsageError(message)
+    path = paths.environment_file(env)
+    try:
+        content = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"{_shown(path)}: not UTF-8 text (byte {error.start})"
+        raise UsageError(message) from None
+    except OSError as error:
+        message = f"{_shown(path)}: cannot be read: {error.strerror}"
+        raise UsageError(message) from None
+    settings = parse(env, _shown(path), content)
+    if nodes is not None:
+        return _with_nodes(settings, "--nodes", str(nodes))
+    if os.environ.get("NODES"):
+        return _with_nodes(settings, "NODES", os.environ["NODES"])
+    return settings

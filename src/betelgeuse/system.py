@@ -1,0 +1,65 @@
+"""Debian packages the embedded cluster needs on this machine, and their installation."""
+
+import os
+import shutil
+from typing import Final
+
+from betelgeuse import paths
+from betelgeuse.errors import BuildError, RefusedError
+from betelgeuse.progress import step
+from betelgeuse.shell import run
+
+PACKAGES: Final[dict[str, tuple[str, str]]] = {
+    # package: (a command or file it brings, why)
+    "buildah": ("/usr/bin/buildah", "builds images from Dockerfiles without a daemon"),
+    "ca-certificates": ("/etc/ssl/certs/ca-certificates.crt", "trust for package downloads"),
+    "cmake": ("/usr/bin/cmake", "builds llama.cpp"),
+    "conntrack": ("/usr/sbin/conntrack", "kubeadm and kube-proxy expect it on a node"),
+    "ethtool": ("/usr/sbin/ethtool", "kubeadm expects it on a node"),
+    "g++": ("/usr/bin/g++", "builds llama.cpp"),
+    "gcc": ("/usr/bin/gcc", "builds runc (cgo)"),
+    "git": ("/usr/bin/git", "the Go command and builds ask it for versions"),
+    "iproute2": ("/usr/sbin/ip", "network namespaces, veth pairs, the bridge"),
+    "ipset": ("/usr/sbin/ipset", "Cilium's node needs it"),
+    "iptables": ("/usr/sbin/iptables", "kubeadm and Cilium expect it on a node"),
+    "libseccomp-dev": ("/usr/include/seccomp.h", "runc's seccomp profiles"),
+    "make": ("/usr/bin/make", "builds llama.cpp"),
+    "mmdebstrap": ("/usr/bin/mmdebstrap", "base file systems for images"),
+    "mount": ("/usr/bin/mount", "the nodes' mount namespaces"),
+    "nftables": ("/usr/sbin/nft", "kube-proxy's data plane"),
+    "pkg-config": ("/usr/bin/pkg-config", "finds libseccomp"),
+    "procps": ("/usr/sbin/sysctl", "kernel settings"),
+    "socat": ("/usr/bin/socat", "kubeadm expects it on a node"),
+    "util-linux": ("/usr/bin/nsenter", "entering and creating namespaces"),
+}
+
+
+def missing() -> list[str]:
+    """Return the packages whose command or file is absent."""
+    return [package for package, (probe, _) in PACKAGES.items() if not os.path.lexists(probe)]
+
+
+def install() -> list[str]:
+    """Install what is missing and return its names; needs root and apt-get.
+
+    Raises RefusedError without root, BuildError where apt-get is absent or fails.
+    """
+    wanted = missing()
+    if not wanted:
+        return []
+    names = " ".join(wanted)
+    if os.geteuid() != 0:
+        message = f"system packages are missing ({names}): run as root, or install them: apt-get install {names}"
+        raise RefusedError(message)
+    if shutil.which("apt-get") is None:
+        message = f"system packages are missing ({names}) and this machine has no apt-get: install their equivalents"
+        raise BuildError(message)
+    log = paths.CACHE / "logs" / "apt.log"
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    with step(f"system packages: {names}"):
+        run(["apt-get", "update", "-qq"], env=quiet, log=log, timeout=600)
+        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *wanted], env=quiet, log=log, timeout=1200)
+    if still := missing():
+        message = f"apt-get finished, yet {' '.join(still)} did not bring the expected files; see {log}"
+        raise BuildError(message)
+    return wanted

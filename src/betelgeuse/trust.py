@@ -1,0 +1,61 @@
+"""The roots a client must trust to reach an environment, as one PEM file."""
+
+import base64
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from betelgeuse import paths
+from betelgeuse.errors import BetelgeuseError
+from betelgeuse.kube import Kube
+
+_PEBBLE: Final = "/api/v1/namespaces/pebble/services/https:pebble:management/proxy/roots/0"
+"""Pebble's management endpoint through the API server: it makes a new root each time it starts."""
+
+
+def bundle_path(env: str) -> Path:
+    """Return where the roots of an environment are kept."""
+    return paths.state_dir(env) / "ca.pem"
+
+
+def merge(*bundles: str) -> str:
+    """Return all certificates of several PEM texts, each once, in order; a text without any adds nothing."""
+    seen: dict[bytes, None] = {}
+    for bundle in bundles:
+        with contextlib.suppress(ValueError):
+            for certificate in x509.load_pem_x509_certificates(bundle.encode()):
+                seen.setdefault(certificate.public_bytes(Encoding.PEM))
+    return b"".join(seen).decode()
+
+
+def _current(kube: Kube, kinds: Iterable[str]) -> str:
+    if "pebble" in kinds:
+        return kube.raw(_PEBBLE)
+    secret = kube.get("v1", "Secret", "own-ca", "cert-manager")
+    return "" if secret is None else base64.b64decode(secret["data"]["ca.crt"]).decode()
+
+
+def refresh(env: str, kube: Kube, namespaces: Iterable[str]) -> Path | None:
+    """Add the environment's present roots to its bundle and return the file; None where public roots are enough.
+
+    Old roots stay: certificates issued before the issuer's restart are still valid and still served.
+    """
+    try:
+        present = _current(kube, namespaces)
+    except BetelgeuseError as error:
+        message = f"the issuer's root cannot be read: {error}"
+        raise BetelgeuseError(message) from None
+    if not present:
+        return None
+    target = bundle_path(env)
+    known = target.read_text() if target.is_file() else ""
+    merged = merge(known, present)
+    if merged != known:
+        draft = target.with_suffix(".new")
+        draft.write_text(merged)
+        draft.rename(target)
+    return target

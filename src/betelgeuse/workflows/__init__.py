@@ -1,0 +1,1 @@
+"""Sequences of steps: what the verbs of tasks.py do."""

@@ -1,0 +1,74 @@
+"""From nothing, or from anything in between, to the platform that the tree describes."""
+
+import time
+from dataclasses import replace
+
+from betelgeuse import budget, lock, render, settings, trust
+from betelgeuse.clusters.local import target
+from betelgeuse.clusters.local.layout import ENV as LOCAL
+from betelgeuse.kube import connect
+from betelgeuse.progress import out, say
+from betelgeuse.settings import Settings
+from betelgeuse.workflows import tree
+
+
+def load(env: str, nodes: int | None = None) -> Settings:
+    """Return an environment's settings, with the number of nodes given on the command line if any."""
+    loaded = settings.load(env)
+    return loaded if nodes is None else replace(loaded, nodes=nodes)
+
+
+def deploy(env: str, nodes: int | None = None) -> tree.Result:
+    """Deploy an environment: build and form the cluster where it is ours to make, then apply the tree and wait.
+
+    Raises RefusedError where the machine lacks what the profile needs, LockedError while another deploy runs,
+    WaitTimeoutError with the reason where something does not become ready. Run again, it goes on where it stopped.
+    """
+    begin = time.monotonic()
+    chosen = load(env, nodes)
+    with lock.exclusive(env, "deploy"):
+        if env == LOCAL:
+            missing = target.missing_builds()
+            need = budget.check(env, warm=not missing)
+            if missing:
+                say(f"{len(missing)} images are not built yet: this takes up to {need.build_minutes:.0f} minutes")
+            target.bring_up(chosen)
+        else:
+            target.prepare_tree()
+        objects = render.render(env)
+        kube = connect(chosen)
+        result = tree.apply_tree(chosen, kube, objects)
+        namespaces = [obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"]
+        roots = trust.refresh(env, kube, namespaces)
+    hosts = sorted(hosts_of(objects))
+    address = chosen.gateway_addresses[0] if chosen.gateway_addresses else "the gateway's address"
+    say(f"{env} is up after {time.monotonic() - begin:.1f} s; {result.changes} changes")
+    out(f"hosts file: {address} {' '.join(hosts)}")
+    if roots is not None:
+        out(f"roots to trust: {roots}")
+    return result
+
+
+def hosts_of(objects: list[dict[str, object]]) -> set[str]:
+    """Return every host name that a listener of the tree serves."""
+    names: set[str] = set()
+    for obj in objects:
+        if obj["kind"] in {"Gateway", "ListenerSet"}:
+            spec = obj["spec"]
+            assert isinstance(spec, dict)  # noqa: S101 - the schema check of the tree guarantees it; this tells mypy
+            names.update(listener["hostname"] for listener in spec["listeners"] if "hostname" in listener)
+    return names
+
+
+def destroy(env: str) -> None:
+    """Remove an environment. The embedded cluster goes whole; elsewhere only what we own in the cluster."""
+    chosen = settings.load(env)
+    if env == LOCAL:
+        with lock.exclusive(env, "destroy"):
+            target.destroy()
+            trust.bundle_path(env).unlink(missing_ok=True)
+        say(f"{env} is removed; the build cache stays")
+        return
+    with lock.exclusive(env, "destroy"):
+        kube = connect(chosen)
+        tree.remove(chosen, kube)

@@ -1,0 +1,118 @@
+"""What a deploy would change, asked of the API server itself; secrets never show."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from betelgeuse import inventory, secrets
+from betelgeuse.apply import THREADS, apply_one, failure, snapshot
+from betelgeuse.apply_rules import Key, Transient, alike, key_of, prepared, settled, transient
+from betelgeuse.diff import unified
+from betelgeuse.errors import BetelgeuseError, ConflictError
+from betelgeuse.kube import ApiError, Kube, Obj, UnknownKindError
+from betelgeuse.progress import out, say, step
+from betelgeuse.prune import Pruned, candidates
+from betelgeuse.settings import Settings
+from betelgeuse.waves import custom_kinds
+
+NO_CHANGES: Final = 0
+CHANGES: Final = 2
+_NOT_FOUND: Final = 404
+
+
+@dataclass(frozen=True)
+class Change:
+    """One object a deploy would touch: the diff, or one line where there is nothing to compare."""
+
+    key: Key
+    text: str
+    blocked: bool = False
+    """Whether the deploy would stop here: a controller owns what the tree sets, or the object is refused."""
+
+
+class _Plan:
+    def __init__(self, kube: Kube, objects: Sequence[Obj]) -> None:
+        self.kube, self.objects = kube, objects
+        self.owned = inventory.load(kube)
+        self.live = snapshot(kube, objects)
+        self.custom = custom_kinds(objects)
+        self.namespaces = {obj["metadata"]["name"] for obj in kube.list("v1", "Namespace")}
+
+    def one(self, obj: Obj) -> Change | None:
+        """Dry-run one object; None when it would stay as it is."""
+        key, wanted = key_of(obj), prepared(obj)
+        before = self.live.get(key)
+        fresh = self._generated(obj, before)
+        if settled(wanted, before, self.owned.records.get(key, "")):
+            after: Obj | None = before
+        elif before is None and (reason := self._future(key)):
+            return Change(key, f"+ {key} (new; {reason})\n{unified(None, wanted)}")
+        else:
+            try:
+                after = apply_one(self.kube, wanted, dry_run=True)
+            except BetelgeuseError as error:
+                return self._refused(wanted, error)
+        if before is None or after is None or not alike(before, after):
+            text = unified(before, after)
+            # A change without a visible line is one of ownership only: the next deploy takes nothing and says nothing.
+            return Change(key, text + fresh) if text or fresh else None
+        return Change(key, f"~ {key}{fresh}") if fresh else None
+
+    def _future(self, key: Key) -> str:
+        if (key.group, key.kind) in self.custom and not self._served(key):
+            return "its kind is not served yet"
+        if key.namespace and key.namespace not in self.namespaces:
+            return "its namespace does not exist yet"
+        return ""
+
+    def _served(self, key: Key) -> bool:
+        return any(
+            entry.kind == key.kind and entry.api_version.startswith(key.group) for entry in self.kube.resources()
+        )
+
+    def _generated(self, obj: Obj, before: Obj | None) -> str:
+        existing = (before or {}).get("data") or {}
+        names = [name for key, recipe in secrets.recipes(obj).items() for name in secrets.produced(key, recipe)]
+        fresh = sorted(set(names) - set(existing))
+        return f"\n# will be generated: {', '.join(fresh)}" if fresh else ""
+
+    def _refused(self, obj: Obj, error: BetelgeuseError) -> Change:
+        key = key_of(obj)
+        if isinstance(error, ConflictError):
+            return Change(key, f"! {error}", blocked=True)
+        reason: Transient | None = transient(error, self.custom, obj)
+        if reason is not None or isinstance(error, UnknownKindError):
+            return Change(key, f"? {key}: cannot be compared: {reason.reason if reason else error}")
+        if isinstance(error, ApiError) and "does not support dry run" in str(error):
+            return Change(key, f"? {key}: cannot be compared: its webhook does not support dry runs")
+        line = failure(obj, error) if isinstance(error, ApiError) else error
+        return Change(key, f"! {line}", blocked=True)
+
+
+def changes(kube: Kube, objects: Sequence[Obj]) -> tuple[list[Change], Pruned]:
+    """Return what a deploy would change and what it would delete."""
+    work = _Plan(kube, objects)
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = [change for change in pool.map(work.one, objects) if change is not None]
+    return found, candidates(kube, work.owned, objects)
+
+
+def plan(settings: Settings, kube: Kube, objects: Sequence[Obj]) -> int:
+    """Print what a deploy would change; return 0 when that is nothing, else 2."""
+    with step(f"comparing {len(objects)} objects with {settings.env}"):
+        found, pruned = changes(kube, objects)
+    for change in found:
+        out(change.text)
+    for key in pruned.deleted:
+        out(f"- {key} (left the tree, will be deleted)")
+    for key, reason in pruned.kept.items():
+        say(f"{key} left the tree and stays: {reason}")
+    blocked = sum(change.blocked for change in found)
+    if blocked:
+        say(f"{blocked} of these would stop the deploy (marked with !)")
+    if not found and not pruned.deleted:
+        say(f"{settings.env}: no changes")
+        return NO_CHANGES
+    say(f"{settings.env}: {len(found)} to change, {len(pruned.deleted)} to delete; `invoke deploy` does it")
+    return CHANGES

@@ -1,0 +1,188 @@
+"""Bring a cluster to what the tree says: secrets, waves, readiness, and what left the tree removed."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from betelgeuse import inventory, secrets, webhooks
+from betelgeuse.apply import Applied, Applier, snapshot
+from betelgeuse.apply_rules import Key, key_of
+from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
+from betelgeuse.kube import Kube, Obj
+from betelgeuse.progress import Ticker, say, step
+from betelgeuse.prune import Pruned, prune
+from betelgeuse.readiness import short
+from betelgeuse.settings import Settings
+from betelgeuse.wait import explain, observe, summary, until_ready
+from betelgeuse.waves import BUILT_IN, Group, custom_kinds, plan
+
+READY_SECONDS: Final = 900.0
+"""Bounds each wait of a deploy: a cold start on two busy cores loads models and starts Java."""
+_CRD_SECONDS: Final = 60.0
+_COPY_EVERY: Final = 3.0
+_PAUSE: Final = 1.0
+
+
+@dataclass
+class Result:
+    """What a deploy did to the cluster."""
+
+    applied: Applied
+    pruned: Pruned = field(default_factory=Pruned)
+    generated: dict[Key, list[str]] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> int:
+        """How many objects are different now."""
+        return len(set(self.applied.changes) | set(self.generated)) + len(self.pruned.deleted)
+
+    def __str__(self) -> str:
+        """Return the summary line."""
+        kept = f", {len(self.pruned.kept)} kept" if self.pruned.kept else ""
+        made = f", secrets generated in {len(self.generated)}" if self.generated else ""
+        return f"{self.applied}, {len(self.pruned.deleted)} deleted{kept}{made}"
+
+
+class _Deploy:
+    """One run over one tree."""
+
+    def __init__(self, kube: Kube, objects: Sequence[Obj], timeout: float) -> None:
+        self.kube, self.objects, self.timeout = kube, objects, timeout
+        self.groups = plan(objects)
+        self.owned = inventory.load(kube)
+        self.live = snapshot(kube, objects)
+        self.applier = Applier(kube, self.live, self.owned.records, custom_kinds(objects))
+        self.gates = webhooks.gates(objects)
+        self.result = Result(self.applier.applied)
+        self.waiting: dict[Key, Obj] = {}
+        """Secrets that copy from a Secret nobody made yet."""
+        self._copied = 0.0
+
+    def foreclaim(self) -> None:
+        """Write down what may be ours before the first change, so that a kill -9 leaves nothing unknown."""
+        wanted = self.owned.union(self.objects, map(key_of, self.applier.pending(self.objects)))
+        if wanted != self.owned:
+            inventory.save(self.kube, wanted)
+            self.owned = wanted
+
+    def make_secrets(self, objects: Sequence[Obj]) -> None:
+        """Make what the Secrets among the objects ask for; remember those that cannot be made yet."""
+        wanted = {key_of(obj): obj for obj in objects if secrets.recipes(obj)}
+        if not wanted:
+            return
+        made = secrets.ensure(self.kube, wanted.values(), self.live)
+        self.waiting |= {key: wanted[key] for key in made.waiting}
+        for key, reason in made.waiting.items():
+            say(f"{key}: waits for {reason}")
+        self._generated(made)
+
+    def _generated(self, made: secrets.Made) -> None:
+        for key, names in made.generated.items():
+            say(f"{key}: generated {', '.join(names)}")
+        self.result.generated |= made.generated
+        for key in made.generated:
+            # The proof of an earlier run, if any, was about another version of it.
+            self.live.pop(key, None)
+
+    def copies(self) -> None:
+        """Try again what copies from a Secret that a controller makes."""
+        if not self.waiting or time.monotonic() - self._copied < _COPY_EVERY:
+            return
+        self._copied = time.monotonic()
+        made = secrets.ensure(self.kube, self.waiting.values(), snapshot(self.kube, self.waiting.values()))
+        self._generated(made)
+        complete = [self.waiting.pop(key) for key in set(self.waiting) - set(made.waiting)]
+        self.applier.run(complete)
+
+    def group(self, group: Group) -> None:
+        """Apply one wave, phase by phase, each object as soon as its webhooks answer."""
+        self.make_secrets(group.objects)
+        for phase in group.phases:
+            ready = [obj for obj in phase if key_of(obj) not in self.waiting]
+            free = [obj for obj in ready if group.wave <= BUILT_IN or not self._gate(obj)]
+            self.applier.run(free)
+            self._gated([obj for obj in self.applier.pending(ready) if group.wave > BUILT_IN and self._gate(obj)])
+            self.applier.run([obj for obj in ready if key_of(obj) not in self.applier.applied.outcomes])
+
+    def _gate(self, obj: Obj) -> list[Obj]:
+        return webhooks.gate_of(obj, self.gates)
+
+    def _gated(self, objects: Sequence[Obj]) -> None:
+        todo = list(objects)
+        begin = time.monotonic()
+        with Ticker(self.timeout) as ticker:
+            while todo:
+                needed = {key_of(workload): workload for obj in todo for workload in self._gate(obj)}
+                closed = {entry.key: entry for entry in observe(self.kube, list(needed.values()))}
+                is_open = [obj for obj in todo if not any(key_of(load) in closed for load in self._gate(obj))]
+                self.applier.run(is_open)
+                done = {key_of(obj) for obj in is_open}
+                todo = [obj for obj in todo if key_of(obj) not in done]
+                if not todo:
+                    return
+                reason = summary([explain(self.kube, entry) for entry in list(closed.values())[:2]])
+                if time.monotonic() - begin > self.timeout:
+                    message = f"webhooks did not answer after {self.timeout:.0f} s: {reason}"
+                    raise WaitTimeoutError(message)
+                ticker.update(f"webhooks of {len(todo)} objects: {reason}")
+                time.sleep(_PAUSE)
+
+    def barrier(self, done: Sequence[Obj], following: Group) -> None:
+        """Wait for what the next wave stands on, and for nothing else: pods become ready while we go on."""
+        before = {key_of(obj) for obj in done}
+        changed = set(self.applier.applied.changes)
+        crds = [obj for obj in done if obj["kind"] == "CustomResourceDefinition"]
+        if following.wave > BUILT_IN and any(key_of(obj) in changed for obj in crds):
+            until_ready(self.kube, crds, _CRD_SECONDS)
+        explicit = [obj for group in self.groups if group.barrier for obj in group.objects]
+        wanted = list(done) if following.barrier else [obj for obj in explicit if key_of(obj) in before]
+        if wanted:
+            until_ready(self.kube, wanted, self.timeout, before_round=self.copies)
+
+
+def _apply(run: _Deploy, env: str, *, wait: bool) -> None:
+    done: list[Obj] = []
+    with step(f"applying {len(run.objects)} objects to {env}"):
+        for group in run.groups:
+            if done:
+                run.barrier(done, group)
+            run.group(group)
+            done += group.objects
+    for warning, requests in sorted(run.kube.warnings.items()):
+        more = f" and {len(requests) - 1} more" if len(requests) > 1 else ""
+        say(f"warning for {'/'.join(min(requests).split('/')[-4:])}{more}: {short(warning)}")
+    if wait:
+        with step("waiting until everything is ready"):
+            until_ready(run.kube, run.objects, run.timeout, before_round=run.copies)
+
+
+def apply_tree(
+    settings: Settings, kube: Kube, objects: Sequence[Obj], *, timeout: float = READY_SECONDS, wait: bool = True
+) -> Result:
+    """Apply a rendered tree and return what changed.
+
+    Nothing is done twice: a second run over the same tree sends lists only. A run that was killed is simply run again.
+    """
+    run = _Deploy(kube, objects, timeout)
+    run.foreclaim()
+    try:
+        _apply(run, settings.env, wait=wait)
+    except BaseException:
+        # What was applied is proven, whatever stopped the rest; if this cannot be written, it is only done again.
+        with suppress(BetelgeuseError):
+            inventory.save(kube, run.owned.partial(run.applier.applied.records))
+        raise
+    run.result.pruned = prune(kube, run.owned, objects)
+    for key in run.result.pruned.deleted:
+        say(f"{key}: deleted, it left the tree")
+    for key, fate in run.result.pruned.forgotten.items():
+        say(f"{key}: left the tree, but {fate}")
+    for key, reason in run.result.pruned.kept.items():
+        say(f"{key}: kept although it left the tree: {reason}")
+    exact = run.owned.exact(objects, run.applier.applied.records, run.result.pruned.kept)
+    if exact != run.owned:
+        inventory.save(kube, exact)
+    say(f"{settings.env}: {run.result}")
+    return run.result

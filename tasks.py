@@ -1,0 +1,111 @@
+"""Betelgeuse's verbs: `invoke --list`. Each is a thin call into betelgeuse.workflows."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from invoke import Context, Exit, task
+
+from betelgeuse.errors import BetelgeuseError
+
+LOCAL = "local"
+
+
+def verb(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - invoke's own decorator is untyped
+    """Make a task of a function: expected errors become one line and their exit code, an interrupt 130."""
+
+    @functools.wraps(function)
+    def run(context: Context, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the task's own
+        try:
+            function(context, *args, **kwargs)
+        except BetelgeuseError as error:
+            raise Exit(str(error), error.exit_code) from None
+        except KeyboardInterrupt:
+            raise Exit("interrupted: run the same command again to go on", 130) from None
+
+    return task(run)
+
+
+@verb
+def setup(_: Context) -> None:
+    """Install the system packages the embedded cluster needs (deploy does this too)."""
+    from betelgeuse import system
+
+    sys.stdout.write(f"installed: {' '.join(system.install()) or 'nothing was missing'}\n")
+
+
+@verb
+def images(_: Context) -> None:
+    """Build every image of images/images.yaml that the cache lacks, and report what the builds took."""
+    from betelgeuse.workflows.images import build
+
+    build()
+
+
+@verb
+def render(_: Context, env: str = LOCAL) -> None:
+    """Print the rendered tree of an environment."""
+    from betelgeuse.workflows.render import show
+
+    show(env)
+
+
+@verb
+def plan(_: Context, env: str = LOCAL) -> None:
+    """Show what a deploy would change; exit code 0 for nothing, 2 for changes."""
+    from betelgeuse.workflows.plan import plan as show
+    from betelgeuse.workflows.session import opened
+
+    raise Exit(code=show(*opened(env)))
+
+
+@verb
+def deploy(_: Context, env: str = LOCAL, nodes: int = 0) -> None:
+    """Bring an environment to what the tree says; safe to repeat and after a kill."""
+    from betelgeuse.workflows.deploy import deploy as run
+
+    run(env, nodes or None)
+
+
+@verb
+def status(_: Context, env: str = LOCAL, json: bool = False) -> None:
+    """Tell what is ready and, for the rest, why not; exit code 1 when something is not."""
+    from betelgeuse.workflows.session import opened
+    from betelgeuse.workflows.status import status as show
+
+    raise Exit(code=show(*opened(env), as_json=json))
+
+
+@verb
+def doctor(_: Context, env: str = LOCAL, json: bool = False) -> None:
+    """Check this machine for an environment, with a fix for each failure."""
+    from betelgeuse.doctor import run
+
+    raise Exit(code=run(env, as_json=json))
+
+
+@verb
+def ca(_: Context, env: str = LOCAL) -> None:
+    """Print the file with the roots that clients must trust."""
+    from betelgeuse.workflows.reach import roots
+
+    roots(env)
+
+
+@verb
+def open(_: Context, app: str, env: str = LOCAL) -> None:  # noqa: A001 - the verb's name
+    """Tell how to reach an app: address, hosts-file line, roots, key."""
+    from betelgeuse.workflows.reach import explain
+
+    explain(env, app)
+
+
+@verb
+def destroy(_: Context, env: str = LOCAL, yes: bool = False) -> None:
+    """Remove an environment; anything but local asks first (or --yes)."""
+    from betelgeuse.workflows.deploy import destroy as run
+
+    if env != LOCAL and not yes and input(f"Type {env} to remove everything we own there: ") != env:
+        raise Exit("nothing was removed", 3)
+    run(env)

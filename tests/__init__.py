@@ -1,0 +1,1 @@
+"""Tests that need no cluster, and those that bring their own."""

@@ -1,0 +1,210 @@
+"""A model of the API server: the tree's objects, live, and the handful of calls the suite makes."""
+
+import base64
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from betelgeuse.kube import ApiError, Resource, UnknownKindError
+
+from conformance.tree import Raw
+from tests.conformance_suite.model import APPS, DOMAIN, KEYS, ROUTES
+
+_PLURALS = {"NetworkPolicy": "networkpolicies", "SecurityPolicy": "securitypolicies"}
+_GLOBAL = {"Namespace", "Node", "ClusterRoleBinding"}
+_LABEL = "pod-security.kubernetes.io/enforce"
+
+
+def _meta(name: str, namespace: str = "", **labels: str) -> Raw:
+    place = {"namespace": namespace} if namespace else {}
+    return {"name": name, **place, **({"labels": labels} if labels else {})}
+
+
+def _listener(name: str, port: int, protocol: str, secret: str = "", hostname: str = "") -> Raw:
+    found: Raw = {"name": name, "port": port, "protocol": protocol}
+    if secret:
+        found["tls"] = {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": secret}]}
+    return {**found, "hostname": hostname} if hostname else found
+
+
+def pod_spec(image: str = "model/app:1.2.3") -> Raw:
+    """Return the spec of a pod that obeys every rule."""
+    amounts = {"cpu": "100m", "memory": "64Mi"}
+    security = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {
+        "name": "server",
+        "image": image,
+        "ports": [{"containerPort": 8080}],
+        "resources": {"requests": amounts, "limits": amounts},
+        "securityContext": security,
+    }
+    return {"automountServiceAccountToken": False, "serviceAccountName": "app", "containers": [container]}
+
+
+def _app(name: str, port: int) -> list[Raw]:
+    host = f"{name}.{DOMAIN}"
+    parent = {"kind": "ListenerSet", "name": name}
+    rules = [
+        {"matches": [{"method": method, "path": {"type": "Exact", "value": path}}], "backendRefs": [{"name": name}]}
+        for method, path in sorted(ROUTES[name])
+    ]
+    keys = {"credentialRefs": [{"name": f"{name}-api-keys"}], "extractFrom": [{"headers": ["Authorization"]}]}
+    listener = _listener("https", port, "HTTPS", f"{name}-tls", host)
+    gateway, envoy = "gateway.networking.k8s.io/v1", "gateway.envoyproxy.io/v1alpha1"
+    return [
+        _object(gateway, "ListenerSet", _meta(name, "ai"), {"listeners": [listener]}),
+        _object(gateway, "HTTPRoute", _meta(name, "ai"), {"hostnames": [host], "parentRefs": [parent], "rules": rules}),
+        _object(
+            envoy,
+            "SecurityPolicy",
+            _meta(name, "ai"),
+            {"targetRefs": [{"kind": "HTTPRoute", "name": name}], "apiKeyAuth": keys},
+        ),
+        _object(
+            "cert-manager.io/v1", "Certificate", _meta(name, "ai"), {"secretName": f"{name}-tls", "dnsNames": [host]}
+        ),
+        _object("v1", "Service", _meta(name, "ai"), {"selector": {"app": name}, "ports": [{"port": 80}]}),
+        _object("apps/v1", "Deployment", _meta(name, "ai"), {"replicas": 1, "template": {"spec": pod_spec()}}),
+    ]
+
+
+def _object(api_version: str, kind: str, metadata: Raw, spec: Raw | None = None) -> Raw:
+    found: Raw = {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+    return found if spec is None else {**found, "spec": spec}
+
+
+def tree_objects(https: int, http: int) -> list[Raw]:
+    """Return what a rendered tree of the model platform would hold."""
+    gateway = [_listener("http", http, "HTTP"), _listener("https", https, "HTTPS", "default")]
+    deny = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    found = [
+        _object("gateway.networking.k8s.io/v1", "Gateway", _meta("gateway", "gateway"), {"listeners": gateway}),
+        _object("cert-manager.io/v1", "Certificate", _meta("default", "gateway"), {"secretName": "default"}),
+    ]
+    for namespace in ("ai", "gateway"):
+        found.append(_object("v1", "Namespace", _meta(namespace, **{_LABEL: "restricted"})))
+        found.append(_object("networking.k8s.io/v1", "NetworkPolicy", _meta("default-deny", namespace), deny))
+    for app in APPS:
+        found += _app(app, https)
+    return found
+
+
+def _ready(obj: Raw) -> None:
+    """Give an object the status a healthy cluster would."""
+    kind = obj["kind"]
+    yes = {"status": "True"}
+    if kind == "Deployment":
+        obj["metadata"]["generation"] = 1
+        obj["status"] = {"observedGeneration": 1, "readyReplicas": 1, "updatedReplicas": 1}
+    if kind == "Gateway":
+        obj["status"] = {"conditions": [{"type": "Programmed", **yes}], "addresses": [{"value": "127.0.0.1"}]}
+    if kind == "HTTPRoute":
+        conditions = [{"type": "Accepted", **yes}, {"type": "ResolvedRefs", **yes}]
+        obj["status"] = {"parents": [{"conditions": conditions}]}
+    if kind == "Certificate":
+        dates = {
+            "notBefore": "2026-01-01T00:00:00Z",
+            "renewalTime": "2999-01-01T00:00:00Z",
+            "notAfter": "3999-01-01T00:00:00Z",
+        }
+        obj["status"] = {"conditions": [{"type": "Ready", **yes}], **dates}
+
+
+def pod(name: str, app: str) -> Raw:
+    """Return a running, ready pod."""
+    container = {"name": "server", "imageID": "sha256:1", "restartCount": 0, "state": {"running": {}}}
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [container]}
+    return {**_object("v1", "Pod", _meta(name, "ai", app=app), {**pod_spec(), "nodeName": "node-1"}), "status": status}
+
+
+def node(name: str) -> Raw:
+    """Return a ready node."""
+    info = {"kubeletVersion": "v1", "containerRuntimeVersion": "model", "kernelVersion": "6"}
+    status = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": info, "addresses": []}
+    return {**_object("v1", "Node", _meta(name)), "status": status}
+
+
+@dataclass
+class FakeKube:
+    """Stands where Kube stands."""
+
+    tree: list[Raw]
+    stored: dict[str, bytes]
+    renew: Callable[[str], None] = lambda _: None
+    live: list[Raw] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.live = copy.deepcopy(self.tree)
+        for obj in self.live:
+            _ready(obj)
+        self.live += [pod(f"{app}-0", app) for app in APPS]
+        self.live.append(node("node-1"))
+
+    def find(self, kind: str, name: str, namespace: str = "") -> Raw:
+        """Return the live object itself, for a test to break."""
+        return next(obj for obj in self._of(kind, namespace) if obj["metadata"]["name"] == name)
+
+    def _of(self, kind: str, namespace: str | None) -> list[Raw]:
+        same = (obj for obj in self.live if obj["kind"] == kind)
+        return [obj for obj in same if not namespace or obj["metadata"].get("namespace") == namespace]
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """Return where a kind is served."""
+        if kind == "Unknown":
+            message = "not served"
+            raise UnknownKindError(message, 404)
+        return Resource(api_version, kind, _PLURALS.get(kind, f"{kind.lower()}s"), kind not in _GLOBAL)
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Raw]:
+        """Return the objects of a kind."""
+        self.resource(api_version, kind)
+        wanted = dict(pair.split("=") for pair in labels.split(",") if pair)
+        return [o for o in self._of(kind, namespace) if wanted.items() <= o["metadata"].get("labels", {}).items()]
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Raw | None:
+        """Return one object."""
+        if kind == "Secret":
+            return self._secret(name)
+        self.resource(api_version, kind)
+        return next((copy.deepcopy(o) for o in self._of(kind, namespace) if o["metadata"]["name"] == name), None)
+
+    def _secret(self, name: str) -> Raw | None:
+        data: dict[str, bytes] = {}
+        if name.removesuffix("-api-keys") in KEYS:
+            data = {"admin": KEYS[name.removesuffix("-api-keys")].encode()}
+        elif name.removesuffix("-tls") in self.stored:
+            data = {"tls.crt": self.stored[name.removesuffix("-tls")]}
+        return {"data": {key: base64.b64encode(value).decode() for key, value in data.items()}} if data else None
+
+    def request(self, method: str, path: str, *, body: Any = None, **_: object) -> bytes:
+        """Make one of the calls that are not plain reads."""
+        if method == "POST" and path.endswith("/pods"):
+            self._admit(path.split("/")[4], body)
+        if method == "PUT" and "/certificates/" in path:
+            self.renew(path.split("/")[-2])
+        if path.endswith("/metrics"):
+            return b"# TYPE llamacpp:tokens_predicted_total counter\n"
+        if method == "PATCH":
+            live = self.find(body["kind"], body["metadata"]["name"], body["metadata"].get("namespace", ""))
+            return json.dumps({**live, "spec": body.get("spec", {})}).encode()
+        return b"{}"
+
+    def _admit(self, namespace: str, pod_: Raw) -> None:
+        """Refuse what Pod Security `restricted` refuses, where the namespace enforces it."""
+        level = self.find("Namespace", namespace)["metadata"].get("labels", {}).get(_LABEL)
+        security = pod_["spec"]["containers"][0]["securityContext"]
+        spec = pod_["spec"]
+        bad = security.get("privileged") or not security["runAsNonRoot"] or "hostNetwork" in spec or "hostPID" in spec
+        bad = bad or "volumes" in spec or security["capabilities"].get("add")
+        bad = bad or security["seccompProfile"]["type"] == "Unconfined"
+        if bad and level == "restricted":
+            message = "pods is forbidden: violates PodSecurity"
+            raise ApiError(message, 403)

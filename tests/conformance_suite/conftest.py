@@ -1,0 +1,51 @@
+"""The model platform as a fixture."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from betelgeuse.kube import Kube
+from betelgeuse.settings import Settings
+
+from conformance import features
+from conformance.exemptions import Exemptions, PortExemption
+from conformance.probes.k8s import Cluster
+from conformance.site import Site
+from conformance.tree import Tree
+from tests.conformance_suite.cluster import FakeKube, tree_objects
+from tests.conformance_suite.model import DOMAIN, Edge
+from tests.conformance_suite.pki import Authority
+
+Build = Callable[..., Site]
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """Return the root the model platform's clients trust."""
+    return Authority()
+
+
+@pytest.fixture
+def build(tmp_path: Path, authority: Authority) -> Iterator[Build]:
+    """Return a builder of model sites: good, or with the named faults."""
+    with ExitStack() as stack:
+
+        def make(*faults: str) -> Site:
+            edge = Edge(tmp_path, set(faults), authority)
+            stack.callback(edge.close)
+            tree = Tree(tree_objects(edge.https, edge.http), DOMAIN)
+            kube = FakeKube(tree.objects, edge.stored, edge.renew)
+            settings = Settings("model", DOMAIN, gateway_addresses=("127.0.0.1",))
+            return Site(
+                settings=settings,
+                tree=tree,
+                exemptions=Exemptions(ports=(PortExemption(22, "SSH of the machine the tests run on"),)),
+                cluster=Cluster(cast("Kube", kube)),
+                ca=authority.write(tmp_path / "ca.pem"),
+                features=features.present(tree, settings),
+            )
+
+        yield make

@@ -1,0 +1,219 @@
+"""A model of the platform's edge in this process: good by default, and breakable fault by fault.
+
+A fault is a word; the table in test_sensitivity.py says which promises each must turn red, and that it turns no other.
+"""
+
+import socket
+import ssl
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.conformance_suite.models import EmbeddingModel, LanguageModel, Reply, serve
+from tests.conformance_suite.pki import Authority
+from tests.conformance_suite.wire import Incoming, Reader, RefusedRequestError
+
+DOMAIN = "model.test"
+APPS = ("embeddings", "llm")
+KEYS = {"llm": "11112222333344445555666677778888", "embeddings": "aaaabbbbccccddddeeeeffff00001111"}
+ROUTES = {
+    "llm": {("POST", "/v1/chat/completions"), ("GET", "/v1/models")},
+    "embeddings": {("POST", "/v1/embeddings"), ("GET", "/v1/models")},
+}
+HSTS = "Strict-Transport-Security: max-age=31536000; includeSubDomains\r\n"
+
+
+@dataclass
+class Edge:
+    """Two listening sockets that behave as the gateway should."""
+
+    folder: Path
+    faults: set[str] = field(default_factory=set)
+    authority: Authority = field(default_factory=Authority)
+
+    def __post_init__(self) -> None:
+        self.llm = LanguageModel(self.faults)
+        self.embeddings = EmbeddingModel(self.faults)
+        self.stored: dict[str, bytes] = {}
+        self.contexts: dict[str, ssl.SSLContext] = {}
+        self.default = self.context("default", DOMAIN)
+        for app in APPS:
+            self.issue(app)
+        self.sockets: list[socket.socket] = []
+        self.https = self._listen(self._tls)
+        self.http = self._listen(self._plain)
+
+    def issue(self, app: str) -> None:
+        """Make a certificate for an application and serve it."""
+        self.contexts[app] = self.context(app, f"{app}.{DOMAIN}")
+
+    def renew(self, app: str) -> None:
+        """Do what cert-manager and the gateway do when a renewal is asked for."""
+        if "renewal-outage" in self.faults:
+            self.faults.add("no-app")
+            threading.Timer(0.15, self.faults.discard, ("no-app",)).start()
+        if "renewal-never" not in self.faults:
+            self.issue(app)
+
+    def context(self, label: str, name: str) -> ssl.SSLContext:
+        """Return the TLS side of one listener, with the fault that concerns it."""
+        names, days, authority = (name,), (-1, 90), self.authority
+        if label == "llm":
+            days = (-90, -1) if "expired" in self.faults else days
+            authority = Authority("Stranger") if "self-signed" in self.faults else authority
+            names = ("other.model.test",) if "wrong-name" in self.faults else names
+        if "wildcard" in self.faults:
+            names = (DOMAIN, f"*.{DOMAIN}")
+        certificate, key = authority.issue(*names, days=days)
+        self.stored[label] = certificate
+        path = self.folder / f"{label}.pem"
+        path.write_bytes(certificate + key)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+        # Versions are the first context's business: OpenSSL keeps them when the name chooses another.
+        if "tls1.0" in self.faults:
+            context.set_ciphers("ECDHE+AESGCM:ALL:@SECLEVEL=0")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # old on purpose
+                context.minimum_version = ssl.TLSVersion.TLSv1
+        if "weak-ciphers" in self.faults and label == "llm":
+            context.set_ciphers("ECDHE+AESGCM:AES128-SHA:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-NULL-SHA:@SECLEVEL=0")
+        if "no-tls1.3" in self.faults:
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.sni_callback = self._choose
+        return context
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        label = (name or "").partition(".")[0]
+        known = label in APPS and name == f"{label}.{DOMAIN}"
+        if "app-certificate-for-all" in self.faults and not known:
+            known, label = True, "llm"
+        if known:
+            connection.context = self.contexts[label]
+        # Where the application code finds it again: Python's TLS objects do not tell the name.
+        self.names[threading.get_ident()] = name or ""
+
+    names: dict[int, str] = field(default_factory=dict)
+
+    def _listen(self, serve_one: Callable[[socket.socket], None]) -> int:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.sockets.append(listener)
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    threading.Thread(target=self._guarded, args=(serve_one, connection), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        port: int = listener.getsockname()[1]
+        return port
+
+    @staticmethod
+    def _guarded(serve_one: Callable[[socket.socket], None], connection: socket.socket) -> None:
+        # A client that hangs up, or is refused in its handshake, is everyday life here.
+        with connection, suppress(OSError, ValueError):
+            connection.settimeout(20)
+            serve_one(connection)
+
+    def close(self) -> None:
+        """Stop listening."""
+        for listener in self.sockets:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+
+    def _tls(self, connection: socket.socket) -> None:
+        self.names[threading.get_ident()] = ""
+        with self.default.wrap_socket(connection, server_side=True) as secured:
+            self._talk(secured, self.names[threading.get_ident()])
+
+    def _plain(self, connection: socket.socket) -> None:
+        self._talk(connection, None)
+
+    def _talk(self, connection: socket.socket, sni: str | None) -> None:
+        reader = Reader(connection, self.faults)
+        while True:
+            try:
+                request = reader.next()
+            except RefusedRequestError as refusal:
+                _write(connection, (refusal.status, "text/plain", b"refused"), "")
+                return
+            if sni is None:
+                self._redirect(connection, request)
+            else:
+                hsts = "" if "no-hsts" in self.faults else HSTS
+                _write(connection, self._answer(request, sni), hsts, head=request.method == "HEAD")
+            if request.header("connection").lower() != "keep-alive" and "smuggling" not in self.faults:
+                return
+
+    def _redirect(self, connection: socket.socket, request: Incoming) -> None:
+        status = 301 if "redirect-301" in self.faults else 308
+        path = request.target.partition("?")[0] if "redirect-loses-query" in self.faults else request.target
+        host = "" if "open-redirect" in self.faults and path.startswith("//") else f"https://{request.header('host')}"
+        _write(connection, (status, "text/plain", b""), f"Location: {host}{path}\r\n")
+
+    def _answer(self, request: Incoming, sni: str) -> Reply:
+        host, target = request.header("host"), request.target
+        if target.startswith("http"):
+            host, _, target = target.partition("://")[2].partition("/")
+            target = f"/{target}"
+        path = target.partition("?")[0]
+        app = host.partition(".")[0]
+        known = app in APPS and host == f"{app}.{DOMAIN}"
+        if "default-app" in self.faults and not known:
+            known, app = True, "llm"
+        # One listener per name: what arrives under another name has no route there.
+        if not known or (sni != host and not self.faults & {"cross-host", "default-app"}):
+            return 404, "text/plain", b"no such host"
+        if "route-removed" in self.faults and app == "llm":
+            return 404, "text/plain", b"no such host"
+        if "normalises-after-gate" in self.faults and path != "/v1/models" and path.endswith("/v1/models"):
+            return self._application(app, "/v1/models", request)
+        if self._shut(app, request, path):
+            return 401, "text/plain", b"who are you?"
+        return self._application(app, path, request)
+
+    def _shut(self, app: str, request: Incoming, path: str) -> bool:
+        """Whether the gate stays shut: one for every routed path of an application."""
+        if (request.method, path) not in ROUTES[app] or "no-auth" in self.faults:
+            return False
+        if "health-checker-passes" in self.faults and request.header("user-agent").startswith("GoogleHC"):
+            return False
+        if "post-unguarded" in self.faults and request.method == "POST" and app == "llm":
+            return False
+        given = request.header("authorization").removeprefix("Bearer ")
+        accepted = set(KEYS.values()) if "any-apps-key" in self.faults else {KEYS[app]}
+        if "key-prefix" in self.faults:
+            return not (given and any(key.startswith(given) for key in accepted))
+        return given not in accepted
+
+    def _application(self, app: str, path: str, request: Incoming) -> Reply:
+        if "metrics-public" in self.faults and path == "/metrics":
+            return 200, "text/plain", b"# TYPE secret counter"
+        if "unknown-path-200" in self.faults and path.startswith("/nobody-"):
+            return 200, "text/html", b"<html>the same page for every path</html>"
+        if (request.method, path) not in ROUTES[app]:
+            return 404, "text/plain", b"not found"
+        if "no-app" in self.faults or ("app-down" in self.faults and app == "llm"):
+            return 503, "text/plain", b"no healthy upstream"
+        model = self.llm if app == "llm" else self.embeddings
+        reply = serve(model, f"model-{app}", path, request.method, request.body)
+        return reply or (404, "text/plain", b"not found")
+
+
+def _write(connection: socket.socket, reply: Reply, headers: str, *, head: bool = False) -> None:
+    status, kind, body = reply
+    text = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n{headers}"
+    if isinstance(body, bytes):
+        connection.sendall(f"{text}Content-Length: {len(body)}\r\n\r\n".encode() + (b"" if head else body))
+        return
+    connection.sendall(f"{text}Transfer-Encoding: chunked\r\n\r\n".encode())
+    for piece in body:
+        connection.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+    connection.sendall(b"0\r\n\r\n")

@@ -1,0 +1,167 @@
+"""Stand-ins for the two model servers: small, deterministic, and able to misbehave on demand."""
+
+import hashlib
+import json
+import math
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+Reply = tuple[int, str, bytes | Iterator[bytes]]
+"""(status, content type, body or pieces)."""
+
+_ANSWERS = (("capital of france", "Paris"), ("2 + 2", "4"), ("opposite of hot", "Cold"))
+_CONTEXT = 4096
+_CONCEPTS = (
+    {"cat", "kitten"},
+    {"sleeps", "napping"},
+    {"sofa", "couch"},
+    {"raining", "rain", "downpour"},
+    {"heavily", "outside"},
+    {"list", "array"},
+    {"sort", "ordering"},
+    {"python", "code"},
+    {"train", "railway"},
+    {"berlin", "germany"},
+    {"profit", "earnings"},
+    {"company", "firm"},
+    {"fell", "declined"},
+)
+_SMALL = {"a", "an", "the", "is", "on", "in", "of", "to", "at", "for", "do", "i", "how", "there", "today", "its", "s"}
+
+
+def _error(status: int, message: str) -> Reply:
+    return status, "application/json", json.dumps({"error": {"message": message, "code": status}}).encode()
+
+
+def _json(data: object) -> Reply:
+    return 200, "application/json", json.dumps(data).encode()
+
+
+@dataclass
+class LanguageModel:
+    """`/v1/chat/completions` of a model that knows three things."""
+
+    faults: set[str] = field(default_factory=set)
+    alone: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, body: bytes) -> Reply:
+        """Answer one request."""
+        try:
+            payload = json.loads(body.decode())
+        except ValueError:
+            return _error(500 if "llm-500" in self.faults else 400, "not JSON")
+        messages = payload.get("messages")
+        limit = payload.get("max_tokens", 16)
+        if not isinstance(messages, list) or not isinstance(limit, int):
+            return _error(400, "messages must be a list, max_tokens a number")
+        prompt = " ".join(str(message.get("content")) for message in messages)
+        if len(prompt.split()) > _CONTEXT:
+            return _error(500 if "llm-long-500" in self.faults else 400, "longer than the context")
+        words = self._words(prompt)[:limit]
+        if payload.get("stream"):
+            return 200, "text/event-stream", self._stream(words)
+        usage = {"prompt_tokens": 7, "completion_tokens": len(words), "total_tokens": 7 + len(words)}
+        if "llm-usage" in self.faults:
+            usage["total_tokens"] = 0
+        message = {"role": "assistant", "content": " ".join(words)}
+        return _json({"model": "model-llm", "choices": [{"message": message}], "usage": usage})
+
+    def _words(self, prompt: str) -> list[str]:
+        if "llm-nonsense" in self.faults:
+            return ["bla"] * 48
+        if "llm-random" in self.faults:
+            prompt = f"{prompt} {random.random()}"  # noqa: S311 - a nondeterministic answer is the point
+        for question, word in _ANSWERS:
+            if question in prompt.lower():
+                return [word]
+        return [hashlib.sha256(f"{prompt}{at}".encode()).hexdigest()[:4] for at in range(48)]
+
+    def _stream(self, words: list[str]) -> Iterator[bytes]:
+        events = [
+            f"data: {json.dumps({'choices': [{'delta': {'content': f'{word} '}}]})}\n\n".encode() for word in words
+        ]
+        if "llm-no-done" not in self.faults:
+            events.append(b"data: [DONE]\n\n")
+        if "llm-one-piece" in self.faults:
+            yield b"".join(events)
+            return
+        if "llm-serial" in self.faults:
+            with self.alone:
+                yield from self._slowly(events)
+            return
+        yield from self._slowly(events)
+
+    @staticmethod
+    def _slowly(events: list[bytes]) -> Iterator[bytes]:
+        for event in events:
+            time.sleep(0.01)  # a token takes time; the suite looks at the moments of arrival
+            yield event
+
+
+@dataclass
+class EmbeddingModel:
+    """`/v1/embeddings` of a model that knows which words mean nearly the same."""
+
+    faults: set[str] = field(default_factory=set)
+    size: int = 96
+
+    def answer(self, body: bytes) -> Reply:
+        """Answer one request."""
+        try:
+            payload = json.loads(body.decode())
+        except ValueError:
+            return _error(400, "not JSON")
+        texts = payload.get("input")
+        texts = [texts] if isinstance(texts, str) else texts
+        sound = isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)
+        if not sound:
+            return _error(500 if "embed-empty-500" in self.faults else 400, "input must be one or more texts")
+        if any(len(text.split()) > 512 or len(text) > 100_000 for text in texts):
+            return _error(400, "too long")
+        vectors = [self.vector(text) for text in texts]
+        if "embed-swapped" in self.faults:
+            vectors = vectors[1:] + vectors[:1]
+        return _json({"data": [{"index": at, "embedding": vector} for at, vector in enumerate(vectors)]})
+
+    def vector(self, text: str) -> list[float]:
+        """Return the sum of the words' directions, to length 1."""
+        words = [word for word in re.findall(r"\w+", text.lower()) if word not in _SMALL]
+        if "embed-constant" in self.faults:
+            words = ["same"]
+        size = len(text) % 7 + 100 if "embed-size" in self.faults else self.size
+        total = [0.0] * size
+        for word in words or [text]:
+            for at, value in enumerate(_direction(word, size)):
+                total[at] += value
+        length = math.sqrt(sum(value * value for value in total)) or 1.0
+        return [value / (1.0 if "embed-length" in self.faults else length) for value in total]
+
+
+@lru_cache(maxsize=1000)
+def _direction(word: str, size: int) -> tuple[float, ...]:
+    number = next((str(at) for at, same in enumerate(_CONCEPTS) if word in same), word)
+    source = random.Random(number)  # noqa: S311 - a repeatable direction, not a secret
+    return tuple(source.gauss(0, 1) for _ in range(size))
+
+
+def models_page(name: str) -> Reply:
+    """Return `/v1/models`."""
+    return _json({"object": "list", "data": [{"id": name}]})
+
+
+def serve(model: LanguageModel | EmbeddingModel, name: str, path: str, method: str, body: bytes) -> Reply | None:
+    """Route inside an application; None for a path it does not have."""
+    routes: dict[tuple[str, str], Any] = {("GET", "/v1/models"): lambda: models_page(name)}
+    if isinstance(model, LanguageModel):
+        routes["POST", "/v1/chat/completions"] = lambda: model.answer(body)
+    else:
+        routes["POST", "/v1/embeddings"] = lambda: model.answer(body)
+    handler = routes.get((method, path))
+    reply: Reply | None = handler() if handler else None
+    return reply

@@ -1,0 +1,489 @@
+"""The engine's promises, proven on a real kube-apiserver (no nodes, no controllers)."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from betelgeuse import inventory
+from betelgeuse.apply import Outcome
+from betelgeuse.apply_rules import Key, conflicts_of, transient
+from betelgeuse.errors import BetelgeuseError, ConflictError, RefusedError, WaitTimeoutError
+from betelgeuse.kube import ApiError, Kube, Obj, UnreachableError, connect
+from betelgeuse.render import kubectl
+from betelgeuse.settings import Settings
+from betelgeuse.workflows.plan import plan
+from betelgeuse.workflows.status import status
+from betelgeuse.workflows.tree import Result, apply_tree
+
+Names = Iterator[str]
+WARM_SECONDS = 10.0
+"""What a second deploy of the whole platform may take; the engine is all of it."""
+
+
+def obj(api_version: str, kind: str, name: str, namespace: str = "", **rest: Any) -> Obj:  # noqa: ANN401
+    """Return an object; `annotations` and `labels` go where they belong."""
+    meta: dict[str, Any] = {"name": name} | ({"namespace": namespace} if namespace else {})
+    for part in ("annotations", "labels"):
+        if part in rest:
+            meta[part] = rest.pop(part)
+    return {"apiVersion": api_version, "kind": kind, "metadata": meta, **rest}
+
+
+def deployment(namespace: str, name: str = "web", replicas: int = 1) -> Obj:
+    """Return a Deployment."""
+    labels = {"app": name}
+    container = {"name": "c", "image": "example.org/app:1.0", "ports": [{"containerPort": 80}]}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+    return obj("apps/v1", "Deployment", name, namespace, spec=spec)
+
+
+def service(namespace: str, name: str = "web") -> Obj:
+    """Return a Service."""
+    return obj("v1", "Service", name, namespace, spec={"selector": {"app": name}, "ports": [{"port": 80}]})
+
+
+def crd(kind: str, group: str, padding: int = 0) -> Obj:
+    """Return a CRD, as big as real ones are."""
+    plural = f"{kind.lower()}s"
+    fields = {f"field{number}": {"type": "string", "description": "d" * 100} for number in range(padding)}
+    schema = {
+        "type": "object",
+        "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}} | fields}},
+    }
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": kind, "plural": plural, "singular": kind.lower()}
+    spec = {"group": group, "scope": "Namespaced", "names": names, "versions": [version]}
+    return obj("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"{plural}.{group}", spec=spec)
+
+
+def generated(
+    namespace: str, name: str = "keys", recipe: str = "a: hex:16\nb: password:24\ntls: selfsigned:web,web.svc\n"
+) -> Obj:
+    """Return a Secret whose values the engine makes."""
+    return obj("v1", "Secret", name, namespace, annotations={"betelgeuse.io/generate": recipe})
+
+
+def tree(namespace: str) -> list[Obj]:
+    """Return one of everything."""
+    return [
+        generated(namespace),
+        deployment(namespace),
+        service(namespace),
+        obj("v1", "ConfigMap", "settings", namespace, data={"a": "1"}),
+        obj("v1", "Namespace", namespace),
+    ]
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> str:
+    """Return a namespace of the test's own; without a controller a deleted one never goes, so none is used twice."""
+    return re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-")
+
+
+def ctl(settings: Settings, *arguments: str) -> str:
+    """Do something by hand."""
+    argv = [kubectl(), f"--context={settings.kube_context}", *arguments]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout  # noqa: S603 - the pinned kubectl
+
+
+def deploy(settings: Settings, kube: Kube, objects: list[Obj]) -> Result:
+    """Apply without waiting: nothing becomes ready where no controller runs."""
+    return apply_tree(settings, kube, objects, wait=False)
+
+
+def live(kube: Kube, item: Obj) -> Obj:
+    """Return the cluster's version of an object."""
+    meta = item["metadata"]
+    found = kube.get(item["apiVersion"], item["kind"], meta["name"], meta.get("namespace"))
+    assert found is not None
+    return found
+
+
+def test_second_apply_changes_nothing(settings: Settings, kube: Kube, namespace: str) -> None:
+    """The first apply creates everything, the second changes nothing and sends no write."""
+    first = deploy(settings, kube, tree(namespace))
+    before = {item["kind"]: live(kube, item)["metadata"]["resourceVersion"] for item in tree(namespace)}
+    second = deploy(settings, kube, tree(namespace))
+
+    assert list(first.applied.outcomes.values()).count(Outcome.CREATED) == 5
+    assert (second.changes, len(second.applied.outcomes)) == (0, 5)
+    assert before == {item["kind"]: live(kube, item)["metadata"]["resourceVersion"] for item in tree(namespace)}
+    assert plan(settings, kube, tree(namespace)) == 0
+
+
+def test_scaled_by_hand_is_named_and_repaired(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After `kubectl scale`, plan names the field and exits 2, and deploy sets it back."""
+    deploy(settings, kube, tree(namespace))
+    ctl(settings, "-n", namespace, "scale", "deployment/web", "--replicas=3")
+    capsys.readouterr()
+
+    assert plan(settings, kube, tree(namespace)) == 2
+    shown = capsys.readouterr().out
+    assert f"Deployment {namespace}/web" in shown
+    assert "-  replicas: 3" in shown
+    assert "+  replicas: 1" in shown
+    assert deploy(settings, kube, tree(namespace)).applied.changes == [Key("apps", "Deployment", namespace, "web")]
+    assert live(kube, deployment(namespace))["spec"]["replicas"] == 1
+    assert plan(settings, kube, tree(namespace)) == 0
+
+
+@pytest.mark.parametrize(
+    ("patch", "kind"),
+    [
+        ('{"spec":{"selector":{"extra":"x"}}}', "service/web"),
+        ('{"data":{"a":"2"}}', "configmap/settings"),
+        ('{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"evil.example/app:2"}]}}}}', "deployment/web"),
+        ('{"metadata":{"annotations":{"betelgeuse.io/generate":"a: hex:1"}}}', "secret/keys"),
+    ],
+    ids=["atomic-map-gains-a-key", "value", "list-item", "annotation"],
+)
+def test_every_kind_of_drift_is_seen(settings: Settings, kube: Kube, namespace: str, patch: str, kind: str) -> None:
+    """Whatever a hand changed in a field of ours is seen by plan and repaired by deploy."""
+    deploy(settings, kube, tree(namespace))
+    ctl(settings, "-n", namespace, "patch", kind, "-p", patch)
+
+    assert plan(settings, kube, tree(namespace)) == 2
+    assert deploy(settings, kube, tree(namespace)).changes == 1
+    assert plan(settings, kube, tree(namespace)) == 0
+    assert "extra" not in live(kube, service(namespace))["spec"]["selector"]
+
+
+def test_deleted_by_hand_comes_back(settings: Settings, kube: Kube, namespace: str) -> None:
+    """An object deleted by hand is created again."""
+    deploy(settings, kube, tree(namespace))
+    ctl(settings, "-n", namespace, "delete", "service/web")
+
+    assert (
+        deploy(settings, kube, tree(namespace)).applied.outcomes[Key("", "Service", namespace, "web")]
+        == Outcome.CREATED
+    )
+
+
+def test_field_that_left_the_tree_is_removed(settings: Settings, kube: Kube, namespace: str) -> None:
+    """A key taken out of the tree goes from the object, also when the change was undone half-way."""
+    deploy(settings, kube, tree(namespace))
+    more = tree(namespace)
+    more[3]["data"]["b"] = "2"
+    deploy(settings, kube, more)
+
+    assert deploy(settings, kube, tree(namespace)).changes == 1
+    assert live(kube, more[3])["data"] == {"a": "1"}
+
+
+def test_controllers_field_is_a_conflict(settings: Settings, kube: Kube, namespace: str) -> None:
+    """A field that a controller owns is not fought over: the error names object, field and manager."""
+    deploy(settings, kube, tree(namespace))
+    scaled = obj("apps/v1", "Deployment", "web", namespace, spec={"replicas": 4})
+    kube.server_side_apply(scaled, "keda-operator", force=True)
+
+    with pytest.raises(
+        ConflictError, match=rf"Deployment {namespace}/web: \.spec\.replicas belongs to 'keda-operator'"
+    ):
+        deploy(settings, kube, tree(namespace))
+
+    assert plan(settings, kube, tree(namespace)) == 2
+    assert live(kube, deployment(namespace))["spec"]["replicas"] == 4
+
+
+def test_prune_takes_only_what_is_ours(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What left the tree is deleted when we made it; what others made, or what holds data, stays and is named."""
+    claim = obj("v1", "PersistentVolumeClaim", "data", namespace)
+    claim["spec"] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    deploy(settings, kube, [*tree(namespace), claim])
+    # Somebody else's object, and one of ours that somebody deleted and made anew.
+    ctl(settings, "-n", namespace, "create", "configmap", "foreign")
+    ctl(settings, "-n", namespace, "delete", "configmap", "settings")
+    ctl(settings, "-n", namespace, "create", "configmap", "settings")
+    keep = [item for item in tree(namespace) if item["kind"] == "Deployment"]
+    capsys.readouterr()
+
+    result = deploy(settings, kube, keep)
+
+    assert list(result.pruned.forgotten) == [Key("", "ConfigMap", namespace, "settings")]
+    assert set(result.pruned.deleted) == {Key("", "Service", namespace, "web")}
+    assert set(result.pruned.kept) == {
+        Key("", "Namespace", "", namespace),
+        Key("", "PersistentVolumeClaim", namespace, "data"),
+        Key("", "Secret", namespace, "keys"),
+    }
+    assert list(result.pruned.forgotten) == [Key("", "ConfigMap", namespace, "settings")]
+    assert kube.get("v1", "ConfigMap", "settings", namespace) is not None
+    assert kube.get("v1", "ConfigMap", "foreign", namespace) is not None
+    assert (
+        f"PersistentVolumeClaim {namespace}/data: kept although it left the tree: it holds data"
+        in capsys.readouterr().err
+    )
+    again = deploy(settings, kube, keep)
+    assert (again.changes, set(again.pruned.kept)) == (0, set(result.pruned.kept))
+
+
+def test_crds_with_foreign_instances_stay(settings: Settings, kube: Kube, namespace: str) -> None:
+    """A CRD leaves with our instances, but never takes somebody else's with it."""
+    objects = [obj("v1", "Namespace", namespace), crd("Lamp", "foreign.example.org"), crd("Door", "ours.example.org")]
+    objects.append(obj("ours.example.org/v1", "Door", "front", namespace, spec={"size": 1}))
+    deploy(settings, kube, objects)
+    kube.create(obj("foreign.example.org/v1", "Lamp", "desk", namespace, spec={"size": 1}), "someone")
+
+    result = deploy(settings, kube, objects[:1])
+
+    assert {key.kind for key in result.pruned.deleted} == {"Door", "CustomResourceDefinition"}
+    assert list(result.pruned.kept.values()) == [f"Lamp {namespace}/desk still uses it"]
+    assert kube.get("foreign.example.org/v1", "Lamp", "desk", namespace) is not None
+
+
+def test_custom_resource_comes_with_its_crd(settings: Settings, kube: Kube, namespace: str) -> None:
+    """A tree may hold a CRD and an instance of it: one apply is enough, in whatever order they are listed."""
+    instance = obj("order.example.org/v1", "Chair", "first", namespace, spec={"size": 1})
+    objects = [instance, crd("Chair", "order.example.org"), obj("v1", "Namespace", namespace)]
+
+    assert plan(settings, kube, objects) == 2
+    assert len(deploy(settings, kube, objects).applied.changes) == 3
+    assert plan(settings, kube, objects) == 0
+
+
+def test_secrets_are_made_once_and_never_shown(
+    settings: Settings, kube: Kube, namespace: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Generated values stay the same for ever, new keys are added beside them, and no output holds a value."""
+    first = deploy(settings, kube, tree(namespace))
+    values = live(kube, generated(namespace))["data"]
+    more = [generated(namespace, recipe="a: hex:16\nb: password:24\ntls: selfsigned:web,web.svc\nc: base64:32\n")]
+    more += [item for item in tree(namespace) if item["kind"] != "Secret"]
+    planned = plan(settings, kube, more)
+    second = deploy(settings, kube, more)
+    now = live(kube, generated(namespace))["data"]
+
+    assert first.generated == {Key("", "Secret", namespace, "keys"): ["a", "b", "ca.crt", "tls.crt", "tls.key"]}
+    assert second.generated == {Key("", "Secret", namespace, "keys"): ["c"]}
+    assert planned == 2
+    assert {key: now[key] for key in values} == values
+    assert deploy(settings, kube, more).changes == 0
+    shown = "".join(capfd.readouterr())
+    assert "generated a, b, ca.crt" in shown
+    assert "will be generated: c" in shown
+    assert not [key for key, value in now.items() if value[:16] in shown]
+
+
+def test_a_changed_secret_is_masked_in_plan(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Plan says that a Secret's value differs, and shows neither of the two."""
+    secret = obj("v1", "Secret", "fixed", namespace, data={"token": "Y2FuYXJ5LXRyZWU="})
+    objects = [obj("v1", "Namespace", namespace), secret]
+    deploy(settings, kube, objects)
+    ctl(settings, "-n", namespace, "patch", "secret/fixed", "-p", '{"stringData":{"token":"canary-live"}}')
+    capsys.readouterr()
+
+    assert plan(settings, kube, objects) == 2
+    captured = capsys.readouterr()
+    assert "-  token: '*** (before)'" in captured.out
+    assert "+  token: '*** (after)'" in captured.out
+    assert not re.search("canary|Y2FuYXJ5", captured.out + captured.err)
+
+
+def test_copy_follows_when_its_source_appears(settings: Settings, kube: Kube, namespace: str) -> None:
+    """A Secret that copies from one which a controller makes later is completed while we wait."""
+    objects = [
+        obj("v1", "Namespace", namespace),
+        generated(namespace, "copied", f"password: copy:{namespace}/made-later/word"),
+    ]
+
+    def controller() -> None:
+        time.sleep(1.0)
+        kube.create(obj("v1", "Secret", "made-later", namespace, data={"word": "aGVsbG8="}), "controller")
+
+    thread = threading.Thread(target=controller)
+    thread.start()
+    namespace_only = apply_tree(settings, kube, objects[:1], wait=False)
+    result = apply_tree(settings, kube, objects, timeout=30)
+    thread.join()
+
+    assert namespace_only.changes == 1
+    assert result.generated == {Key("", "Secret", namespace, "copied"): ["password"]}
+    assert live(kube, objects[1])["data"] == {"password": "aGVsbG8="}
+    assert apply_tree(settings, kube, objects, timeout=30).changes == 0
+
+
+def test_job_with_a_new_template_runs_anew(settings: Settings, kube: Kube, namespace: str) -> None:
+    """A Job cannot be changed: the engine replaces it, and says so."""
+
+    def job(image: str) -> Obj:
+        template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": image}]}}
+        return obj("batch/v1", "Job", "once", namespace, spec={"template": template})
+
+    objects = [obj("v1", "Namespace", namespace)]
+    deploy(settings, kube, [*objects, job("example.org/app:1")])
+    before = live(kube, job("example.org/app:1"))["metadata"]["uid"]
+
+    result = deploy(settings, kube, [*objects, job("example.org/app:2")])
+
+    assert result.applied.outcomes[Key("batch", "Job", namespace, "once")] == Outcome.CHANGED
+    assert live(kube, job("example.org/app:2"))["metadata"]["uid"] != before
+
+
+def test_typo_in_a_field_is_one_clear_line(settings: Settings, kube: Kube, namespace: str) -> None:
+    """An unknown field is refused as kubectl refuses it, naming object and field."""
+    wrong = deployment(namespace)
+    wrong["spec"]["replica"] = wrong["spec"].pop("replicas")
+
+    with pytest.raises(BetelgeuseError, match=rf"Deployment {namespace}/web was refused: .*spec\.replica\b") as caught:
+        deploy(settings, kube, [obj("v1", "Namespace", namespace), wrong])
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_silent_webhook_is_a_named_reason(settings: Settings, kube: Kube, namespace: str) -> None:
+    """The API server's words about an unreachable webhook are recognised, and only they are retried."""
+    rule = {"apiGroups": ["hooked.example.org"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}
+    client = {"service": {"namespace": namespace, "name": "nobody", "path": "/"}}
+    hook: dict[str, Any] = {
+        "name": "nobody.example.org",
+        "clientConfig": client,
+        "rules": [rule],
+        "sideEffects": "None",
+    }
+    hook |= {"admissionReviewVersions": ["v1"], "timeoutSeconds": 1}
+    webhook = obj("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", namespace, webhooks=[hook])
+    deploy(settings, kube, [obj("v1", "Namespace", namespace), crd("Hook", "hooked.example.org"), webhook])
+    instance = obj("hooked.example.org/v1", "Hook", "one", namespace, spec={"size": 1})
+
+    with pytest.raises(ApiError) as caught:
+        kube.server_side_apply(instance, "betelgeuse")
+
+    reason = transient(caught.value, (), instance)
+    assert reason is not None
+    assert reason.reason == "webhook nobody.example.org not answering yet"
+
+
+def test_conflict_is_read_from_the_servers_answer(settings: Settings, kube: Kube, namespace: str) -> None:
+    """The server's own conflict is parsed: field, manager, and that a human did it."""
+    deploy(settings, kube, tree(namespace))
+    ctl(settings, "-n", namespace, "scale", "deployment/web", "--replicas=3")
+
+    with pytest.raises(ApiError) as caught:
+        kube.server_side_apply(deployment(namespace), "betelgeuse")
+
+    assert [(entry.field, entry.human) for entry in conflicts_of(caught.value)] == [(".spec.replicas", True)]
+
+
+def test_wait_says_why(settings: Settings, kube: Kube, namespace: str) -> None:
+    """A Deployment without pods ends the wait with its name and the reason."""
+    with pytest.raises(WaitTimeoutError, match=rf"not ready after 1 s: {namespace}/web 0/1 ready: no controller"):
+        apply_tree(settings, kube, tree(namespace), timeout=1)
+
+
+def test_status_is_honest(settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Status lists what is not ready with its reason, and exits 1."""
+    deploy(settings, kube, tree(namespace))
+    capsys.readouterr()
+
+    assert status(settings, kube, tree(namespace), as_json=True) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [(entry["kind"], entry["name"]) for entry in found["waiting"]] == [("Deployment", "web")]
+
+
+KILL = """
+import json, sys
+from betelgeuse import paths
+from pathlib import Path
+paths.STATE = Path(sys.argv[1])
+from betelgeuse.kube import connect
+from betelgeuse.settings import Settings
+from betelgeuse.workflows.tree import apply_tree
+settings = Settings(env="local", domain="betelgeuse.test", kube_context=sys.argv[2])
+apply_tree(settings, connect(settings), json.load(sys.stdin), wait=False)
+"""
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.8, 1.0])
+def test_killed_apply_converges(  # noqa: PLR0913, PLR0917 - fixtures
+    settings: Settings, kube: Kube, namespace: str, tmp_path: Path, share: float, controlplane: Path
+) -> None:
+    """SIGKILL at any moment: what was made is in the inventory, and the next run completes the rest."""
+    configs = [obj("v1", "ConfigMap", f"c{number}", namespace, data={"a": "1"}) for number in range(80)]
+    objects = [*tree(namespace), *configs]
+    argv = [sys.executable, "-c", KILL, str(tmp_path), settings.kube_context]
+    environment = {**os.environ, "KUBECONFIG": str(controlplane)}
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)  # noqa: S603
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(objects).encode())
+    process.stdin.close()
+    while process.poll() is None:
+        made = len(kube.list("v1", "ConfigMap", namespace)) if kube.get("v1", "Namespace", namespace) else -1
+        if made >= share * len(configs):
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    made_before = {item["metadata"]["name"] for item in kube.list("v1", "ConfigMap", namespace)}
+    known = {key.name for key in inventory.load(kube).versions if key.kind == "ConfigMap"}
+
+    result = deploy(settings, kube, objects)
+
+    assert made_before <= known
+    assert len(kube.list("v1", "ConfigMap", namespace)) == len(configs) + 1
+    assert len(result.applied.outcomes) == len(objects)
+    assert deploy(settings, kube, objects).changes == 0
+    assert plan(settings, kube, objects) == 0
+
+
+def test_second_deploy_of_a_platform_is_fast(settings: Settings, kube: Kube, namespace: str) -> None:
+    """250 objects with 60 CRDs (4 MB): the second run ends within the promised time, import and connection included."""
+    crds = [crd(f"Kind{number}", f"{namespace}.example.org", padding=450) for number in range(60)]
+    rest = [obj("v1", "ConfigMap", f"c{number}", namespace, data={"a": "x" * 500}) for number in range(100)]
+    rest += [deployment(namespace, f"d{number}") for number in range(45)]
+    rest += [service(namespace, f"d{number}") for number in range(45)]
+    objects = [obj("v1", "Namespace", namespace), *crds, *rest]
+    size = len(json.dumps(objects)) / 1e6
+    deploy(settings, kube, objects)
+
+    begin = time.monotonic()
+    result = deploy(settings, connect(settings), objects)
+    seconds = time.monotonic() - begin
+
+    assert (result.changes, len(objects)) == (0, 251)
+    assert size > 3
+    assert seconds < WARM_SECONDS, f"{seconds:.1f} s"
+
+
+def test_strangers_are_refused(
+    settings: Settings, controlplane: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A context no environment lists, one the file lacks, and a cluster without TLS verification are refused."""
+    with pytest.raises(RefusedError, match="context 'prod' is not one of ours"):
+        connect(settings, context="prod")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "insecure"))
+    text = controlplane.read_text()
+    (tmp_path / "insecure").write_text(re.sub("certificate-authority: .*", "insecure-skip-tls-verify: true", text))
+    with pytest.raises(RefusedError, match="skips TLS verification"):
+        connect(settings)
+    (tmp_path / "insecure").write_text(text.replace(settings.kube_context, "betelgeuse-lokal"))
+    with pytest.raises(RefusedError, match=r"no context 'betelgeuse-local'; did you mean 'betelgeuse-lokal'\?"):
+        connect(settings)
+
+
+def test_silent_server_is_one_line(
+    settings: Settings, controlplane: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that does not answer gives one line that says where and what to do."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "dead"))
+    (tmp_path / "dead").write_text(re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:9", controlplane.read_text()))
+
+    with pytest.raises(
+        UnreachableError, match=r"the API server of 'local' at https://127\.0\.0\.1:9 does not answer: .*refused"
+    ):
+        connect(settings).raw("/readyz")

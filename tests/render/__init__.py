@@ -1,0 +1,1 @@
+"""Checks on the built trees: what must hold before anything reaches a cluster."""

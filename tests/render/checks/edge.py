@@ -1,0 +1,118 @@
+"""Checks of the way in: every host complete, standard routes, one implementation that can be replaced."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from betelgeuse.kube import Obj
+from tests.render.trees import Tree, group, shown, strings
+
+_STANDARD: Final = "gateway.networking.k8s.io"
+_IMPLEMENTATION: Final = "gateway.envoyproxy.io"
+_GATEWAY: Final = "gateway"
+_AUTH_POLICIES: Final = ("SecurityPolicy", "BackendTrafficPolicy", "ClientTrafficPolicy")
+
+
+def _app_routes(tree: Tree) -> Iterator[Obj]:
+    """Yield the routes of applications: the gateway's own redirect and its 404 serve no application."""
+    return (route for route in tree.kind("HTTPRoute") if route["metadata"]["namespace"] != _GATEWAY)
+
+
+def routes_name_their_hosts(tree: Tree) -> Iterator[str]:
+    """An application's route names hosts below the domain: without names it would take everybody's."""
+    domain = tree.settings.domain
+    for route in _app_routes(tree):
+        hosts = route["spec"].get("hostnames", ())
+        if not hosts:
+            yield f"{shown(route)}: names no host"
+        yield from (
+            f"{shown(route)}: {host} is not a name right below {domain}"
+            for host in hosts
+            if host.partition(".")[2] != domain
+        )
+
+
+def hosts_have_a_listener_and_a_certificate(tree: Tree) -> Iterator[str]:
+    """Each host has an HTTPS listener of its own in its namespace, whose certificate is for that name."""
+    certificates = {(o["metadata"]["namespace"], o["spec"]["secretName"]): o["spec"] for o in tree.kind("Certificate")}
+    for route in _app_routes(tree):
+        namespace = route["metadata"]["namespace"]
+        parents = {ref["name"] for ref in route["spec"]["parentRefs"] if ref.get("kind") == "ListenerSet"}
+        sets = [each for each in tree.kind("ListenerSet") if each["metadata"]["namespace"] == namespace]
+        listeners = [
+            listener for each in sets if each["metadata"]["name"] in parents for listener in each["spec"]["listeners"]
+        ]
+        for host in route["spec"].get("hostnames", ()):
+            serving = [one for one in listeners if one.get("hostname") == host and one["protocol"] == "HTTPS"]
+            if not serving:
+                yield f"{shown(route)}: no HTTPS listener for {host} in its ListenerSet"
+            for listener in serving:
+                for ref in listener["tls"]["certificateRefs"]:
+                    names = certificates.get((ref.get("namespace", namespace), ref["name"]), {}).get("dnsNames", ())
+                    if host not in names:
+                        yield f"{shown(route)}: Secret {ref['name']} of {host} comes from no Certificate for that name"
+
+
+def hosts_are_guarded(tree: Tree) -> Iterator[str]:
+    """Each application's route has a policy that asks who calls."""
+    guarded = {
+        (policy["metadata"]["namespace"], ref["kind"], ref["name"])
+        for policy in tree.kind("SecurityPolicy")
+        if {"apiKeyAuth", "jwt", "oidc", "basicAuth", "extAuth"} & policy["spec"].keys()
+        for ref in policy["spec"].get("targetRefs", ())
+    }
+    for route in _app_routes(tree):
+        meta = route["metadata"]
+        parents = {(meta["namespace"], ref.get("kind"), ref["name"]) for ref in route["spec"]["parentRefs"]}
+        if not guarded & {(meta["namespace"], "HTTPRoute", meta["name"]), *parents}:
+            yield f"{shown(route)}: no SecurityPolicy asks its callers for a credential"
+
+
+def hosts_are_one_routes_only(tree: Tree) -> Iterator[str]:
+    """No two namespaces claim the same host."""
+    owners: dict[str, str] = {}
+    for route in _app_routes(tree):
+        for host in route["spec"].get("hostnames", ()):
+            owner = owners.setdefault(host, route["metadata"]["namespace"])
+            if owner != route["metadata"]["namespace"]:
+                yield f"{shown(route)}: {host} belongs to namespace {owner}"
+
+
+def implementation_is_replaceable(tree: Tree) -> Iterator[str]:
+    """Outside its namespace the gateway's implementation is named by auth and traffic policies only."""
+    for obj in tree.objects:
+        if obj["kind"] == "CustomResourceDefinition" or obj["metadata"].get("namespace") == _GATEWAY:
+            continue
+        if group(obj) == _IMPLEMENTATION and obj["kind"] not in _AUTH_POLICIES:
+            yield f"{shown(obj)}: is {_IMPLEMENTATION}'s outside the gateway"
+        if group(obj) == _STANDARD and obj["kind"] != "GatewayClass":
+            yield from (f"{shown(obj)}: {at} names {text}" for at, text in strings(obj) if _IMPLEMENTATION in text)
+
+
+def routes_are_standard(tree: Tree) -> Iterator[str]:
+    """No Ingress, no route of an implementation: Gateway API only."""
+    for obj in tree.kind("Ingress", "IngressClass", "VirtualServer", "IngressRoute"):
+        yield f"{shown(obj)}: write a Gateway API route instead"
+
+
+def plain_http_is_only_redirected(tree: Tree) -> Iterator[str]:
+    """No application is served over plain HTTP."""
+    for owner in tree.kind("Gateway", "ListenerSet"):
+        for listener in owner["spec"].get("listeners", ()):
+            if listener["protocol"] == "HTTP" and owner["kind"] == "ListenerSet":
+                yield f"{shown(owner)}: listener {listener['name']} is plain HTTP"
+    for route in tree.kind("HTTPRoute"):
+        for ref in route["spec"]["parentRefs"]:
+            filters = [each["type"] for rule in route["spec"].get("rules", ()) for each in rule.get("filters", ())]
+            if ref.get("sectionName") == "http" and "RequestRedirect" not in filters:
+                yield f"{shown(route)}: hangs on the plain HTTP listener without redirecting"
+
+
+CHECKS: Final = (
+    routes_name_their_hosts,
+    hosts_have_a_listener_and_a_certificate,
+    hosts_are_guarded,
+    hosts_are_one_routes_only,
+    implementation_is_replaceable,
+    routes_are_standard,
+    plain_http_is_only_redirected,
+)

@@ -1,0 +1,105 @@
+"""Checks of pods before they exist: the rules conformance applies to those that do."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from betelgeuse.kube import Obj
+from conformance import exemptions
+from conformance.workloads.rules import RULES, faults
+from tests.render.exemptions import NO_READINESS
+from tests.render.trees import WORKLOADS, Tree, containers, pod_spec, shown, strings
+
+_IMAGE: Final = re.compile(r"^[a-z0-9.-]+(:\d+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9._-]+)?(@sha256:[0-9a-f]{64})?$")
+_OWN: Final = "betelgeuse.local/"
+_PROBED: Final = ("Deployment", "StatefulSet", "DaemonSet")
+
+
+def _as_pod(obj: Obj) -> Obj:
+    """Return a pod as the workload's controller would name it."""
+    meta = obj["metadata"]
+    return {"metadata": {"namespace": meta.get("namespace", ""), "name": f"{meta['name']}-0"}, "spec": pod_spec(obj)}
+
+
+def pods_keep_the_rules(tree: Tree) -> Iterator[str]:
+    """Pods are restricted, with requests and limits, unless an exemption with a reason says otherwise."""
+    allowed = exemptions.load()
+    for obj in tree.kind(*WORKLOADS):
+        pod = _as_pod(obj)
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        for rule in RULES:
+            if not allowed.allows(namespace, name, rule):
+                yield from (f"{shown(obj)}: {rule}: {fault}" for fault in faults(pod, rule))
+
+
+def images(tree: Tree) -> Iterator[tuple[str, str]]:
+    """Yield (where, image) of every image the tree names, those inside other objects included."""
+    for obj in tree.objects:
+        if obj["kind"] != "CustomResourceDefinition":
+            for at, text in strings(obj):
+                if at.endswith(".image") or (
+                    at.endswith(".value") and _IMAGE.match(text) and ":" in text.rpartition("/")[2]
+                ):
+                    yield f"{shown(obj)}: {at}", text
+
+
+def images_are_pinned(tree: Tree) -> Iterator[str]:
+    """Every image has its registry, and a tag that is not `latest`, or a digest."""
+    for where, image in images(tree):
+        tag = image.rpartition("/")[2].partition(":")[2]
+        if not _IMAGE.match(image):
+            yield f"{where}: {image!r} does not name its registry in full"
+        elif "@sha256:" not in image and tag in {"", "latest"}:
+            yield f"{where}: {image} is not pinned"
+
+
+def images_are_ours_where_nothing_can_be_pulled(tree: Tree) -> Iterator[str]:
+    """The embedded cluster runs what this machine built, and never pulls."""
+    if tree.settings.env != "local":
+        return
+    for where, image in images(tree):
+        if not image.startswith(_OWN):
+            yield f"{where}: {image} is not built here; images/images.yaml has no entry that replaces it"
+    for obj in tree.kind(*WORKLOADS):
+        for container in containers(pod_spec(obj)):
+            if container.get("imagePullPolicy") == "Always":
+                yield f"{shown(obj)}: container {container['name']} always pulls"
+
+
+def pods_say_whether_they_serve(tree: Tree) -> Iterator[str]:
+    """A pod behind a Service has a readiness probe: traffic waits for it."""
+    for obj in tree.kind("Service"):
+        for pods in tree.selected(
+            obj["metadata"]["namespace"], {"matchLabels": obj["spec"].get("selector") or {"": ""}}
+        ):
+            if pods.owner in NO_READINESS:
+                continue
+            if pods.spec and not any("readinessProbe" in each for each in pods.spec.get("containers", ())):
+                yield f"{pods.owner}: is behind {shown(obj)} without a readinessProbe"
+
+
+def tokens_are_not_mounted_for_nothing(tree: Tree) -> Iterator[str]:
+    """Pods whose account has no role carry no API token."""
+    bound = {
+        (subject.get("namespace", binding["metadata"].get("namespace", "")), subject["name"])
+        for binding in tree.kind("RoleBinding", "ClusterRoleBinding")
+        for subject in binding.get("subjects", ())
+    }
+    accounts = {(o["metadata"]["namespace"], o["metadata"]["name"]): o for o in tree.kind("ServiceAccount")}
+    for obj in tree.kind(*WORKLOADS):
+        spec, namespace = pod_spec(obj), obj["metadata"].get("namespace", "")
+        account = (namespace, spec.get("serviceAccountName", "default"))
+        mounted = spec.get(
+            "automountServiceAccountToken", accounts.get(account, {}).get("automountServiceAccountToken", True)
+        )
+        if mounted and account not in bound:
+            yield f"{shown(obj)}: mounts a token of {account[1]}, which has no role; switch it off"
+
+
+CHECKS: Final = (
+    pods_keep_the_rules,
+    images_are_pinned,
+    images_are_ours_where_nothing_can_be_pulled,
+    pods_say_whether_they_serve,
+    tokens_are_not_mounted_for_nothing,
+)

@@ -1,0 +1,72 @@
+"""Trees for the checks: each environment rendered once, and a slim copy of the files to try changes on."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from betelgeuse import paths, settings
+from betelgeuse.clusters.local import target
+from betelgeuse.kube import Obj
+from betelgeuse.render import kubectl, render
+from tests.render import layout
+from tests.render.trees import Tree
+
+_BUILD_SECONDS = 120
+"""A slim overlay builds in one second; this bounds a busy machine."""
+
+
+@cache
+def _tree(env: str) -> Tree:
+    return Tree(settings.load(env), render(env))
+
+
+@pytest.fixture(scope="session")
+def trees() -> Callable[[str], Tree]:
+    """An environment's tree, with .upstream/ brought up to date first."""
+    target.prepare_tree()
+    return _tree
+
+
+@dataclass(frozen=True)
+class Slim:
+    """The tree's files without the CRDs: overlays build in a second instead of five."""
+
+    root: Path
+
+    def build(self, folder: str) -> list[Obj] | str:
+        """Return the objects a folder builds to, or kustomize's complaint."""
+        argv = [kubectl(), "kustomize", str(self.root / folder)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False)  # noqa: S603 - the pinned kubectl
+        return list(yaml.load_all(done.stdout, yaml.CSafeLoader)) if done.returncode == 0 else done.stderr
+
+    def variant(self, env: str, change: Callable[[dict[str, Any]], None]) -> str:
+        """Return the folder of a copy of an overlay whose kustomization was changed."""
+        folder = self.root / "overlays" / f"{env}-{len(list((self.root / 'overlays').iterdir()))}"
+        shutil.copytree(self.root / "overlays" / env, folder)
+        file = folder / layout.KUSTOMIZATION
+        content = yaml.safe_load(file.read_text("utf-8"))
+        change(content)
+        file.write_text(yaml.safe_dump(content), "utf-8")
+        return str(folder.relative_to(self.root))
+
+
+@pytest.fixture(scope="session")
+def slim(trees: object, tmp_path_factory: pytest.TempPathFactory) -> Slim:
+    """A copy of the tree to try changes on."""
+    assert trees
+    root = tmp_path_factory.mktemp("tree")
+    for top in (*layout.TOPS, ".upstream"):
+        shutil.copytree(paths.ROOT / top, root / top)
+    for manifests in (root / ".upstream").glob("*/manifests.yaml"):
+        documents = re.split(r"(?m)^---[ \t]*$", manifests.read_text("utf-8"))
+        others = [each for each in documents if not re.search(r"(?m)^kind: CustomResourceDefinition$", each)]
+        manifests.write_text("---".join(others), "utf-8")
+    return Slim(root)

@@ -1,0 +1,19 @@
+"""Exceptions of the render checks, each with its reason; an exception nothing needs fails a test."""
+
+from collections.abc import Mapping
+from typing import Final
+
+ELSEWHERE: Final[Mapping[tuple[str, str, str], str]] = {
+    ("ServiceAccount", "kube-system", "coredns"): "kubeadm makes it",
+}
+"""(kind, namespace, name) of objects that exist without being in the tree."""
+
+NO_DEFAULT_DENY: Final[Mapping[str, str]] = {
+    "kube-system": "control plane, CNI and kube-proxy are on the host network, where no policy reaches; DNS serves all",
+}
+"""Namespaces without default-deny policies."""
+
+NO_READINESS: Final[Mapping[str, str]] = {
+    "Deployment cert-manager/cert-manager": "its Service carries metrics only, and upstream has no such probe",
+}
+"""Workloads behind a Service that do not say whether they serve."""

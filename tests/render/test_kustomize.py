@@ -1,0 +1,103 @@
+"""Kustomize is silent about a component, an image or a replacement that does nothing: here it is not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from betelgeuse import paths, settings
+from betelgeuse.builds import images
+from betelgeuse.clusters.local import target
+from tests.render import layout
+from tests.render.checks.workloads import images as images_of
+from tests.render.conftest import Slim
+from tests.render.trees import Tree
+
+
+def _listed(env: str) -> list[str]:
+    content = yaml.safe_load((paths.OVERLAYS / env / layout.KUSTOMIZATION).read_text("utf-8"))
+    return list(content.get("components", ()))
+
+
+USES = [(env, component) for env in settings.environments() for component in _listed(env)]
+
+
+@pytest.mark.parametrize(("env", "component"), USES)
+def test_every_component_changes_something(slim: Slim, env: str, component: str) -> None:
+    """An overlay without the component builds to something else, or not at all."""
+
+    def without(content: dict[str, Any]) -> None:
+        content["components"].remove(component)
+
+    complete = slim.build(f"overlays/{env}")
+    assert isinstance(complete, list), complete
+
+    assert slim.build(slim.variant(env, without)) != complete
+
+
+def test_every_component_is_tried() -> None:
+    """A component no overlay lists is one nobody checks."""
+    listed = {Path(component).name for _, component in USES if "/components/" in component}
+
+    assert listed == {path.name for path in (paths.ROOT / "components").iterdir() if path.is_dir()}
+
+
+def test_base_builds_by_itself(slim: Slim) -> None:
+    """base/ is the whole platform without an environment."""
+    built = slim.build("base")
+
+    assert isinstance(built, list), built
+
+
+@pytest.mark.parametrize("env", settings.environments())
+def test_patches_of_the_overlay_change_something(slim: Slim, env: str) -> None:
+    """Each patch file of an overlay has an effect."""
+    content = yaml.safe_load((paths.OVERLAYS / env / layout.KUSTOMIZATION).read_text("utf-8"))
+    complete = slim.build(f"overlays/{env}")
+    for patch in content.get("patches", ()):
+
+        def without(changed: dict[str, Any], patch: dict[str, Any] = patch) -> None:
+            changed["patches"].remove(patch)
+
+        assert slim.build(slim.variant(env, without)) != complete, patch
+
+
+@pytest.mark.parametrize("env", settings.environments())
+def test_every_key_that_kustomize_reads_changes_something(slim: Slim, env: str) -> None:
+    """A key of environment.env that components/settings names reaches the tree."""
+    components = [slim.root / "overlays" / env / component for component in _listed(env)]
+    named = {
+        line for folder in components for file in folder.glob("*.yaml") for line in file.read_text("utf-8").splitlines()
+    }
+    complete = slim.build(f"overlays/{env}")
+    content = (paths.OVERLAYS / env / "environment.env").read_text("utf-8")
+    for line in content.splitlines():
+        key, equals, value = line.partition("=")
+        if not equals or not any(f"data.{key}}}" in each for each in named):
+            continue
+        folder = slim.variant(env, lambda _: None)
+        (slim.root / folder / "environment.env").write_text(content.replace(line, f"{key}=7{value}"), "utf-8")
+
+        assert slim.build(folder) != complete, key
+
+
+def test_every_mapped_image_is_used(trees: Callable[[str], Tree]) -> None:
+    """What this machine builds is what the tree, the control plane or another image needs."""
+    table = images.table()
+    used = {image.rpartition(":")[0].rpartition("/")[2] for _, image in images_of(trees("local"))}
+    bases = {image.base.removeprefix("image:") for image in table.values() if image.base.startswith("image:")}
+
+    assert set(table) == used | bases | {*target.CONTROL_PLANE, "coredns"}
+
+
+@pytest.mark.parametrize("env", settings.environments())
+def test_every_image_override_is_used(trees: Callable[[str], Tree], env: str) -> None:
+    """An `images` entry of an overlay names an image of its tree."""
+    content = yaml.safe_load((paths.OVERLAYS / env / layout.KUSTOMIZATION).read_text("utf-8"))
+    present = {image for _, image in images_of(trees(env))}
+    for entry in content.get("images", ()):
+        wanted = entry.get("newName", entry["name"])
+
+        assert any(image.startswith((f"{wanted}:", f"{wanted}@")) for image in present), entry

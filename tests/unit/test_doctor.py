@@ -1,0 +1,513 @@
+"""What the doctor decides, on machines made of tables."""
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from betelgeuse import doctor, paths, system
+from betelgeuse.clusters.local.layout import DESIRED
+from betelgeuse.doctor import machine, network, tools
+from betelgeuse.doctor.model import Check, Context, Finding, Needs, Report, Shape, Status, shape
+from betelgeuse.errors import BetelgeuseError, RefusedError
+from betelgeuse.settings import Settings, SshHost
+from tests.unit.machines import CGROUPS, FILESYSTEMS, MOUNTS, TCP_HEADER, FakeMachine, requirements
+
+LOCAL = Settings(env="local", domain="betelgeuse.test")
+HETZNER = Settings(
+    env="hetzner",
+    domain="example.org",
+    gateway_addresses=("203.0.113.7",),
+    acme_server="https://acme.example/directory",
+    acme_email="admin@example.org",
+    ssh_hosts=(SshHost("one", "root", "203.0.113.7"),),
+)
+SINGLE = replace(HETZNER, env="single-node", ssh_hosts=())
+KIND = Settings(env="kind", domain="betelgeuse.test")
+
+CHECKS = {check.name: check for check in doctor.CHECKS}
+STATE = paths.STATE / "local"
+KUBECONFIG = "clusters:\n- cluster:\n    server: https://172.30.0.11:6443\n"
+HOLDER = '{"pid": 42, "verb": "deploy", "since": "2026-11-24T08:00:00+00:00"}'
+V2 = MOUNTS.replace(
+    "cgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0", "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0"
+)
+
+
+@pytest.fixture(autouse=True)
+def pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pin what the table pins, whatever is installed here."""
+    monkeypatch.setattr(tools, "requires", requirements)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A machine and what one check must find on it."""
+
+    check: str
+    status: Status
+    text: str
+    machine: dict[str, Any] = field(default_factory=dict)
+    settings: Settings = LOCAL
+    fix: str = ""
+
+    def __str__(self) -> str:
+        """Name the case in pytest's output."""
+        return f"{self.check}-{self.status}-{self.text[:30]}"
+
+
+def _meminfo(total: int, available: int, swap: int = 0) -> dict[str, str]:
+    lines = {"MemTotal": total, "MemAvailable": available, "SwapTotal": swap, "SwapFree": 0}
+    return {"/proc/meminfo": "".join(f"{name}: {gib * 2**20} kB\n" for name, gib in lines.items())}
+
+
+def _links(address: str, link: str) -> dict[str, tuple[int, str]]:
+    return {"ip -json address": (0, json.dumps([{"ifname": link, "addr_info": [{"local": address}]}]))}
+
+
+def _routes(*routes: tuple[str, str]) -> dict[str, tuple[int, str]]:
+    return {"ip -json route": (0, json.dumps([{"dst": target, "dev": link} for target, link in routes]))}
+
+
+OK, WARN, FAIL, SKIP = Status.OK, Status.WARN, Status.FAIL, Status.SKIP
+
+CASES = [
+    Case("root", OK, "running as root"),
+    Case("root", FAIL, "running as user 1000", {"uid": 1000}),
+    Case("platform", FAIL, "this is Darwin", {"commands": {"uname -s": (0, "Darwin")}}),
+    Case("platform", WARN, "aarch64", {"commands": {"uname -m": (0, "aarch64")}}),
+    Case("platform", FAIL, "riscv64", {"commands": {"uname -m": (0, "riscv64")}}),
+    Case("capabilities", FAIL, "CAP_SYS_ADMIN", {"files": {"/proc/self/status": "CapEff:\t00000000a80425fb\n"}}),
+    Case("capabilities", SKIP, "does not tell", {"files": {"/proc/self/status": None}}),
+    Case("cpus", FAIL, "1 usable, 2 needed", {"cpus": 1}),
+    Case("memory", FAIL, "4.0 GiB", {"files": _meminfo(4, 4)}),
+    Case("memory", WARN, "3.0 GiB of it available", {"files": _meminfo(16, 3)}),
+    Case("memory", SKIP, "does not tell", {"files": {"/proc/meminfo": None}}),
+    Case("swap", WARN, "2.0 GiB of swap in use", {"files": _meminfo(16, 8, swap=2)}),
+    Case("swap", OK, "none"),
+    Case("disk-cache", FAIL, "1.0 GiB free", {"free": 1.0}),
+    Case("disk-state", FAIL, "1.0 GiB free", {"free": 1.0}),
+    Case("disk-cache", WARN, "1.0 GiB free", {"free": 1.0, "files": {f"{paths.CACHE}/store/go-runc": ""}}),
+    Case("mounts", OK, "ext4"),
+    Case("mounts", FAIL, "mounted noexec", {"files": {"/proc/mounts": MOUNTS + "\ntmpfs /tmp tmpfs rw,noexec 0 0"}}),
+    Case(
+        "mounts",
+        FAIL,
+        "/scratch\\040disk"[:8],
+        {
+            "files": {"/proc/mounts": MOUNTS + "\ntmpfs /scratch\\040disk tmpfs rw,noexec 0 0"},
+            "variables": {"TMPDIR": "/scratch disk/x"},
+        },
+    ),
+    Case("mounts", FAIL, "an overlay", {"files": {"/proc/mounts": MOUNTS.replace("ext4", "overlay")}}),
+    Case("open-files", FAIL, "limit 1024", {"file_limit": 1024}),
+    Case("open-files", WARN, "limit 8192", {"file_limit": 8192}),
+    Case("open-files", OK, "limit none", {"file_limit": -1}),
+    Case("inotify", FAIL, "64 instances", {"files": {"/proc/sys/fs/inotify/max_user_instances": "64"}}),
+    Case("inotify", FAIL, "8192 watches", {"files": {"/proc/sys/fs/inotify/max_user_watches": "8192"}}),
+    Case("inotify", FAIL, "no inotify", {"files": {"/proc/sys/fs/inotify/max_user_watches": None}}),
+    Case("inotify", OK, "128 instances", {"files": {"/proc/sys/fs/inotify/max_user_instances": "128"}}),
+    Case(
+        "inotify",
+        WARN,
+        "3 nodes share them",
+        {"files": {"/proc/sys/fs/inotify/max_user_instances": "128"}},
+        replace(LOCAL, nodes=3),
+    ),
+    Case("pids", WARN, "pid_max 4096", {"files": {"/proc/sys/kernel/pid_max": "4096"}}),
+    Case("clock", FAIL, "1970-01-01", {"now": 0.0}),
+    Case("kernel-version", FAIL, "4.19", {"commands": {"uname -r": (0, "4.19.0-1")}}),
+    Case("kernel-version", SKIP, "cannot read", {"commands": {"uname -r": (0, "?")}}),
+    Case("kernel-bpf", FAIL, "has no BPF", {"files": {"/proc/sys/net/core/bpf_jit_enable": None}}),
+    Case("kernel-bpf", OK, "interpreted", {"files": {"/proc/sys/net/core/bpf_jit_enable": "0"}}),
+    Case(
+        "kernel-bpf",
+        FAIL,
+        "NET_CLS_BPF",
+        {
+            "files": {"/proc/config.gz": ""},
+            "commands": {"zcat": (0, "CONFIG_CGROUP_BPF=y\nCONFIG_NET_SCH_INGRESS=m\nCONFIG_BPF_EVENTS=y\n")},
+        },
+    ),
+    Case("kernel-bpf", SKIP, "root", {"uid": 1000}),
+    Case("kernel-btf", WARN, "vmlinux", {"files": {"/sys/kernel/btf/vmlinux": None}}),
+    Case("kernel-filesystems", OK, "overlay"),
+    Case(
+        "kernel-filesystems",
+        FAIL,
+        "no overlay",
+        {
+            "files": {"/proc/filesystems": FILESYSTEMS.replace("nodev\toverlay\n", "")},
+            "commands": {"modprobe -n overlay": (1, "")},
+        },
+    ),
+    Case("kernel-filesystems", OK, "overlay", {"files": {"/proc/filesystems": "nodev\tcgroup\n"}}),
+    Case(
+        "kernel-namespaces", FAIL, "Operation not permitted", {"commands": {"unshare": (1, "Operation not permitted")}}
+    ),
+    Case("kernel-namespaces", SKIP, "root", {"uid": 1000}),
+    Case("kernel-veth", FAIL, "Unknown device type", {"commands": {"type veth": (2, "Error: Unknown device type.")}}),
+    Case("kernel-bridge", FAIL, "exit code 2", {"commands": {"type bridge": (2, "")}}),
+    Case("kernel-vxlan", SKIP, "root", {"uid": 1000}),
+    Case("kernel-tun", FAIL, "No such device", {"commands": {"tuntap": (1, "open: No such device")}}),
+    Case("kernel-nftables", SKIP, "not installed yet", {"absent": ("nft",)}),
+    Case("kernel-ipset", OK, "works"),
+    Case("cgroups", OK, "all mounted"),
+    Case("cgroups", FAIL, "no cgroup v1", {"files": {"/proc/filesystems": "nodev\tcgroup2\n"}}),
+    Case(
+        "cgroups",
+        OK,
+        "deploy mounts cpu",
+        {"files": {"/proc/mounts": MOUNTS.replace("cpu cgroup rw,relatime,cpu 0", "cpu tmpfs rw 0")}},
+    ),
+    Case(
+        "cgroups",
+        FAIL,
+        "no controller cpu",
+        {"files": {"/proc/cgroups": CGROUPS.replace("cpu 1 1 1", "cpu 1 1 0", 1), "/proc/mounts": V2}},
+    ),
+    Case(
+        "cgroups",
+        FAIL,
+        "has taken cpu",
+        {"files": {"/proc/mounts": V2, "/sys/fs/cgroup/unified/cgroup.controllers": "cpu io"}},
+    ),
+    Case("python", FAIL, "3.10", {"python": (3, 10)}),
+    Case("distributions", FAIL, "betelgeuse is not installed", {"distributions": {}}),
+    Case(
+        "distributions",
+        FAIL,
+        "kubernetes missing (want 37.0.2)",
+        {"distributions": {"betelgeuse": "0", "invoke": "3.0.3"}},
+    ),
+    Case("distributions", OK, "2 pinned"),
+    Case("packages", WARN, "missing: buildah", {"files": {"/usr/bin/buildah": None}}, fix="deploy installs them"),
+    Case("packages", FAIL, "buildah", {"files": {"/usr/bin/buildah": None}, "uid": 1000}, fix="apt-get install"),
+    Case(
+        "packages", FAIL, "no apt-get", {"files": {"/usr/bin/buildah": None}, "absent": ("apt-get",)}, fix="equivalents"
+    ),
+    Case("go", OK, "go1.27.1"),
+    Case("go", OK, "none; deploy brings one", {"commands": {"go version": (127, "go: No such file")}}),
+    Case("go", OK, "older than", {"commands": {"go version": (0, "go version go1.19 linux/amd64")}}),
+    Case("registry-pip", OK, "pip got invoke"),
+    Case(
+        "registry-pip",
+        FAIL,
+        "it refuses (403)",
+        {"commands": {"pip download": (1, "ERROR: HTTP error 403\nsee above")}},
+    ),
+    Case(
+        "registry-pip", FAIL, "no answer within", {"commands": {"pip download": (124, "python: no answer within 60 s")}}
+    ),
+    Case("registry-pip", FAIL, "no answer", {"commands": {"pip download": (1, "")}}),
+    Case(
+        "registry-go",
+        WARN,
+        "dial tcp",
+        {"commands": {"go list": (1, "go: dial tcp: error")}, "files": {f"{paths.CACHE}/store/go-runc": ""}},
+        fix="in the cache",
+    ),
+    Case("registry-go", OK, "go got"),
+    Case("registry-go", SKIP, "as a wheel", {"absent": ("go",)}),
+    Case("registry-apt", OK, "1 sources configured"),
+    Case("registry-apt", FAIL, "404", {"commands": {"download-file": (100, "E: Failed to fetch 404 Not Found")}}),
+    Case("registry-apt", FAIL, "no package source", {"commands": {"indextargets": (0, "")}}, fix="sources.list"),
+    Case("registry-apt", SKIP, "no apt", {"files": {"/usr/lib/apt/apt-helper": None}}),
+    Case("docker", OK, "server 28.2.0", settings=KIND),
+    Case("docker", FAIL, "Cannot connect", {"commands": {"docker": (1, "Cannot connect to the Docker daemon")}}, KIND),
+    Case("docker", FAIL, "does not answer", {"commands": {"docker": (1, "")}}, KIND),
+    Case("ssh", OK, "1 servers answer", settings=HETZNER),
+    Case(
+        "ssh", FAIL, "one: Permission denied", {"commands": {"ssh": (255, "Permission denied (publickey).")}}, HETZNER
+    ),
+    Case("ssh", FAIL, "one: exit code 255", {"commands": {"ssh": (255, "")}}, HETZNER),
+    Case("ssh", FAIL, "not installed", {"absent": ("ssh",)}, HETZNER),
+    Case(
+        "ssh",
+        FAIL,
+        "SSH_HOSTS is empty",
+        settings=replace(HETZNER, ssh_hosts=()),
+        fix="overlays/hetzner/environment.env",
+    ),
+    Case("ssh", OK, "this machine itself", settings=SINGLE),
+    Case("bridge-address", OK, "172.30.0.1 is free"),
+    Case(
+        "bridge-address",
+        FAIL,
+        "172.30.0.9 in 172.30.0.0/24 belongs to eth1",
+        {"commands": _links("172.30.0.9", "eth1")},
+    ),
+    Case("bridge-address", OK, "our own", {"commands": _links("172.30.0.1", "btg0")}),
+    Case("bridge-address", SKIP, "not installed", {"commands": {"ip -json": (127, "ip: not found")}}),
+    Case("bridge-address", SKIP, "not installed", {"commands": {"ip -json": (0, "not JSON")}}),
+    Case("routes", OK, "pods 10.244.0.0/16"),
+    Case(
+        "routes",
+        OK,
+        "nodes",
+        {"commands": _routes(("172.30.0.0/24", "btg0"), ("default", "eth0"), ("0.0.0.0/0", "eth0"))},
+    ),
+    Case("routes", FAIL, "over tun0 overlaps the pods'", {"commands": _routes(("10.0.0.0/8", "tun0"))}),
+    Case("routes", SKIP, "not installed", {"commands": {"ip -json": (127, "")}}),
+    Case(
+        "bridge-ports",
+        OK,
+        "nobody listens",
+        {"files": {"/proc/net/tcp": f"{TCP_HEADER} 0: 00000000:01BB 00000000:0000 0A 0\n"}},
+    ),
+    Case(
+        "bridge-ports",
+        FAIL,
+        "172.30.0.1:443",
+        {"files": {"/proc/net/tcp": f"{TCP_HEADER} 0: 01001EAC:01BB 00000000:0000 0A 0\n"}},
+    ),
+    Case(
+        "bridge-ports",
+        OK,
+        "nobody",
+        {"files": {"/proc/net/tcp": f"{TCP_HEADER} 0: 01001EAC:01BB 00000000:0000 01 0\n"}},
+    ),
+    Case("bridge-ports", OK, "nobody", {"files": {"/proc/net/tcp": None}}),
+    Case("server-ports", OK, "free", settings=SINGLE),
+    Case("server-ports", SKIP, "over SSH", settings=HETZNER),
+    Case("server-ports", OK, "a node already", {"files": {"/etc/kubernetes/kubelet.conf": ""}}, SINGLE),
+    Case(
+        "server-ports",
+        FAIL,
+        "443 (HTTPS)",
+        {"files": {"/proc/net/tcp6": f"{TCP_HEADER} 0: {'0' * 32}:01BB {'0' * 32}:0000 0A 0\n"}},
+        SINGLE,
+    ),
+    Case(
+        "server-ports",
+        OK,
+        "free",
+        {"files": {"/proc/net/tcp6": f"{TCP_HEADER} 0: {'0' * 31}1:01BB 0:0 0A 0\n"}},
+        SINGLE,
+    ),
+    Case("forwarding", WARN, "1: this machine forwards", {"files": {"/proc/sys/net/ipv4/ip_forward": "1\n"}}),
+    Case("forwarding", WARN, "unknown", {"files": {"/proc/sys/net/ipv4/ip_forward": None}}),
+    Case("bridge-filter", OK, "bypass"),
+    Case("bridge-filter", OK, "by default", {"files": {"/proc/sys/net/bridge/bridge-nf-call-iptables": "1\n"}}),
+    Case(
+        "bridge-filter",
+        FAIL,
+        "drops by default",
+        {
+            "files": {"/proc/sys/net/bridge/bridge-nf-call-iptables": "1\n"},
+            "commands": {"nft list chains": (0, "type filter hook forward priority 0; policy drop;")},
+        },
+    ),
+    Case("proxy", OK, "none set"),
+    Case(
+        "proxy",
+        WARN,
+        "set",
+        {"variables": {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "localhost"}},
+        fix="NO_PROXY=localhost,172.30.0.0/24,.betelgeuse.test",
+    ),
+    Case("proxy", OK, "directly", {"variables": {"https_proxy": "http://proxy:3128", "no_proxy": "*"}}),
+    Case("proxy", OK, "directly", {"variables": {"https_proxy": "x", "no_proxy": "172.30.0.0/24,*.betelgeuse.test"}}),
+    Case("environment", OK, "1 gateway addresses", settings=HETZNER),
+    Case("environment", FAIL, "empty: ACME_EMAIL", settings=replace(HETZNER, acme_email="")),
+    Case("names", WARN, "has no address", settings=HETZNER),
+    Case("names", WARN, "the Gateway has 203.0.113.7", {"addresses": ["198.51.100.1"]}, HETZNER),
+    Case("names", OK, "llm.example.org is 203.0.113.7", {"addresses": ["203.0.113.7"]}, HETZNER),
+    Case("leftovers", OK, "none"),
+    Case("leftovers", WARN, "network namespace btg-local-node-1", {"files": {"/run/netns/btg-local-node-1": ""}}),
+    Case("leftovers", WARN, "bridge btg0", {"files": {"/sys/class/net/btg0/address": ""}}),
+    Case("leftovers", WARN, "1 cgroups", {"files": {"/sys/fs/cgroup/memory/btg-local-node-1/tasks": ""}}),
+    Case(
+        "leftovers",
+        WARN,
+        "1 mounts",
+        {"files": {"/proc/mounts": f"{MOUNTS}\noverlay {STATE}/cluster/x overlay rw 0 0"}},
+    ),
+    Case("leftovers", OK, "own parts", {"files": {str(DESIRED): "[]", "/run/netns/btg-local-node-1": ""}}),
+    Case("leftovers", OK, "none yet", {"files": {str(DESIRED): "[]"}}),
+    Case("processes", OK, "none", {"files": {"/proc/7/cgroup": "4:memory:/\n"}}),
+    Case("processes", FAIL, "e.g. pid 7", {"files": {"/proc/7/cgroup": "4:memory:/btg-local-node-1/init\n"}}),
+    Case(
+        "processes",
+        OK,
+        "1 of our nodes",
+        {"files": {"/proc/7/cgroup": "4:memory:/btg-local-node-1/init\n", str(DESIRED): "[]"}},
+    ),
+    Case("lock", OK, "free"),
+    Case("lock", OK, "free", {"files": {f"{STATE}/lock": ""}}),
+    Case("lock", OK, "was killed", {"files": {f"{STATE}/lock": HOLDER}}),
+    Case("lock", WARN, "deploy (pid 42) works", {"files": {f"{STATE}/lock": HOLDER, "/proc/42/status": ""}}),
+    Case("kubeconfig", OK, "none yet"),
+    Case("kubeconfig", OK, "answers", {"files": {f"{STATE}/kubeconfig": KUBECONFIG}}),
+    Case("kubeconfig", FAIL, "names no server", {"files": {f"{STATE}/kubeconfig": "{}"}}),
+    Case(
+        "kubeconfig", WARN, "older cluster", {"files": {f"{STATE}/kubeconfig": KUBECONFIG}, "unreachable": "timed out"}
+    ),
+    Case(
+        "kubeconfig",
+        FAIL,
+        "does not answer: timed out",
+        {"files": {f"{STATE}/kubeconfig": KUBECONFIG, str(DESIRED): "[]"}, "unreachable": "timed out"},
+    ),
+]
+
+
+def _look(name: str, settings: Settings, **changes: Any) -> Report:  # noqa: ANN401 - fields of FakeMachine
+    return doctor._look(CHECKS[name], Context(settings, FakeMachine(**changes), Needs()))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_each_state_of_the_machine_is_told_apart(case: Case) -> None:
+    """A check finds what is wrong, says it, and names a fix exactly when something is to be done."""
+    report = _look(case.check, case.settings, **case.machine)
+
+    assert (report.finding.status, case.text in report.finding.text) == (case.status, True), report.finding
+    assert bool(report.fix) == (case.status in {WARN, FAIL})
+    assert case.fix in report.fix
+
+
+def test_every_check_has_a_case() -> None:
+    """A new check comes with the states it tells apart."""
+    judged = {case.check for case in CASES if case.status is not OK}
+
+    # Go's absence is no obstacle; the ipset trial is the same function as the others.
+    assert judged == set(CHECKS) - {"go", "kernel-ipset"}
+
+
+@pytest.mark.parametrize("settings", [LOCAL, KIND, HETZNER, SINGLE], ids=lambda settings: settings.env)
+def test_a_healthy_machine_passes(settings: Settings) -> None:
+    """Nothing fails where all is well."""
+    reports = doctor.diagnose(settings, probe=FakeMachine(addresses=["203.0.113.7"]))
+
+    assert doctor.failures(reports) == []
+
+
+def test_there_are_enough_checks_and_their_names_are_unique() -> None:
+    """The embedded cluster alone has more than 25, each with a why and a fix."""
+    local = [check for check in doctor.CHECKS if Shape.EMBEDDED in check.shapes]
+
+    assert len(local) >= 25
+    assert len(CHECKS) == len(doctor.CHECKS)
+    assert all(check.why and check.fix for check in doctor.CHECKS)
+
+
+def test_only_what_matters_for_the_environment_is_asked() -> None:
+    """Docker is no matter for servers, SSH none for kind."""
+    names = {
+        settings.env: {report.check.name for report in doctor.diagnose(settings, probe=FakeMachine())}
+        for settings in (KIND, HETZNER)
+    }
+
+    assert "docker" in names["kind"] - names["hetzner"]
+    assert "ssh" in names["hetzner"] - names["kind"]
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"), [("local", Shape.EMBEDDED), ("kind", Shape.DOCKER), ("own", Shape.SERVERS)]
+)
+def test_an_environment_of_ones_own_is_made_of_servers(env: str, expected: Shape) -> None:
+    """Only two environments need no server."""
+    assert shape(env) is expected
+
+
+def test_without_root_there_is_a_clear_line_and_no_crash() -> None:
+    """The doctor itself works for everybody."""
+    reports = {report.check.name: report for report in doctor.diagnose(LOCAL, probe=FakeMachine(uid=1000))}
+
+    assert reports["root"].finding.status is FAIL
+    assert "sudo" in reports["root"].fix
+    assert reports["kernel-veth"].finding.text == "needs root to try"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (PermissionError(13, "Permission denied", "/root/secret"), SKIP, "needs root: /root/secret"),
+        (OSError(5, "Input/output error"), FAIL, "could not look: [Errno 5] Input/output error"),
+        (BetelgeuseError("no such\nthing"), FAIL, "could not look: no such thing"),
+    ],
+)
+def test_a_check_that_cannot_look_says_so(error: Exception, status: Status, text: str) -> None:
+    """One broken check never hides the others."""
+
+    def broken(_: Context) -> Finding:
+        raise error
+
+    report = doctor._look(Check("x", "why", "fix", broken), Context(LOCAL, FakeMachine(), Needs()))
+
+    assert report.finding.status is status
+    assert text in report.finding.text
+
+
+def test_deploy_is_refused_in_one_line() -> None:
+    """Preflight names the first obstacle, why it is one, what to do, and how many more there are."""
+    with pytest.raises(RefusedError) as refusal:
+        doctor.preflight(LOCAL, probe=FakeMachine(cpus=1, free=0.5))
+
+    assert str(refusal.value).startswith(
+        "cpus: 1 usable, 2 needed: below this the control plane starves the pods; use a larger"
+    )
+    assert str(refusal.value).endswith("(and 2 more: invoke doctor --env=local)")
+    assert "\n" not in str(refusal.value)
+
+
+def test_preflight_asks_no_network_and_passes_a_healthy_machine() -> None:
+    """What deploy asks first takes no registry."""
+    fake = FakeMachine()
+
+    doctor.preflight(LOCAL, probe=fake)
+
+    assert not [line for line in fake.ran if "download" in line or "go list" in line]
+
+
+def test_needs_are_the_callers() -> None:
+    """A profile states its own budget."""
+    reports = {r.check.name: r for r in doctor.diagnose(LOCAL, needs=Needs(cpus=8), probe=FakeMachine(), quick=True)}
+
+    assert reports["cpus"].finding.status is FAIL
+
+
+def test_text_tells_why_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """A person reads one line per check, two more where something is to be done, and a sum."""
+    code = doctor.run(LOCAL, probe=FakeMachine(cpus=1))
+    lines = capsys.readouterr().out.splitlines()
+
+    at = next(number for number, line in enumerate(lines) if line.startswith("fail  cpus "))
+    assert code == 1
+    assert lines[at + 1].strip().startswith("why: ")
+    assert lines[at + 2].strip().startswith("fix: ")
+    assert lines[-1].startswith("local: ")
+    assert lines[-1].endswith(" ok, 1 fail")
+
+
+def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program reads the same; all well is exit code 0."""
+    code = doctor.run(LOCAL, probe=FakeMachine(), json_output=True)
+    answer = json.loads(capsys.readouterr().out)
+
+    assert (code, answer["ok"], answer["env"]) == (0, True, "local")
+    assert {"name", "status", "found", "why", "fix"} == set(answer["checks"][0])
+
+
+def test_the_deepest_mount_counts() -> None:
+    """The later of two mounts at one point hides the earlier; a name's beginning is no folder."""
+    mounts = "a / ext4 rw 0 0\nb /var tmpfs rw 0 0\nc /var xfs rw,noexec 0 0\nd /variety tmpfs rw 0 0"
+
+    assert machine.mount_of(mounts, "/var/lib/x") == ("/var", "xfs", {"rw", "noexec"})
+
+
+def test_listeners_are_read_as_the_kernel_writes_them() -> None:
+    """Addresses are little-endian; a wildcard is empty; a loopback of IPv6 is nobody's business."""
+    table = (
+        f"{TCP_HEADER} 0: 0100007F:1F90 0:0 0A 0\n 1: 00000000:0050 0:0 0A 0\n 2: {'0' * 24}01000000:0051 0:0 0A 0\n"
+    )
+
+    assert list(network.listeners(table)) == [("127.0.0.1", 8080), ("", 80)]
+
+
+def test_packages_are_the_ones_deploy_installs() -> None:
+    """One table names the system packages."""
+    everything = {brings: None for brings, _ in system.PACKAGES.values()}
+
+    assert all(name in _look("packages", LOCAL, files=everything).finding.text for name in system.PACKAGES)

@@ -1,7 +1,7 @@
 """Every check of this project, one session each: `nox -l` lists them.
 
-The sessions run in the environment that README.md's first command made, so nothing is installed on the way. Only the tools
-whose dependencies conflict with ours have an environment of their own, filled from a lock with hashes.
+The sessions run in the environment that README.md's first command made, so nothing is installed on the way. Only the
+tools whose dependencies conflict with ours have an environment of their own, filled from a lock with hashes.
 """
 
 import json
@@ -23,7 +23,22 @@ LOCKS: Final = ROOT / "locks"
 TYPED: Final = ("src", "tests", "conformance", "loadtests", "tasks.py", "noxfile.py")
 """What mypy reads; a part that does not exist yet is left out."""
 
-PURE: Final = ("waves", "settings", "wait", "diff", "secrets", "inventory", "materialise", "schema", "doctor")
+PURE: Final = (
+    "apply_rules",
+    "budget",
+    "diff",
+    "doctor",
+    "inventory",
+    "materialise",
+    "pods",
+    "readiness",
+    "schema",
+    "secrets",
+    "settings",
+    "wait",
+    "waves",
+    "webhooks",
+)
 """Modules (or packages) of src/betelgeuse that decide without touching a machine: unit tests cover them."""
 
 ELSEWHERE: Final = ("render", "engine", "kind")
@@ -40,20 +55,20 @@ def _python(session: nox.Session, module: str, *arguments: str, env: dict[str, s
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff with every rule on, and its formatter: nox -s lint -- --fix."""
+    """Run ruff with every rule on, and its formatter: nox -s lint -- --fix."""
     _python(session, "ruff", "check", *session.posargs, ".")
     _python(session, "ruff", "format", *([] if "--fix" in session.posargs else ["--check"]), ".")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Mypy, strict, over everything that is Python."""
+    """Run mypy, strict, over everything that is Python."""
     _python(session, "mypy", *session.posargs, *(name for name in TYPED if (ROOT / name).exists()))
 
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """Unit tests, no cluster, and the coverage gate of the pure modules: nox -s unit -- -k waves."""
+    """Run the unit tests, with the coverage gate of the pure modules: nox -s unit -- -k waves."""
     REPORTS.mkdir(exist_ok=True)
     data = f"--data-file={REPORTS / '.coverage'}"
     others = [f"--ignore=tests/{name}" for name in ELSEWHERE]
@@ -66,7 +81,9 @@ def unit(session: nox.Session) -> None:
     below = _below_gate(json.loads(report.read_text("utf-8"))["files"])
     if below:
         _python(session, "coverage", "report", data, "--include", ",".join(below))
-        session.error(f"coverage below {GATE:.0f} %: {', '.join(f'{name} {share:.1f} %' for name, share in below.items())}")
+        session.error(
+            f"coverage below {GATE:.0f} %: {', '.join(f'{name} {share:.1f} %' for name, share in below.items())}"
+        )
 
 
 def _below_gate(files: dict[str, dict[str, dict[str, float]]]) -> dict[str, float]:
@@ -90,7 +107,7 @@ def render(session: nox.Session) -> None:
 
 @nox.session
 def engine(session: nox.Session) -> None:
-    """The apply engine against a real API server, started for the run: nox -s engine -- -k prune."""
+    """Try the apply engine on a real API server, started for the run: nox -s engine -- -k prune."""
     _python(session, "pytest", *(session.posargs or ["tests/engine"]))
 
 

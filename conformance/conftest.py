@@ -1,5 +1,6 @@
 """Options, the site and the plugin of the conformance suite."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -8,6 +9,7 @@ from betelgeuse import kube, paths, render
 from betelgeuse import settings as environments
 from betelgeuse.errors import BetelgeuseError
 from conformance import exemptions, features
+from conformance.inside import Inside, running
 from conformance.plugin import Suite
 from conformance.probes.k8s import Cluster
 from conformance.site import Site
@@ -70,6 +72,13 @@ def suite(pytestconfig: pytest.Config) -> Suite:
 def site(suite: Suite) -> Site:
     """Return the platform under test."""
     return suite.site
+
+
+@pytest.fixture(scope="session")
+def inside(site: Site) -> Iterator[Inside]:
+    """Put the prober into the cluster for the time of the run."""
+    with running(site) as prober:
+        yield prober
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ FEATURES: Final[Mapping[str, Callable[[Tree, Settings], bool]]] = {
     "embeddings": _host("embeddings"),
     "api-keys": lambda tree, _: any(host.keys for host in tree.hosts),
     "two-guarded-hosts": lambda tree, _: sum(1 for host in tree.hosts if host.keys) > 1,
+    "prober": lambda tree, _: bool(tree.gateways),
     "multi-node": lambda _, settings: settings.nodes > 1,
     "forced-renewal": lambda tree, _: (
         bool(tree.certificates) and not any(_PUBLIC_ACME in server for server in tree.acme_servers)

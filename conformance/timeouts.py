@@ -35,6 +35,9 @@ class Timeouts:
     reaction: float = 20.0
     """An API object of ours having its effect: a policy being enforced, a status being written."""
 
+    prober: float = 60.0
+    """The probe pods becoming ready: their image is on every node already, but a busy node starts pods late."""
+
     poll: float = 0.25
     """Between two looks at something we wait for."""
 

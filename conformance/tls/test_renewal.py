@@ -12,7 +12,6 @@ from conformance.timeouts import TIMEOUTS
 from conformance.tree import Host, Ref, TlsName
 from conformance.verdict import poll, require
 
-
 _PACE: Final = 0.05
 """Seconds between two requests: a gap of service longer than this is seen."""
 

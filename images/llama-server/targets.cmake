@@ -1,10 +1,13 @@
-# Included by CMake after llama.cpp's project() line (CMAKE_PROJECT_INCLUDE): halves the build time on small machines
-# by joining upstream's many small files, without editing upstream. Runs once all targets are defined.
+# Included by CMake after llama.cpp's project() line (CMAKE_PROJECT_INCLUDE): joins upstream's many small files, each of
+# which reads the same heavy headers, into a few. Build time only; upstream's files stay as they are.
 function(betelgeuse_join_sources)
-  foreach(target IN ITEMS llama-common mtmd)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
-  endforeach()
+  # Specialises templates that other files already use: must stay alone.
+  set_source_files_properties(
+    "${CMAKE_SOURCE_DIR}/common/json.cpp" TARGET_DIRECTORY llama-common PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  set_target_properties(llama-common mtmd PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
 endfunction()
+
+# ggml's project() includes this file too; targets exist when the top folder's list ends.
 if(CMAKE_CURRENT_SOURCE_DIR STREQUAL CMAKE_SOURCE_DIR)
   cmake_language(DEFER CALL betelgeuse_join_sources)
 endif()

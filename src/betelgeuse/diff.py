@@ -46,11 +46,19 @@ def masked(before: Obj | None, after: Obj | None) -> tuple[Obj | None, Obj | Non
     return sides[0], sides[1]
 
 
+def _sorted(value: Any) -> Any:  # noqa: ANN401 - plain data of any shape
+    """Return data with its keys in order: the order of keys is no change."""
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(entry) for entry in value] if isinstance(value, list) else value
+
+
 def _text(obj: Obj | None) -> list[str]:
     if obj is None:
         return []
-    first = {key: obj[key] for key in ("apiVersion", "kind", "metadata") if key in obj}
-    text = yamls.dump([first | {key: obj[key] for key in sorted(set(obj) - set(first))}])
+    tidy = _sorted(obj)
+    first = {key: tidy[key] for key in ("apiVersion", "kind", "metadata") if key in tidy}
+    text = yamls.dump([first | tidy])
     return _PEM_KEY.sub("*** (private key)", text).splitlines()
 
 

@@ -1,5 +1,6 @@
 """Turn kustomize's long complaint into the one line that helps: which file, which line, what instead."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +10,29 @@ from betelgeuse import paths, yamls
 from betelgeuse.errors import UsageError
 from betelgeuse.settings import suggest
 
-_NOISE: Final = re.compile(r"accumulat\w* (?:err=|resources from |components: |resources: )*")
+_INNERMOST: Final = re.compile(r".*for path '([^']+)': (.+?)\"*$")
+_FIELDS: Final = frozenset(
+    """apiVersion kind metadata openapi namePrefix nameSuffix namespace commonLabels labels commonAnnotations
+    patchesStrategicMerge patchesJson6902 patches images imageTags replacements replicas vars sortOptions resources
+    components crds bases configMapGenerator secretGenerator helmGlobals helmCharts helmChartInflationGenerator
+    generatorOptions configurations generators transformers validators buildMetadata""".split()
+)
+"""What a kustomization may hold (kustomize 5.8)."""
 _LISTS: Final = ("resources", "components", "configurations", "crds", "generators", "transformers", "patches")
 _CHARACTERS: Final = 400
 
 
 def _shown(path: Path) -> str:
+    # Not `resolve`: a linked folder keeps the name the tree has for it.
+    path = Path(os.path.normpath(path))
     return str(path.relative_to(paths.ROOT)) if path.is_relative_to(paths.ROOT) else str(path)
+
+
+def _unknown(document: object, text: str, where: str) -> str | None:
+    for key in document if isinstance(document, dict) else ():
+        if key not in _FIELDS:
+            return f"{where}:{_line(text, str(key))}: unknown field {key!r}{suggest(str(key), list(_FIELDS))}"
+    return None
 
 
 def _entries(document: object) -> Iterator[str]:
@@ -51,8 +68,11 @@ def _problem(folder: Path, seen: set[Path]) -> str | None:
     seen.add(kustomization)
     if not kustomization.exists():
         return f"{_shown(folder)} has no kustomization.yaml"
-    text = kustomization.read_text()
-    for entry in (entry for document in yamls.parse(text, _shown(kustomization)) for entry in _entries(document)):
+    text, where = kustomization.read_text(), _shown(kustomization)
+    documents = yamls.parse(text, where)
+    if unknown := next(filter(None, (_unknown(document, text, where) for document in documents)), None):
+        return unknown
+    for entry in (entry for document in documents for entry in _entries(document)):
         target = kustomization.parent / entry
         if not target.exists():
             return _missing(kustomization, text, entry)
@@ -79,6 +99,9 @@ def diagnose(overlay: Path, complaint: str) -> str:
     found = walk(overlay)
     if found:
         return found
-    short = _NOISE.sub("", complaint.partition("failed with exit code 1: ")[2] or complaint)
+    short = complaint.partition("failed with exit code 1: ")[2] or complaint
+    innermost = _INNERMOST.match(short)
+    if innermost:
+        return f"{innermost[1]}: {innermost[2]}"[:_CHARACTERS]
     short = short.replace(f"{paths.ROOT}/", "").replace("error: ", "")
     return f"{_shown(overlay)} does not build: {short[:_CHARACTERS]}"

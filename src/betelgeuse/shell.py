@@ -40,7 +40,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signum)
         with suppress(subprocess.TimeoutExpired):
             process.wait(patience)
-            return
+            break
 
 
 def stop_all() -> None:
@@ -125,4 +125,9 @@ def _communicate(
         raise
     finally:
         _RUNNING.discard(process)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                # A program that ended before it read its input.
+                with suppress(BrokenPipeError):
+                    stream.close()
     return out or b"", err or b""

@@ -72,6 +72,9 @@ def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
+for _tag, _pattern, _first in _RESOLVERS:
+    # Text that our reader would take for a number is quoted, like what older readers mistake for one.
+    _Dumper.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
 
 
 def dump(documents: list[Any]) -> str:

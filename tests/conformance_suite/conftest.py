@@ -3,13 +3,11 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from betelgeuse.kube import Kube
 from betelgeuse.settings import Settings
-
 from conformance import features
 from conformance.exemptions import Exemptions, PortExemption
 from conformance.probes.k8s import Cluster
@@ -18,6 +16,9 @@ from conformance.tree import Tree
 from tests.conformance_suite.cluster import FakeKube, tree_objects
 from tests.conformance_suite.model import DOMAIN, Edge
 from tests.conformance_suite.pki import Authority
+
+if TYPE_CHECKING:
+    from betelgeuse.kube import Kube
 
 Build = Callable[..., Site]
 

@@ -35,6 +35,7 @@ class Edge:
     authority: Authority = field(default_factory=Authority)
 
     def __post_init__(self) -> None:
+        """Make the certificates and listen."""
         self.llm = LanguageModel(self.faults)
         self.embeddings = EmbeddingModel(self.faults)
         self.stored: dict[str, bytes] = {}
@@ -60,7 +61,8 @@ class Edge:
 
     def context(self, label: str, name: str) -> ssl.SSLContext:
         """Return the TLS side of one listener, with the fault that concerns it."""
-        names, days, authority = (name,), (-1, 90), self.authority
+        names: tuple[str, ...] = (name,)
+        days, authority = (-1, 90), self.authority
         if label == "llm":
             days = (-90, -1) if "expired" in self.faults else days
             authority = Authority("Stranger") if "self-signed" in self.faults else authority

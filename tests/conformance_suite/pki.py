@@ -28,6 +28,7 @@ class Authority:
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
 
     def __post_init__(self) -> None:
+        """Sign the root itself."""
         self.certificate = self._sign(self.common, self.key, (), days=(-1, 3650), authority=True)
 
     def _sign(

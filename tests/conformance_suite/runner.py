@@ -59,7 +59,7 @@ def _label(value: object) -> str:
     return str(value[0]) if isinstance(value, tuple) else str(getattr(value, "id", value))
 
 
-def _wanted(module: Any, function: Any, site: Site) -> bool:
+def _wanted(module: object, function: object, site: Site) -> bool:
     own = getattr(module, "pytestmark", [])
     marks = [*(own if isinstance(own, list) else [own]), *getattr(function, "pytestmark", [])]
     return all(site.features[mark.args[0]] for mark in marks if mark.name == "feature")

@@ -64,7 +64,9 @@ def _mount_token(kube: FakeKube) -> None:
 
 def _bind_default(kube: FakeKube) -> None:
     subject = {"kind": "ServiceAccount", "name": "default", "namespace": "ai"}
-    kube.live.append({"apiVersion": "v1", "kind": "RoleBinding", "metadata": {"name": "x", "namespace": "ai"}, "subjects": [subject]})
+    kube.live.append(
+        {"apiVersion": "v1", "kind": "RoleBinding", "metadata": {"name": "x", "namespace": "ai"}, "subjects": [subject]}
+    )
 
 
 def _remove(kind: str, name: str, namespace: str = "") -> Break:
@@ -115,7 +117,11 @@ CASES: Sequence[Case] = (
     _case("no-drop", _security("capabilities", {}), f"{_RULE}[capabilities]"),
     _case("no-seccomp", _security("seccompProfile", None), f"{_RULE}[seccomp]"),
     _case("writable", _security("readOnlyRootFilesystem", value=False), f"{_RULE}[read-only]"),
-    _case("host-network", lambda kube: kube.find("Pod", "llm-0")["spec"].update(hostNetwork=True), f"{_RULE}[host-network]"),
+    _case(
+        "host-network",
+        lambda kube: kube.find("Pod", "llm-0")["spec"].update(hostNetwork=True),
+        f"{_RULE}[host-network]",
+    ),
     _case("no-limits", lambda kube: _container(kube)["resources"].pop("limits"), f"{_RULE}[limits]"),
     _case("no-requests", lambda kube: _container(kube)["resources"].pop("requests"), f"{_RULE}[requests]"),
     _case("latest", lambda kube: _container(kube).update(image="registry:5000/app:latest"), f"{_RULE}[image]"),
@@ -123,7 +129,11 @@ CASES: Sequence[Case] = (
     _case("token", _mount_token, "workloads/test_pod_rules.py::test_tokens_are_mounted_only_where_used"),
     _case("default-account", _bind_default, "workloads/test_pod_rules.py::test_default_account_has_no_rights"),
     _case("crash-loop", _crash, "workloads/test_ready.py::test_no_pod_restarts_in_a_loop"),
-    _case("pod-not-ready", _set("Pod", "llm-0", "", "status", conditions=[]), "workloads/test_ready.py::test_every_pod_is_ready"),
+    _case(
+        "pod-not-ready",
+        _set("Pod", "llm-0", "", "status", conditions=[]),
+        "workloads/test_ready.py::test_every_pod_is_ready",
+    ),
     _case("not-ready", _set("Deployment", "llm", "ai", "status", readyReplicas=0), _READY),
     _case("scaled-to-zero", _set("Deployment", "llm", "ai", "spec", replicas=0), _READY, _DRIFT),
     _case("old-version", _set("Deployment", "llm", "ai", "status", updatedReplicas=0), _READY),
@@ -142,7 +152,9 @@ CASES: Sequence[Case] = (
     ),
     _case("open-policy", _open_policy, "isolation/test_networkpolicies.py::test_no_policy_opens_to_the_world"),
     _case("sick-node", _sick_node, "isolation/test_nodes.py::test_nodes_are_ready"),
-    _case("extra-node", lambda kube: kube.live.append(node("stranger")), "isolation/test_nodes.py::test_nodes_are_ready"),
+    _case(
+        "extra-node", lambda kube: kube.live.append(node("stranger")), "isolation/test_nodes.py::test_nodes_are_ready"
+    ),
     _case("node-port", _node_port, "tcp/test_exposed_ports.py::test_no_service_opens_node_ports"),
     _case(
         "other-address",
@@ -164,11 +176,13 @@ def _broken(site: Site) -> set[str]:
 
 
 def test_good_cluster_keeps_every_promise(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Good cluster keeps every promise."""
     assert _broken(_site(build, monkeypatch)) == set()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_break_turns_exactly_its_promises_red(build: Build, monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
+    """Break turns exactly its promises red."""
     site = _site(build, monkeypatch)
 
     case.breaks(_kube(site))
@@ -177,6 +191,7 @@ def test_break_turns_exactly_its_promises_red(build: Build, monkeypatch: pytest.
 
 
 def test_undeclared_port_is_seen(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undeclared port is seen."""
     site, stranger = _site(build, monkeypatch), build()
     monkeypatch.setattr("conformance.probes.tcp.ALL_PORTS", (site.http, site.https, stranger.https))
 
@@ -187,6 +202,7 @@ def test_undeclared_port_is_seen(build: Build, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_exempted_rule_may_be_broken_and_must_be_needed(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exempted rule may be broken and must be needed."""
     site = _site(build, monkeypatch)
     site.exemptions = Exemptions(pods=(PodExemption("ai/llm-*", ("nonroot",), "a reason"),))
 

@@ -20,6 +20,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_good_platform_keeps_every_promise(build: Build) -> None:
+    """Good platform keeps every promise."""
     outcomes = list(run(build(), "tls", "routing", "auth", "ai"))
 
     assert [f"{outcome.promise}[{outcome.subject}] {outcome.fault}" for outcome in outcomes if outcome.fault] == []
@@ -116,6 +117,7 @@ FAULTS: Sequence[Fault] = (
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
 def test_fault_breaks_exactly_its_promises(build: Build, fault: Fault) -> None:
+    """Fault breaks exactly its promises."""
     outcomes = list(run(build(fault.id), *fault.families))
 
     broken = {outcome.promise for outcome in outcomes if outcome.fault}

@@ -12,6 +12,7 @@ class RefusedRequestError(Exception):
     """The request is not to be answered by an application."""
 
     def __init__(self, status: int) -> None:
+        """Keep the status to answer with."""
         super().__init__(status)
         self.status = status
 
@@ -34,6 +35,7 @@ class Reader:
     """Reads requests off one connection."""
 
     def __init__(self, connection: socket.socket, faults: set[str]) -> None:
+        """Read from this connection."""
         self.connection = connection
         self.faults = faults
         self.buffer = bytearray()

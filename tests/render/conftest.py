@@ -4,7 +4,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,14 @@ _BUILD_SECONDS = 120
 """A slim overlay builds in one second; this bounds a busy machine."""
 
 
-@cache
-def _tree(env: str) -> Tree:
-    return Tree(settings.load(env), render(env))
-
-
 @pytest.fixture(scope="session")
 def trees() -> Callable[[str], Tree]:
-    """An environment's tree, with .upstream/ brought up to date first."""
+    """Give an environment's tree, with .upstream/ brought up to date first."""
     target.prepare_tree()
-    return _tree
+    # kustomize works while Python parses another environment's output.
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(render, settings.environments()))
+    return cache(lambda env: Tree(settings.load(env), render(env)))
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,15 @@ class Slim:
     """The tree's files without the CRDs: overlays build in a second instead of five."""
 
     root: Path
+    _built: dict[str, list[Obj] | str] = field(default_factory=dict)
 
     def build(self, folder: str) -> list[Obj] | str:
         """Return the objects a folder builds to, or kustomize's complaint."""
+        if folder not in self._built:
+            self._built[folder] = self._build(folder)
+        return self._built[folder]
+
+    def _build(self, folder: str) -> list[Obj] | str:
         argv = [kubectl(), "kustomize", str(self.root / folder)]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False)  # noqa: S603 - the pinned kubectl
         return list(yaml.load_all(done.stdout, yaml.CSafeLoader)) if done.returncode == 0 else done.stderr

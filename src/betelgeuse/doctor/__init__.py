@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from betelgeuse import budget, settings
 from betelgeuse.doctor import cluster, kernel, machine, network, tools
-from betelgeuse.doctor.model import Check, Context, Needs, Report, Status, fail, shape, skip
+from betelgeuse.doctor.model import Check, Context, Report, Status, fail, shape, skip
 from betelgeuse.doctor.probe import Machine, Probe
 from betelgeuse.errors import BetelgeuseError, RefusedError
 from betelgeuse.progress import out
 from betelgeuse.settings import Settings
 
-__all__ = ["CHECKS", "Needs", "diagnose", "preflight", "run"]
+__all__ = ["CHECKS", "diagnose", "preflight", "run"]
 
 CHECKS: Final[tuple[Check, ...]] = machine.CHECKS + kernel.CHECKS + tools.CHECKS + network.CHECKS + cluster.CHECKS
 _WORKERS: Final = 8
@@ -30,15 +31,13 @@ def _look(check: Check, context: Context) -> Report:
     return Report(check, finding)
 
 
-def diagnose(
-    settings: Settings, *, needs: Needs | None = None, probe: Probe | None = None, quick: bool = False
-) -> list[Report]:
+def diagnose(chosen: Settings, *, probe: Probe | None = None, quick: bool = False) -> list[Report]:
     """Run the checks that matter for an environment; `quick` leaves out those that ask a network."""
-    context = Context(settings, probe or Machine(), needs or Needs())
-    where = shape(settings.env)
-    chosen = [check for check in CHECKS if where in check.shapes and (check.quick or not quick)]
+    context = Context(chosen, probe or Machine(), budget.load(budget.profile_of(chosen.env)))
+    where = shape(chosen.env)
+    asked = [check for check in CHECKS if where in check.shapes and (check.quick or not quick)]
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return list(pool.map(lambda check: _look(check, context), chosen))
+        return list(pool.map(lambda check: _look(check, context), asked))
 
 
 def failures(reports: Sequence[Report]) -> list[Report]:
@@ -46,17 +45,17 @@ def failures(reports: Sequence[Report]) -> list[Report]:
     return [report for report in reports if report.finding.status is Status.FAIL]
 
 
-def preflight(settings: Settings, *, needs: Needs | None = None, probe: Probe | None = None) -> None:
+def preflight(chosen: Settings, *, probe: Probe | None = None) -> None:
     """Refuse, in one line, to start what cannot work: the quick checks, before a deploy."""
-    broken = failures(diagnose(settings, needs=needs, probe=probe, quick=True))
+    broken = failures(diagnose(chosen, probe=probe, quick=True))
     if broken:
         first, more = broken[0], len(broken) - 1
-        others = f" (and {more} more: invoke doctor --env={settings.env})" if more else ""
+        others = f" (and {more} more: invoke doctor --env={chosen.env})" if more else ""
         message = f"{first.check.name}: {first.finding.text}: {first.check.why}; {first.fix}{others}"
         raise RefusedError(message)
 
 
-def as_text(env: str, reports: Sequence[Report]) -> str:
+def _as_text(env: str, reports: Sequence[Report]) -> str:
     """Return what a person reads: one line per check, with why and what to do below those that are not well."""
     width = max(len(report.check.name) for report in reports)
     lines = []
@@ -69,16 +68,14 @@ def as_text(env: str, reports: Sequence[Report]) -> str:
     return "\n".join([*lines, f"{env}: {len(reports)} checks: {summary}"])
 
 
-def as_json(env: str, reports: Sequence[Report]) -> str:
+def _as_json(env: str, reports: Sequence[Report]) -> str:
     """Return what a program reads."""
     checks = [report.as_dict() for report in reports]
     return json.dumps({"env": env, "ok": not failures(reports), "checks": checks}, indent=2)
 
 
-def run(
-    settings: Settings, *, needs: Needs | None = None, probe: Probe | None = None, json_output: bool = False
-) -> int:
-    """Print the diagnosis and return the exit code: 1 when something fails."""
-    reports = diagnose(settings, needs=needs, probe=probe)
-    out((as_json if json_output else as_text)(settings.env, reports))
+def run(env: str, *, as_json: bool = False, probe: Probe | None = None) -> int:
+    """Print the diagnosis of an environment and return the exit code: 1 when something fails."""
+    reports = diagnose(settings.load(env), probe=probe)
+    out((_as_json if as_json else _as_text)(env, reports))
     return 1 if failures(reports) else 0

@@ -57,8 +57,8 @@ def _capabilities(context: Context) -> Finding:
 
 
 def _cpus(context: Context) -> Finding:
-    have, want = context.probe.cpus, context.needs.cpus
-    text = f"{have} usable, {want} needed"
+    have, want = context.probe.cpus, context.budget.cpu
+    text = f"{have} usable, {want:g} needed"
     return ok(text) if have >= want else fail(text)
 
 
@@ -69,11 +69,11 @@ def _meminfo(context: Context) -> dict[str, float]:
 
 
 def _memory(context: Context) -> Finding:
-    info, want = _meminfo(context), context.needs.memory_gib
+    info, want = _meminfo(context), context.budget.memory_gib
     if "MemTotal" not in info:
         return skip("/proc/meminfo does not tell")
     total, free = info["MemTotal"], info.get("MemAvailable", info["MemTotal"])
-    text = f"{total:.1f} GiB, {free:.1f} GiB of it available; {want:.1f} GiB needed"
+    text = f"{total:.1f} GiB, {free:.1f} GiB of it available; {want:g} GiB needed"
     if total < want:
         return fail(text)
     return ok(text) if free >= want else warn(text, "end other programs, unless the platform itself uses the memory")
@@ -89,8 +89,8 @@ def _swap(context: Context) -> Finding:
 
 def _disk(place: Path, share: float) -> Callable[[Context], Finding]:
     def look(context: Context) -> Finding:
-        free, want = context.probe.free_gib(str(place)), context.needs.disk_gib * share
-        text = f"{free:.1f} GiB free at {place}, {want:.1f} GiB needed"
+        free, want = context.probe.free_gib(str(place)), context.budget.disk_gib * share
+        text = f"{free:.1f} GiB free at {place}, {want:g} GiB needed"
         if free >= want:
             return ok(text)
         # What is built already needs no second copy.

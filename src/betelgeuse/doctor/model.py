@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from betelgeuse.budget import Budget
 from betelgeuse.doctor.probe import Probe
 from betelgeuse.settings import Settings
 
@@ -35,21 +36,13 @@ def shape(env: str) -> Shape:
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What the machine must have for the chosen environment and profile."""
-
-    cpus: int = 2
-    memory_gib: float = 6.0
-    disk_gib: float = 25.0
-
-
-@dataclass(frozen=True)
 class Context:
     """All a check may look at."""
 
     settings: Settings
     probe: Probe
-    needs: Needs
+    budget: Budget
+    """What the profile asks of the machine."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from betelgeuse.kube import Obj
-from tests.render.exemptions import ELSEWHERE
 from tests.render.trees import WORKLOADS, Tree, containers, pod_spec, shown
 
 Ref = tuple[str, str, str]
@@ -47,7 +46,7 @@ def _pod_references(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _exists(tree: Tree, ref: Ref) -> bool:
     made = ref[0] == "Secret" and ref[1:] in tree.made_secrets
-    return made or ref in tree.index or ref in ELSEWHERE
+    return made or ref in tree.index
 
 
 def pods_find_what_they_mount(tree: Tree) -> Iterator[str]:

@@ -201,6 +201,8 @@ def form(nodes: Sequence[Node], programs: Programs, domain: str) -> None:
     for node in others:
         if not _marker(node).is_file():
             _kubeadm(node, "join", kubeadm.join_config(node, first, _new_token(), _ca_hash(first)))
+    # kubeadm bars load balancers from control planes; here the control plane's address is the platform's.
+    _kubectl("label", "node", first.name, "node.kubernetes.io/exclude-from-external-load-balancers-")
 
 
 def half_formed(nodes: Sequence[Node]) -> list[Node]:

@@ -1,0 +1,143 @@
+"""The prober inside the cluster, for the time of a run: put there, asked, taken away."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from betelgeuse.errors import BetelgeuseError
+from conformance.probes import inside as prober
+from conformance.probes.inside import Target
+from conformance.site import Site
+from conformance.timeouts import TIMEOUTS
+from conformance.tree import Raw, Ref
+from conformance.verdict import PromiseBrokenError, poll
+
+IDENTITY: Final = (
+    "X-Auth-Request-User",
+    "X-Auth-Request-Email",
+    "X-Auth-Request-Groups",
+    "X-Forwarded-User",
+    "X-Forwarded-Email",
+    "X-Forwarded-Groups",
+    "X-Forwarded-Preferred-Username",
+    "X-WEBAUTH-USER",
+    "Remote-User",
+    "X-Remote-User",
+)
+"""Headers by which some application somewhere believes who the caller is (CVE-2025-64484)."""
+CONTROL: Final = "X-Conformance-Control"
+_MANAGER: Final = "betelgeuse-conformance"
+
+
+def underscored(header: str) -> str:
+    """Return the spelling that many frameworks take for the dashed one."""
+    return header.replace("-", "_")
+
+
+@dataclass(frozen=True)
+class Inside:
+    """The prober while it runs: one pod on every node that has the gateway's image."""
+
+    site: Site
+    namespace: str
+    host: str
+    pods: tuple[Raw, ...]
+    targets: tuple[Target, ...]
+
+    def reaches(self, pod: Raw, target: Target) -> bool:
+        """Whether the network lets a pod through to a target.
+
+        A policy drops silently, so a connection that is made, reset or refused has come through: only a connect that
+        times out has not.
+        """
+        reply = self.site.cluster.pod_http(pod, prober.PORT, f"/to/{self.targets.index(target)}")
+        return "connection timeout" not in reply.text
+
+
+def _image(site: Site) -> tuple[str, tuple[str, ...]]:
+    """Return the gateway's Envoy image, and the nodes that have it."""
+    found: dict[str, list[str]] = {}
+    for gateway in site.tree.gateways:
+        for pod in site.cluster.list("v1", "Pod", gateway.namespace):
+            for container in pod["spec"]["containers"]:
+                if container["name"] == "envoy":
+                    found.setdefault(container["image"], []).append(pod["spec"]["nodeName"])
+    if not found:
+        raise PromiseBrokenError(
+            "namespace of the gateway", "a pod with a container `envoy`", "none", "kubectl get pods -A"
+        )
+    image = next(iter(found))
+    return image, tuple(sorted(set(found[image])))
+
+
+def _targets(site: Site) -> Iterator[Target]:
+    """Yield every port that a pod of the platform declares, except on the nodes' own network."""
+    for namespace in site.tree.namespaces:
+        for pod in site.cluster.list("v1", "Pod", namespace):
+            address = pod["status"].get("podIP")
+            if pod["spec"].get("hostNetwork") or pod["status"].get("phase") != "Running" or not address:
+                continue
+            for container in pod["spec"]["containers"]:
+                for port in container.get("ports", []):
+                    if port.get("protocol", "TCP") == "TCP":
+                        name = f"{namespace}/{pod['metadata']['name']}"
+                        yield Target(name, address, port["containerPort"])
+
+
+def _ready(site: Site, namespace: str, wanted: int) -> tuple[Raw, ...]:
+    def look() -> tuple[Raw, ...]:
+        pods = site.cluster.fresh("v1", "Pod", namespace)
+        return tuple(
+            pod
+            for pod in pods
+            if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+        )
+
+    pods, seconds = poll(look, lambda pods: len(pods) == wanted, TIMEOUTS.prober)
+    if len(pods) != wanted:
+        raise PromiseBrokenError(
+            f"namespace {namespace}",
+            f"{wanted} probe pods Ready within {TIMEOUTS.prober:.0f} s",
+            f"{len(pods)} after {seconds:.0f} s",
+            f"kubectl -n {namespace} describe pods",
+        )
+    return pods
+
+
+def _remove(site: Site, name: str) -> None:
+    with suppress(BetelgeuseError):
+        site.cluster.kube.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+
+@contextmanager
+def running(site: Site) -> Iterator[Inside]:
+    """Put the prober into the cluster, and take it away, with what an interrupted run may have left."""
+    for left in site.cluster.fresh("v1", "Namespace", labels=f"{prober.LABEL}=true"):
+        _remove(site, left["metadata"]["name"])
+    namespace = f"conformance-{uuid.uuid4().hex[:8]}"
+    image, nodes = _image(site)
+    headers = [CONTROL, *(spelling for name in IDENTITY for spelling in (name, underscored(name)))]
+    try:
+        targets = sorted(set(_targets(site)))
+        _put(site, prober.objects(namespace, image, nodes, prober.config(headers, targets)))
+        pods = _ready(site, namespace, len(nodes))
+        host = f"echo.{namespace}.{site.settings.domain}"
+        _put(site, [prober.route(namespace, host, site.tree.find(site.tree.gateways[0]))])
+        yield Inside(site, namespace, host, pods, tuple(targets))
+    finally:
+        _remove(site, namespace)
+
+
+def _put(site: Site, objects: Sequence[Raw]) -> None:
+    for obj in objects:
+        site.cluster.kube.server_side_apply(obj, _MANAGER, force=True)
+        if obj["kind"] == "Namespace":
+            _await_account(site, obj["metadata"]["name"])
+
+
+def _await_account(site: Site, namespace: str) -> None:
+    """Pods are refused until the namespace's default service account is there."""
+    account = Ref("ServiceAccount", namespace, "default", "v1")
+    poll(lambda: site.cluster.get(account), bool, TIMEOUTS.reaction)

@@ -1,0 +1,1 @@
+"""One file per profile: how many users, for how long, and what must hold."""

@@ -1,0 +1,168 @@
+"""The whole suite as people run it, against the model platform: exit codes, reports, masks."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from betelgeuse import paths
+from tests.conformance_suite.model import KEYS
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What one run of the suite left behind."""
+
+    code: int
+    console: str
+    folder: Path
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The JSON report."""
+        found: dict[str, Any] = json.loads((self.folder / "reports" / "conformance-local.json").read_text())
+        return found
+
+    @property
+    def page(self) -> str:
+        """The HTML report."""
+        return (self.folder / "reports" / "conformance-local.html").read_text()
+
+    def failed(self) -> set[str]:
+        """Return the promises that broke."""
+        return {entry["promise"] for entry in self.report["promises"] if entry["outcome"] == "failed"}
+
+
+Suite = Callable[..., Ended]
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    """Return a function that runs the suite in a process of its own."""
+
+    def run(*arguments: str, faults: str = "", **environment: str) -> Ended:
+        command = [sys.executable, "-m", "pytest", "-p", "tests.conformance_suite.stand_in", "-p", "no:cacheprovider"]
+        ended = subprocess.run(  # noqa: S603 - our own interpreter and arguments
+            [*command, *(arguments or ("conformance",)), "--env=local"],
+            cwd=paths.ROOT,
+            env={**os.environ, "MODEL_FOLDER": str(tmp_path), "MODEL_FAULTS": faults, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Ended(ended.returncode, ended.stdout + ended.stderr, tmp_path)
+
+    return run
+
+
+class _Page(HTMLParser):
+    """Collects what a page would load or run."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        super().__init__()
+        self.outside: list[str] = []
+        self.depth = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note scripts and references."""
+        self.depth += tag not in {"meta", "br"}
+        self.outside += [tag] if tag in {"script", "link", "img", "iframe"} else []
+        self.outside += [name for name, _ in attrs if name in {"src", "href"} or name.startswith("on")]
+
+    def handle_endtag(self, tag: str) -> None:
+        """Count what is closed."""
+        self.depth -= tag not in {"meta", "br"}
+
+
+def test_good_platform_is_conformant(suite: Suite) -> None:
+    """A good platform: exit code 0, verdict conformant, all four forms of report."""
+    ended = suite()
+
+    assert ended.code == 0, ended.console
+    assert ended.report["verdict"] == "conformant"
+    assert ended.report["gaps"] == []
+    assert ended.report["counts"]["failed"] == 0
+    assert ended.report["features"]["multi-node"] is False
+    assert {entry["reason"] for entry in ended.report["results"] if entry["outcome"] == "skipped"} == {
+        "feature multi-node is absent in local"
+    }
+    assert "promises of local: conformant" in ended.console
+    page = _Page()
+    page.feed(ended.page)
+    assert (page.outside, page.depth) == ([], 0)
+    assert "CONFORMANT" in ended.page
+    cases = ET.parse(ended.folder / "reports" / "conformance-local.xml").getroot().iter("testcase")  # noqa: S314 - ours
+    assert len(list(cases)) == sum(ended.report["counts"].values())
+
+
+def test_broken_platform_is_told_with_a_command_and_without_the_key(suite: Suite) -> None:
+    """A fault: exit code 1, the promise named, a command to see it, no key anywhere in what we write or print."""
+    ended = suite(faults="no-auth llm-nonsense")
+
+    assert ended.code == 1
+    assert ended.report["verdict"] == "broken"
+    assert ended.failed() == {
+        "ai/test_completions.py::test_answers_are_sensible",
+        *(
+            f"auth/test_anonymous_is_refused.py::test_{name}"
+            for name in (
+                "every_path_and_method_is_refused",
+                "anonymous_is_refused",
+                "near_miss_is_refused",
+                "key_of_another_host_is_refused",
+                "key_in_the_query_is_refused",
+            )
+        ),
+    }
+    failures = [entry for entry in ended.report["results"] if entry["outcome"] == "failed"]
+    assert all(entry["reproduce"].startswith("curl") and entry["want"] and entry["got"] for entry in failures)
+    junit = (ended.folder / "reports" / "conformance-local.xml").read_text()
+    for key in KEYS.values():
+        assert not [text for text in (ended.console, ended.page, json.dumps(ended.report), junit) if key in text]
+
+
+def test_part_is_never_called_conformant(suite: Suite) -> None:
+    """A run that was asked for a part passes, and says that it proves nothing about the rest."""
+    ended = suite("conformance/tcp")
+
+    assert ended.code == 0, ended.console
+    assert ended.report["verdict"] == "partial"
+    assert ended.report["complete"] is False
+
+
+def test_hidden_selection_turns_the_run_red(suite: Suite) -> None:
+    """A selection that the command line does not show (here PYTEST_ADDOPTS) is a gap, and the run fails."""
+    ended = suite(PYTEST_ADDOPTS="-k 'not smuggling and not ai'")
+
+    assert ended.code == 1
+    assert ended.report["verdict"] == "broken"
+    assert any("deselected" in gap for gap in ended.report["gaps"])
+    assert any("test_smuggling" in gap and "never executed" in gap for gap in ended.report["gaps"])
+    assert ended.failed() == {"test_completeness.py::test_everything_declared_was_checked"}
+
+
+def test_wrong_environment_is_one_line(tmp_path: Path) -> None:
+    """A wrong --env ends in one line with a suggestion, not in a traceback."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "conformance", "--env=locl"],
+        cwd=paths.ROOT,
+        env={**os.environ, "BETELGEUSE_STATE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "unknown environment 'locl'; did you mean 'local'?" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,61 @@
+"""A profile's budget is not less than what its pods ask for."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import pytest
+
+from betelgeuse import budget, settings
+from betelgeuse.kube import Obj
+from tests.render.trees import WORKLOADS, Tree, pod_spec
+
+CONTROL_PLANE: Final = {"cpu": Decimal("0.95"), "memory": Decimal(1.25 * 2**30)}
+"""kubeadm's static pods and CoreDNS: the CPU they request, the memory they were seen to use on an idle cluster."""
+
+HERE: Final = [env for env in settings.environments() if env in {"local", "kind"}]
+"""Where the whole platform runs on the machine that deploys it."""
+
+
+_FACTORS: Final[Mapping[str, Decimal | int]] = {
+    "": 1,
+    "m": Decimal("0.001"),
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+}
+
+
+def _amount(quantity: str | int) -> Decimal:
+    number = str(quantity).rstrip("".join(_FACTORS))
+    return Decimal(number) * _FACTORS[str(quantity)[len(number) :]]
+
+
+def _requests(containers: list[Any], resource: str) -> Decimal:
+    amounts = [each.get("resources", {}).get("requests", {}).get(resource, 0) for each in containers]
+    return sum((_amount(amount) for amount in amounts), Decimal(0))
+
+
+def _proxies(obj: Obj, resource: str) -> Decimal:
+    daemon = obj["spec"]["provider"]["kubernetes"]["envoyDaemonSet"]
+    patched = daemon.get("patch", {}).get("value", {}).get("spec", {}).get("template", {}).get("spec", {})
+    return _requests([daemon["container"], *patched.get("containers", ())], resource)
+
+
+@pytest.mark.parametrize("resource", ["cpu", "memory"])
+@pytest.mark.parametrize("env", HERE)
+def test_requests_fit_into_the_budget(trees: Callable[[str], Tree], env: str, resource: str) -> None:
+    """On one node, control plane included: otherwise a pod would stay Pending."""
+    tree = trees(env)
+    wanted = CONTROL_PLANE[resource]
+    for obj in tree.kind(*WORKLOADS):
+        spec = pod_spec(obj)
+        wanted += obj["spec"].get("replicas", 1) * _requests([*spec["containers"]], resource)
+    wanted += sum((_proxies(obj, resource) for obj in tree.kind("EnvoyProxy")), Decimal(0))
+    profile = budget.load(budget.profile_of(env))
+    have = {"cpu": Decimal(profile.cpu), "memory": Decimal(profile.memory_gib) * 2**30}
+
+    assert wanted <= have[resource]

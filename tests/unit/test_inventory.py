@@ -1,0 +1,81 @@
+"""What we own."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from betelgeuse import inventory
+from betelgeuse.apply_rules import Key, key_of
+from betelgeuse.inventory import Inventory
+from tests.unit.fakes import FakeKube, obj
+
+CONFIG = obj("v1", "ConfigMap", "c", "n")
+DEPLOYMENT = obj("apps/v1", "Deployment", "d", "n")
+NAMESPACE = obj("v1", "Namespace", "n")
+NAME = st.text("abcdefghijklmnopqrstuvwxyz0123456789-.", min_size=1)
+KEYS = st.builds(Key, st.sampled_from(["", "apps", "x.org"]), st.sampled_from(["A", "B"]), NAME | st.just(""), NAME)
+
+
+def version(key: Key) -> str:
+    """Return an API version of a key's group."""
+    return f"{key.group}/v1" if key.group else "v1"
+
+
+@given(st.dictionaries(KEYS.filter(lambda key: key.namespace != "-"), st.sampled_from(["", "a:b:c"])))
+def test_what_is_written_is_read(records: dict[Key, str]) -> None:
+    """The ConfigMap holds everything, whatever the names are."""
+    wanted = Inventory({key: version(key) for key in records}, records)
+
+    assert Inventory.parse(wanted.data()) == wanted
+
+
+def test_it_is_text_for_people() -> None:
+    """One key per kind, one line per object."""
+    found = Inventory({key_of(DEPLOYMENT): "apps/v1", key_of(NAMESPACE): "v1"}, {key_of(DEPLOYMENT): "p"})
+
+    assert found.data() == {"Deployment.apps": "apps/v1 Deployment n d p\n", "Namespace.core": "v1 Namespace - n\n"}
+
+
+def test_foreign_lines_are_left_out() -> None:
+    """What a hand wrote into it is no object of ours."""
+    assert Inventory.parse({"x": "hello\na b c d e f\n\n"}) == Inventory()
+
+
+def test_union_takes_the_proof_from_what_changes() -> None:
+    """Before an apply everything old and new is listed, and only what stays as it is keeps its proof."""
+    old = Inventory({key_of(CONFIG): "v1", key_of(NAMESPACE): "v1"}, {key_of(CONFIG): "p", key_of(NAMESPACE): "q"})
+
+    found = old.union([CONFIG, DEPLOYMENT], [key_of(CONFIG), key_of(DEPLOYMENT)])
+
+    assert set(found.versions) == {key_of(CONFIG), key_of(DEPLOYMENT), key_of(NAMESPACE)}
+    assert {key: proof for key, proof in found.records.items() if proof} == {key_of(NAMESPACE): "q"}
+    assert found.left_the_tree([CONFIG, DEPLOYMENT]) == [key_of(NAMESPACE)]
+
+
+def test_exact_is_the_tree_and_what_was_kept() -> None:
+    """After a prune only the tree is ours, and what had to stay, with its old proof."""
+    old = Inventory({key_of(CONFIG): "v1", key_of(NAMESPACE): "v1"}, {key_of(NAMESPACE): "q"})
+
+    found = old.exact([DEPLOYMENT], {key_of(DEPLOYMENT): "p"}, [key_of(NAMESPACE), Key("", "Gone", "", "x")])
+
+    assert found.versions == {key_of(DEPLOYMENT): "apps/v1", key_of(NAMESPACE): "v1"}
+    assert found.records == {key_of(DEPLOYMENT): "p", key_of(NAMESPACE): "q"}
+
+
+def test_partial_keeps_what_was_proven() -> None:
+    """After a failed apply the objects that were done have their proof."""
+    old = Inventory({key_of(CONFIG): "v1", key_of(DEPLOYMENT): "apps/v1"}, {key_of(CONFIG): "", key_of(DEPLOYMENT): ""})
+
+    assert old.partial({key_of(CONFIG): "p"}).records == {key_of(CONFIG): "p", key_of(DEPLOYMENT): ""}
+
+
+def test_saved_is_loaded() -> None:
+    """A cluster without an inventory has nothing of ours; saving makes the namespace on the way, once."""
+    fake = FakeKube()
+    wanted = Inventory({key_of(CONFIG): "v1"}, {key_of(CONFIG): "p"})
+
+    assert inventory.load(fake.kube) == Inventory()
+    inventory.save(fake.kube, wanted)
+    inventory.save(fake.kube, wanted)
+
+    assert inventory.load(fake.kube) == wanted
+    assert [key.kind for _, key in fake.log] == ["Namespace", "ConfigMap", "ConfigMap"]

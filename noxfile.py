@@ -25,7 +25,8 @@ TYPED: Final = ("src", "tests", "conformance", "loadtests", "tasks.py", "noxfile
 
 PURE: Final = (
     "apply_rules",
-    "budget",
+    "bundles",
+    "certificate",
     "diff",
     "doctor",
     "inventory",
@@ -38,10 +39,11 @@ PURE: Final = (
     "wait",
     "waves",
     "webhooks",
+    "yamls",
 )
 """Modules (or packages) of src/betelgeuse that decide without touching a machine: unit tests cover them."""
 
-ELSEWHERE: Final = ("render", "engine", "kind")
+ELSEWHERE: Final = ("render", "conformance_suite", "engine", "kind")
 """Folders of tests/ with a session of their own: the rest is unit tests."""
 
 GATE: Final = 95.0
@@ -106,6 +108,12 @@ def render(session: nox.Session) -> None:
 
 
 @nox.session
+def suite(session: nox.Session) -> None:
+    """Prove the conformance suite on stand-in platforms, good and broken: nox -s suite -- -k smuggling."""
+    _python(session, "pytest", *(session.posargs or ["tests/conformance_suite"]))
+
+
+@nox.session
 def engine(session: nox.Session) -> None:
     """Try the apply engine on a real API server, started for the run: nox -s engine -- -k prune."""
     _python(session, "pytest", *(session.posargs or ["tests/engine"]))
@@ -123,7 +131,15 @@ def kind(session: nox.Session) -> None:
     """Deploy to a throw-away kind cluster by pytest-kind; skips with the reason where Docker does not answer."""
     session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "kind.txt"))
     session.install("--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
-    session.run("python", "-m", "pytest", *(session.posargs or ["tests/kind"]))
+    # Without a `kind` on PATH pytest-kind fetches this release; its own default is of 2022.
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/kind"]), env={"KIND_VERSION": "v0.33.0"})
+
+
+@nox.session(venv_backend="uv")
+def loadtest(session: nox.Session) -> None:
+    """Put load on a living platform: nox -s loadtest -- -f loadtests/llm.py --headless --host https://llm.DOMAIN."""
+    session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "loadtest.txt"))
+    session.run("python", "-m", "locust", *(session.posargs or ["--help"]))
 
 
 @nox.session
@@ -133,7 +149,8 @@ def lock(session: nox.Session) -> None:
     wanted = {
         "dev": ["pyproject.toml", "--group", "dev"],
         "checkov": ["--group", "checkov"],
-        "kind": ["pyproject.toml", "--group", "kind", "--group", "lint"],
+        "kind": ["pyproject.toml", "--group", "kind"],
+        "loadtest": ["--group", "loadtest"],
     }
     for name, what in wanted.items():
         # Universal: one lock for every Python from 3.11 and every platform. No annotations of indexes or hosts.

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from invoke import Context, Exit, task
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
 
 from betelgeuse.errors import BetelgeuseError
 
@@ -22,7 +24,8 @@ def verb(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - invoke's own de
         except BetelgeuseError as error:
             raise Exit(str(error), error.exit_code) from None
         except KeyboardInterrupt:
-            raise Exit("interrupted: run the same command again to go on", 130) from None
+            message = "interrupted: run the same command again to go on"
+            raise Exit(message, 130) from None
 
     return task(run)
 
@@ -107,5 +110,6 @@ def destroy(_: Context, env: str = LOCAL, yes: bool = False) -> None:
     from betelgeuse.workflows.deploy import destroy as run
 
     if env != LOCAL and not yes and input(f"Type {env} to remove everything we own there: ") != env:
-        raise Exit("nothing was removed", 3)
+        message = "nothing was removed"
+        raise Exit(message, 3)
     run(env)

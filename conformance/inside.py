@@ -8,11 +8,12 @@ from typing import Final
 
 from betelgeuse.errors import BetelgeuseError
 from conformance.probes import inside as prober
+from conformance.probes.http import Answer, Request
 from conformance.probes.inside import Target
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
 from conformance.tree import Raw, Ref
-from conformance.verdict import PromiseBrokenError, poll
+from conformance.verdict import poll, require
 
 IDENTITY: Final = (
     "X-Auth-Request-User",
@@ -55,6 +56,22 @@ class Inside:
         reply = self.site.cluster.pod_http(pod, prober.PORT, f"/to/{self.targets.index(target)}")
         return "connection timeout" not in reply.text
 
+    def echo(self, request: Request) -> Answer:
+        """Return the prober's echo of a request with the control header; its route needs a moment to be programmed."""
+        answer, _ = poll(
+            lambda: self.site.send(request),
+            lambda answer: answer.header(prober.saw(CONTROL)) == "seen",
+            TIMEOUTS.reaction,
+        )
+        require(
+            answer.header(prober.saw(CONTROL)) == "seen",
+            where=f"http://{request.host}/",
+            want=f"an echo of {CONTROL}: seen, through the gateway",
+            got=answer,
+            reproduce=self.site.curl(request),
+        )
+        return answer
+
 
 def _image(site: Site) -> tuple[str, tuple[str, ...]]:
     """Return the gateway's Envoy image, and the nodes that have it."""
@@ -64,26 +81,65 @@ def _image(site: Site) -> tuple[str, tuple[str, ...]]:
             for container in pod["spec"]["containers"]:
                 if container["name"] == "envoy":
                     found.setdefault(container["image"], []).append(pod["spec"]["nodeName"])
-    if not found:
-        raise PromiseBrokenError(
-            "namespace of the gateway", "a pod with a container `envoy`", "none", "kubectl get pods -A"
-        )
+    require(
+        found,
+        where="namespace of the gateway",
+        want="a pod with a container `envoy`",
+        got="none",
+        reproduce="kubectl get pods -A",
+    )
     image = next(iter(found))
     return image, tuple(sorted(set(found[image])))
 
 
-def _targets(site: Site) -> Iterator[Target]:
-    """Yield every port that a pod of the platform declares, except on the nodes' own network."""
+def _own_address(pod: Raw) -> str:
+    """Return the address of a running pod, unless it is its node's."""
+    running = pod["status"].get("phase") == "Running" and not pod["spec"].get("hostNetwork")
+    return str(pod["status"].get("podIP", "")) if running else ""
+
+
+def _named_ports(pod: Raw) -> Iterator[tuple[str, int]]:
+    for container in pod["spec"]["containers"]:
+        for port in container.get("ports", []):
+            if port.get("protocol", "TCP") == "TCP":
+                yield port.get("name", ""), port["containerPort"]
+
+
+def _served_ports(service: Raw, pod: Raw) -> Iterator[int]:
+    """Yield the pod's ports that a Service leads to."""
+    names = dict(_named_ports(pod))
+    for port in service["spec"].get("ports", []):
+        wanted = port.get("targetPort", port["port"])
+        if port.get("protocol", "TCP") == "TCP" and (isinstance(wanted, int) or wanted in names):
+            yield wanted if isinstance(wanted, int) else names[wanted]
+
+
+def _selects(service: Raw, pod: Raw) -> bool:
+    selector = service["spec"].get("selector") or {}
+    return bool(selector) and selector.items() <= pod["metadata"].get("labels", {}).items()
+
+
+def targets(site: Site) -> tuple[Target, ...]:
+    """Return every TCP port of the platform's pods: what they declare, and what a Service leads to."""
+    found = set()
     for namespace in site.tree.namespaces:
+        services = site.cluster.list("v1", "Service", namespace)
         for pod in site.cluster.list("v1", "Pod", namespace):
-            address = pod["status"].get("podIP")
-            if pod["spec"].get("hostNetwork") or pod["status"].get("phase") != "Running" or not address:
+            address = _own_address(pod)
+            if not address:
                 continue
-            for container in pod["spec"]["containers"]:
-                for port in container.get("ports", []):
-                    if port.get("protocol", "TCP") == "TCP":
-                        name = f"{namespace}/{pod['metadata']['name']}"
-                        yield Target(name, address, port["containerPort"])
+            selecting = [service for service in services if _selects(service, pod)]
+            public = {
+                port
+                for service in selecting
+                if service["spec"].get("type") == "LoadBalancer"
+                for port in _served_ports(service, pod)
+            }
+            ports = {port for _, port in _named_ports(pod)} | public
+            ports |= {port for service in selecting for port in _served_ports(service, pod)}
+            name = f"{namespace}/{pod['metadata']['name']}"
+            found |= {Target(name, address, port, public=port in public) for port in ports}
+    return tuple(sorted(found))
 
 
 def _ready(site: Site, namespace: str, wanted: int) -> tuple[Raw, ...]:
@@ -96,13 +152,13 @@ def _ready(site: Site, namespace: str, wanted: int) -> tuple[Raw, ...]:
         )
 
     pods, seconds = poll(look, lambda pods: len(pods) == wanted, TIMEOUTS.prober)
-    if len(pods) != wanted:
-        raise PromiseBrokenError(
-            f"namespace {namespace}",
-            f"{wanted} probe pods Ready within {TIMEOUTS.prober:.0f} s",
-            f"{len(pods)} after {seconds:.0f} s",
-            f"kubectl -n {namespace} describe pods",
-        )
+    require(
+        len(pods) == wanted,
+        where=f"namespace {namespace}",
+        want=f"{wanted} probe pods Ready within {TIMEOUTS.prober:.0f} s",
+        got=f"{len(pods)} after {seconds:.0f} s",
+        reproduce=f"kubectl -n {namespace} describe pods",
+    )
     return pods
 
 
@@ -120,12 +176,12 @@ def running(site: Site) -> Iterator[Inside]:
     image, nodes = _image(site)
     headers = [CONTROL, *(spelling for name in IDENTITY for spelling in (name, underscored(name)))]
     try:
-        targets = sorted(set(_targets(site)))
-        _put(site, prober.objects(namespace, image, nodes, prober.config(headers, targets)))
+        tried = targets(site)
+        _put(site, prober.objects(namespace, image, nodes, prober.config(headers, tried)))
         pods = _ready(site, namespace, len(nodes))
         host = f"echo.{namespace}.{site.settings.domain}"
         _put(site, [prober.route(namespace, host, site.tree.find(site.tree.gateways[0]))])
-        yield Inside(site, namespace, host, pods, tuple(targets))
+        yield Inside(site, namespace, host, pods, tried)
     finally:
         _remove(site, namespace)
 

@@ -51,6 +51,13 @@ class Site:
             return self._seen[key]  # type: ignore[return-value] # one key, one type: the caller's own
 
     @property
+    def trusted(self) -> str:
+        """Whom clients trust, in words."""
+        return str(
+            self.ca or f"the system's CAs (there is no bundle; `invoke ca --env={self.settings.env}` writes one)"
+        )
+
+    @property
     def https(self) -> int:
         """The port of the listeners that terminate TLS."""
         return next((listener.port for listener in self.tree.listeners if listener.certificates), 443)

@@ -26,13 +26,13 @@ class Timeouts:
     scan_port: float = 1.0
     """A port that says neither yes nor no within this is filtered, hence not open to us."""
 
-    scan_all: float = 10.0
+    scan_all: float = 20.0
     """A full port scan that would take longer than this is cut down to the well-known ports, and the report says so."""
 
     renewal: float = 90.0
     """From asking cert-manager for a renewal to the new certificate being served: ACME order, challenge, SDS push."""
 
-    reaction: float = 20.0
+    reaction: float = 10.0
     """An API object of ours having its effect: a policy being enforced, a status being written."""
 
     prober: float = 60.0

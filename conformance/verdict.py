@@ -35,7 +35,7 @@ def require_none(faults: list[str], *, where: str, want: str, reproduce: str) ->
 
 def shorten(value: object, limit: int = 600) -> str:
     """Return the text of a value, cut to what a person reads."""
-    text = value if isinstance(value, str) else repr(value)
+    text = str(value)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 

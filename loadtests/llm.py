@@ -1,6 +1,6 @@
 """People who chat: each asks, reads the streamed answer to its end, and asks again.
 
-    python -m locust -f loadtests/llm.py --headless --host https://llm.DOMAIN
+python -m locust -f loadtests/llm.py --headless --host https://llm.DOMAIN
 """
 
 import json
@@ -18,7 +18,7 @@ from loadtests.profiles.smoke import Smoke
 __all__ = ["Chatter", "Smoke"]
 
 SCENARIO = json.loads((Path(__file__).parent / "scenarios" / "chat.json").read_text())
-report.report_for("llm")
+RUN = report.report_for("llm", "smoke")
 
 
 class Chatter(ApiUser):
@@ -37,18 +37,16 @@ class Chatter(ApiUser):
         answer = Answer(asked=time.perf_counter())
         try:
             self._read(body, answer)
-        except Exception as error:  # noqa: BLE001 - whatever a server or network does wrong is a failed request
-            report.note_failure(self.environment, "answer", error, answer.asked)
+        except Exception as error:  # noqa: BLE001 - whatever a server or a network does wrong is a failed request
+            RUN.add_failure()
+            self.fire("answer", time.perf_counter() - answer.asked, error)
             return
-        report.run.asked += 1
-        report.run.add_answer(answer)
-        report.fire(self.environment, "first token", answer.time_to_first_token)
-        report.fire(self.environment, "answer", answer.ended - answer.asked)
+        RUN.add_answer(answer)
+        self.fire("first token", answer.time_to_first_token)
+        self.fire("answer", answer.ended - answer.asked)
 
     def _read(self, body: dict[str, object], answer: Answer) -> None:
-        # Not self.client.post: Locust would count the headers as a whole, successful answer.
-        with self.client.request_quietly("POST", "/v1/chat/completions", json=body, stream=True) as response:
-            response.raise_for_status()
+        with self.post("/v1/chat/completions", body, stream=True) as response:
             for event in events(response.iter_lines(chunk_size=None)):
                 if "error" in event:
                     raise RuntimeError(event["error"])

@@ -76,8 +76,20 @@ class Run:
         """Note values of a series."""
         self.series.setdefault(name, []).extend(values)
 
+    def add_failure(self) -> None:
+        """Note a request that failed."""
+        self.asked += 1
+        self.failures += 1
+
+    def add_batch(self, texts: int, seconds: float) -> None:
+        """Note a batch of embedded texts."""
+        self.asked += 1
+        self.units += texts
+        self.add("end to end", seconds)
+
     def add_answer(self, answer: Answer) -> None:
         """Note a whole streamed answer."""
+        self.asked += 1
         self.units += answer.tokens
         self.add("time to first token", answer.time_to_first_token)
         self.add("between pieces", *answer.gaps)

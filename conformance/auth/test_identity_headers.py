@@ -6,11 +6,10 @@ from typing import Final
 import pytest
 
 from conformance.inside import CONTROL, IDENTITY, Inside, underscored
-from conformance.probes.http import Answer, Request
+from conformance.probes.http import Request
 from conformance.probes.inside import saw
 from conformance.site import Site
-from conformance.timeouts import TIMEOUTS
-from conformance.verdict import poll, require
+from conformance.verdict import require
 
 pytestmark = pytest.mark.feature("prober")
 
@@ -23,21 +22,6 @@ SPELLINGS: Final[Mapping[str, Callable[[str], tuple[str, ...]]]] = {
 }
 
 
-def _echoed(site: Site, request: Request) -> Answer:
-    """Return the prober's echo through the gateway; its route needs a moment to be programmed."""
-    answer, _ = poll(
-        lambda: site.send(request), lambda answer: answer.header(saw(CONTROL)) == "seen", TIMEOUTS.reaction
-    )
-    require(
-        answer.header(saw(CONTROL)) == "seen",
-        where=f"http://{request.host}/",
-        want=f"an echo of {CONTROL}: seen, through the gateway",
-        got=answer,
-        reproduce=site.curl(request),
-    )
-    return answer
-
-
 @pytest.mark.parametrize("spelling", sorted(SPELLINGS))
 @pytest.mark.parametrize("header", IDENTITY)
 def test_identity_header_is_stripped(site: Site, inside: Inside, header: str, spelling: str) -> None:
@@ -45,7 +29,7 @@ def test_identity_header_is_stripped(site: Site, inside: Inside, header: str, sp
     claims = tuple((name, "admin") for name in SPELLINGS[spelling](header))
     request = Request(inside.host, headers=((CONTROL, "seen"), *claims), tls=False)
 
-    answer = _echoed(site, request)
+    answer = inside.echo(request)
 
     names = (header, underscored(header))
     seen = [f"{name}: {answer.header(saw(name))}" for name in names if answer.header(saw(name)) not in _NOTHING]

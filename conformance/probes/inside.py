@@ -19,11 +19,12 @@ _ROUTER: Final = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Ro
 
 @dataclass(frozen=True, slots=True, order=True)
 class Target:
-    """An address inside the cluster, with what it is."""
+    """A port inside the cluster, with the pod it belongs to; `public` when a LoadBalancer Service leads there."""
 
     name: str
     address: str
     port: int
+    public: bool = False
 
     def __str__(self) -> str:
         """Show both."""
@@ -59,7 +60,12 @@ def _cluster(at: int, target: Target) -> Raw:
 def config(headers: Sequence[str], targets: Sequence[Target]) -> Raw:
     """Return Envoy's configuration: /to/N calls target N, everything else echoes."""
     calls = [
-        {"match": {"path": f"/to/{at}"}, "route": {"cluster": f"target-{at}", "timeout": "3s"}}
+        {
+            "match": {"path": f"/to/{at}"},
+            "route": {"cluster": f"target-{at}", "timeout": "3s"},
+            # Where an answer leads (the gateway's redirect) is not followed: that there is one is what we ask.
+            "response_headers_to_remove": ["location"],
+        }
         for at in range(len(targets))
     ]
     manager = {

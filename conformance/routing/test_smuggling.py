@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from conformance.inside import CONTROL, Inside
+from conformance.parallel import gather
 from conformance.probes.http import Answer, Request
+from conformance.probes.inside import saw
 from conformance.secrecy import Secret
 from conformance.site import Site
 from conformance.tree import Host
@@ -28,7 +31,7 @@ class Case:
     statuses: frozenset[int] = frozenset({0, 400, 501})
 
 
-_HEAD = "POST {path} HTTP/1.1\r\nHost: {host}\r\n{auth}"
+_HEAD = "POST {post} HTTP/1.1\r\nHost: {host}\r\n{auth}"
 CASES: Sequence[Case] = (
     Case("length-and-chunked", _HEAD + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"),
     Case("chunked-and-length", _HEAD + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n{hidden}"),
@@ -42,12 +45,10 @@ CASES: Sequence[Case] = (
     Case("coding-list", _HEAD + "Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n{hidden}"),
     Case("space-before-colon", _HEAD + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{hidden}"),
     Case("vertical-tab-coding", _HEAD + "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n{hidden}"),
-    Case("folded-coding", _HEAD + "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n{hidden}", _REFUSALS),
     Case("bad-chunk-size", _HEAD + "Transfer-Encoding: chunked\r\n\r\nzz\r\n{hidden}"),
     Case("huge-chunk-size", _HEAD + "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{hidden}"),
     Case("space-in-name", _HEAD + "Bad Name: x\r\nContent-Length: 0\r\n\r\n"),
     Case("nul-in-value", _HEAD + "X-Test: a\x00b\r\nContent-Length: 0\r\n\r\n"),
-    Case("bare-cr-in-value", _HEAD + "X-Test: a\rTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"),
     Case("empty-name", _HEAD + ": x\r\nContent-Length: 0\r\n\r\n"),
     Case("no-host", "GET {path} HTTP/1.1\r\n{auth}\r\n"),
     Case("two-hosts", "GET {path} HTTP/1.1\r\nHost: {host}\r\nHost: example.org\r\n{auth}\r\n", _REFUSALS),
@@ -60,6 +61,11 @@ CASES: Sequence[Case] = (
 )
 
 
+def _body_path(host: Host) -> str:
+    """Return a path whose requests have a body that the gateway must read to pass it on."""
+    return next((match.path for match in host.matches if match.method == "POST"), host.door.path)
+
+
 def _bytes(site: Site, host: Host, template: str) -> tuple[Request, bytes]:
     headers = site.credentials(host)
     auth = "".join(f"{name}: {value.reveal() if isinstance(value, Secret) else value}\r\n" for name, value in headers)
@@ -67,6 +73,7 @@ def _bytes(site: Site, host: Host, template: str) -> tuple[Request, bytes]:
     fillings = {
         "hidden": _HIDDEN,
         "path": host.door.path,
+        "post": _body_path(host),
         "host": host.name,
         "auth": auth,
         "huge": "a" * 200_000,
@@ -82,17 +89,22 @@ def _told(answers: list[Answer]) -> str:
 
 
 def _by_hand(site: Site, host: Host, template: str) -> str:
-    text = template.replace("{hidden}", _HIDDEN).replace("{path}", host.door.path).replace("{host}", host.name)
+    text = template.replace("{hidden}", _HIDDEN).replace("{path}", host.door.path)
+    text = text.replace("{post}", _body_path(host)).replace("{host}", host.name)
     shown = repr(text.replace("{auth}", "").replace("{huge}", "aaaa")).strip("'\"").replace("%", "%%")
     return f"printf {shown!r} | openssl s_client -quiet -connect {site.endpoint().address}:443 -servername {host}"
+
+
+def _all_answers(site: Site, host: Host) -> dict[str, list[Answer]]:
+    """Send every case at once: after its answer each must wait a while for a second one that should not come."""
+    answers = gather(lambda case: site.send_raw(*_bytes(site, host, case.data)), CASES)
+    return {case.id: answer for case, answer in zip(CASES, answers, strict=True)}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_ambiguous_request_is_refused(site: Site, host: Host, case: Case) -> None:
     """A request whose length, form or header names are ambiguous is refused, and never answered twice."""
-    request, data = _bytes(site, host, case.data)
-
-    answers = site.send_raw(request, data)
+    answers = site.once(("smuggling", host.name), lambda: _all_answers(site, host))[case.id]
 
     require(
         len(answers) <= 1 and all(answer.status in case.statuses for answer in answers),
@@ -100,6 +112,25 @@ def test_ambiguous_request_is_refused(site: Site, host: Host, case: Case) -> Non
         want=f"one refusal out of {sorted(case.statuses - {0})}, or a closed connection",
         got=_told(answers),
         reproduce=_by_hand(site, host, case.data),
+    )
+
+
+@pytest.mark.feature("prober")
+def test_bare_cr_is_not_passed_on(site: Site, inside: Inside) -> None:
+    """A carriage return inside a header, where some readers see a new line, does not reach an application."""
+    request = Request(inside.host, headers=((CONTROL, "seen"),), tls=False)
+    inside.echo(request)
+    data = f"GET / HTTP/1.1\r\nHost: {inside.host}\r\n{CONTROL}: a\rTransfer-Encoding: chunked\r\n\r\n".encode()
+
+    answers = site.send_raw(request, data)
+
+    seen = [answer.header(saw(CONTROL)) or "" for answer in answers]
+    require(
+        len(answers) == 1 and "\r" not in seen[0] and "\n" not in seen[0],
+        where=f"http://{inside.host}/, {CONTROL}: a<CR>Transfer-Encoding: chunked",
+        want="a refusal, or an application that sees no line break",
+        got=f"{_told(answers)}; it saw {seen}",
+        reproduce=f"printf {data.decode()!r} | nc {site.endpoint().address} {site.http}",
     )
 
 

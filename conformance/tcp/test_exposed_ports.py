@@ -30,6 +30,14 @@ def _scan(site: Site, address: str) -> tcp.Scan:
     return site.once(("scan", address), look)
 
 
+def _health_checks(site: Site) -> set[int]:
+    """Return the ports on which kube-proxy tells load balancers whether a node has an endpoint (policy Local)."""
+    services = site.cluster.list("v1", "Service")
+    return {
+        service["spec"]["healthCheckNodePort"] for service in services if service["spec"].get("healthCheckNodePort")
+    }
+
+
 def test_declared_port_is_open(site: Site, gateway_address: str, listener_port: int) -> None:
     """Every port a listener declares accepts connections at every address of the gateway."""
     address = _address(site, gateway_address)
@@ -48,7 +56,7 @@ def test_declared_port_is_open(site: Site, gateway_address: str, listener_port: 
 def test_other_ports_are_closed(site: Site, gateway_address: str) -> None:
     """No port is open at a public address but the declared ones and those listed with a reason."""
     address = _address(site, gateway_address)
-    allowed = {*site.tree.ports, *(entry.port for entry in site.exemptions.ports)}
+    allowed = {*site.tree.ports, *(entry.port for entry in site.exemptions.ports), *_health_checks(site)}
 
     seen = _scan(site, address)
 

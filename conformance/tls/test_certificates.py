@@ -28,7 +28,7 @@ def test_chain_verifies_to_the_ca(site: Site, tls_name: TlsName) -> None:
     require(
         not seen.trust_error,
         where=str(tls_name),
-        want=f"a chain that verifies to {site.ca or 'the system CAs'}",
+        want=f"a chain that verifies to {site.trusted}",
         got=f"{seen.trust_error} (issuer {issuer})",
         reproduce=site.s_client(tls_name.name, "-verify_return_error", "-brief"),
     )

@@ -27,20 +27,6 @@ def test_pods_obey(site: Site, namespace: str, pod_rule: str) -> None:
     )
 
 
-def test_images_are_the_declared_ones(site: Site, namespace: str) -> None:
-    """Every container runs the image its pod names, and every running container was really started from it."""
-    found = [
-        f"{pod['metadata']['name']}/{status['name']}: no image id for {status.get('image')}"
-        for pod in _pods(site, namespace)
-        for status in pod["status"].get("containerStatuses", [])
-        if not status.get("imageID")
-    ]
-
-    require_none(
-        found, where=f"namespace {namespace}", want="an image id for every container", reproduce="kubectl get pods -A"
-    )
-
-
 def _bound_accounts(site: Site) -> set[tuple[str, str]]:
     """Return the service accounts that some binding gives rights to."""
     bindings = [

@@ -68,16 +68,21 @@ def record(desired: Obj, live: Mapping[str, Any]) -> str:
     return f"{digest(desired)}:{digest(owned_fields(live))}:{live['metadata'].get('uid', '')}"
 
 
+def applied_by_us(live: Mapping[str, Any]) -> bool:
+    """Whether our manager set any field of an object."""
+    return any(entry.get("manager") == MANAGER for entry in live["metadata"].get("managedFields") or ())
+
+
 def ours(live: Mapping[str, Any], recorded: str) -> bool:
     """Whether an object of our inventory is still the one we made, and not somebody else's of the same name.
 
     The API server keeps no trace of a manager that set no field (a bare ServiceAccount): there the uid decides, and
     after an apply that was killed before it could note the uid, that nobody else claims the object.
     """
-    entries = live["metadata"].get("managedFields") or ()
-    if any(entry.get("manager") == MANAGER for entry in entries):
+    if applied_by_us(live):
         return True
-    return recorded.rpartition(":")[2] == live["metadata"].get("uid") if recorded else not entries
+    meta = live["metadata"]
+    return recorded.rpartition(":")[2] == meta.get("uid") if recorded else not meta.get("managedFields")
 
 
 def covers(desired: object, live: object) -> bool:

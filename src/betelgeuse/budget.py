@@ -42,7 +42,8 @@ def profile_of(env: str) -> str:
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         names = []
     if len(names) != 1:
-        message = f"overlays/{env}/kustomization.yaml: expected one resource ../../profiles/<name>, got {names or 'none'}"
+        got = ", ".join(names) or "none"
+        message = f"overlays/{env}/kustomization.yaml: expected one resource ../../profiles/<name>, got {got}"
         raise UsageError(message)
     return names[0]
 

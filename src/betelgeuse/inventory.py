@@ -1,16 +1,22 @@
 """What we own in a cluster: written before an apply, exact after it, so that nothing of ours is ever forgotten."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from betelgeuse.apply_rules import MANAGER, Key, digest, key_of
+from betelgeuse.apply_rules import MANAGER, Key, applied_by_us, digest, key_of
+from betelgeuse.errors import WaitTimeoutError
 from betelgeuse.kube import Kube, Obj
 
 NAMESPACE: Final = "betelgeuse-system"
 NAME: Final = "betelgeuse-inventory"
-_NO_NAMESPACE: Final = "-"
+_NONE: Final = "-"
+_ADOPTED: Final = "adopted"
 _FIELDS: Final = 4
+_DELETION_SECONDS: Final = 120.0
+"""How long a namespace may take to go: its pods get 30 s to end, and a node may be slow to say so."""
+_PAUSE: Final = 1.0
 
 
 @dataclass
@@ -19,6 +25,8 @@ class Inventory:
 
     versions: dict[Key, str] = field(default_factory=dict)
     records: dict[Key, str] = field(default_factory=dict)
+    adopted: set[Key] = field(default_factory=set)
+    """What was there before us (kube-system, kubeadm's CoreDNS settings): changed by us, never deleted by us."""
 
     @classmethod
     def parse(cls, data: Mapping[str, str]) -> Self:
@@ -27,35 +35,40 @@ class Inventory:
         for lines in data.values():
             for line in lines.splitlines():
                 words = line.split()
-                if len(words) not in {_FIELDS, _FIELDS + 1}:
+                if not _FIELDS <= len(words) <= _FIELDS + 2:
                     continue
                 api_version, kind, namespace, name = words[:_FIELDS]
                 group, slash, _ = api_version.partition("/")
-                key = Key(group if slash else "", kind, "" if namespace == _NO_NAMESPACE else namespace, name)
+                key = Key(group if slash else "", kind, "" if namespace == _NONE else namespace, name)
                 found.versions[key] = api_version
-                found.records[key] = words[_FIELDS] if len(words) > _FIELDS else ""
+                found.records[key] = words[_FIELDS].removeprefix(_NONE) if len(words) > _FIELDS else ""
+                if words[-1] == _ADOPTED and len(words) == _FIELDS + 2:
+                    found.adopted.add(key)
         return found
 
     def data(self) -> dict[str, str]:
         """Return the ConfigMap's data: one key per kind, one line per object, for people to read as well."""
         lines: dict[str, list[str]] = {}
         for key in sorted(self.versions):
-            words = (self.versions[key], key.kind, key.namespace or _NO_NAMESPACE, key.name, self.records.get(key, ""))
-            lines.setdefault(f"{key.kind}.{key.group or 'core'}", []).append(" ".join(words).rstrip())
+            words = [self.versions[key], key.kind, key.namespace or _NONE, key.name, self.records.get(key) or _NONE]
+            words += [_ADOPTED] if key in self.adopted else []
+            lines.setdefault(f"{key.kind}.{key.group or 'core'}", []).append(" ".join(words))
         return {name: "\n".join(found) + "\n" for name, found in lines.items()}
 
-    def union(self, objects: Iterable[Obj], pending: Iterable[Key]) -> Self:
+    def union(self, objects: Iterable[Obj], pending: Iterable[Key], live: Mapping[Key, Obj]) -> Self:
         """Return what to write before an apply: everything old and new, without proof where a change is due.
 
         A proof kept across a change would lie if the apply died half-way and the change was then taken back.
         """
-        versions = self.versions | {key_of(obj): str(obj["apiVersion"]) for obj in objects}
-        blank = set(pending)
-        return type(self)(versions, {key: "" if key in blank else self.records.get(key, "") for key in versions})
+        found = {key_of(obj): str(obj["apiVersion"]) for obj in objects}
+        adopted = {key for key in found.keys() - self.versions.keys() if key in live and not applied_by_us(live[key])}
+        versions, blank = self.versions | found, set(pending)
+        records = {key: "" if key in blank else self.records.get(key, "") for key in versions}
+        return type(self)(versions, records, self.adopted | adopted)
 
     def partial(self, records: Mapping[Key, str]) -> Self:
         """Return what to write when an apply failed: what it did do need not be done again."""
-        return type(self)(dict(self.versions), self.records | dict(records))
+        return type(self)(dict(self.versions), self.records | dict(records), set(self.adopted))
 
     def exact(self, objects: Iterable[Obj], records: Mapping[Key, str], kept: Iterable[Key]) -> Self:
         """Return what to write at the end: the tree, and what a prune had to leave in place."""
@@ -63,7 +76,7 @@ class Inventory:
         versions = {key: self.versions[key] for key in staying}
         versions |= {key_of(obj): str(obj["apiVersion"]) for obj in objects}
         proofs = {key: self.records.get(key, "") for key in staying} | dict(records)
-        return type(self)(versions, {key: proofs.get(key, "") for key in versions})
+        return type(self)(versions, {key: proofs.get(key, "") for key in versions}, self.adopted & versions.keys())
 
     def left_the_tree(self, objects: Iterable[Obj]) -> list[Key]:
         """Return what we own that the tree no longer holds."""
@@ -76,14 +89,35 @@ def load(kube: Kube) -> Inventory:
     return Inventory.parse((found or {}).get("data") or {})
 
 
+def _home(kube: Kube) -> None:
+    """Make the namespace of the inventory, or wait for its deletion by an earlier `destroy` to end first."""
+    deadline = time.monotonic() + _DELETION_SECONDS
+    while (found := kube.get("v1", "Namespace", NAMESPACE)) is not None:
+        if not found["metadata"].get("deletionTimestamp"):
+            return
+        if time.monotonic() > deadline:
+            message = (
+                f"namespace {NAMESPACE} is still being deleted after {_DELETION_SECONDS:.0f} s; "
+                f"`kubectl get namespace {NAMESPACE} -o yaml` says what it waits for"
+            )
+            raise WaitTimeoutError(message)
+        time.sleep(_PAUSE)
+    labels = {"pod-security.kubernetes.io/enforce": "restricted", "app.kubernetes.io/part-of": "betelgeuse"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+    kube.server_side_apply(namespace, MANAGER, force=True)
+
+
 def save(kube: Kube, inventory: Inventory) -> None:
     """Write the inventory, and the namespace it lives in when that is not there yet."""
-    if kube.get("v1", "Namespace", NAMESPACE) is None:
-        labels = {"pod-security.kubernetes.io/enforce": "restricted", "app.kubernetes.io/part-of": "betelgeuse"}
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
-        kube.server_side_apply(namespace, MANAGER, force=True)
+    _home(kube)
     data = inventory.data()
     meta = {"name": NAME, "namespace": NAMESPACE, "annotations": {"betelgeuse.io/digest": digest(data)}}
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
     # Nobody else writes this object; what a hand changed in it is wrong by definition.
     kube.server_side_apply(config_map, MANAGER, force=True)
+
+
+def forget(kube: Kube) -> None:
+    """Remove the inventory and its namespace: nothing of ours is left to know about."""
+    for kind, meta in (("ConfigMap", {"name": NAME, "namespace": NAMESPACE}), ("Namespace", {"name": NAMESPACE})):
+        kube.delete({"apiVersion": "v1", "kind": kind, "metadata": meta})

@@ -1,4 +1,4 @@
-"""Run named tasks that need each other, a few side by side: the longest chains are begun first by being listed first."""
+"""Run named tasks that need each other, a few side by side; what is listed first begins first."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -40,40 +40,55 @@ def check(tasks: Sequence[Task]) -> None:
         rest = [task for task in rest if task not in ready]
 
 
+class _Run:
+    """One run over a checked plan."""
+
+    def __init__(self, tasks: Sequence[Task], workers: int) -> None:
+        self.waiting = list(tasks)
+        self.workers = workers
+        self.done: set[str] = set()
+        self.running: dict[Future[object], Task] = {}
+        self.failure: BaseException | None = None
+
+    def start(self, pool: ThreadPoolExecutor) -> None:
+        """Begin what is ready, as far as workers are free and nothing has failed."""
+        for task in [task for task in self.waiting if self.done.issuperset(task.needs)]:
+            if self.failure is not None or len(self.running) >= self.workers:
+                return
+            self.waiting.remove(task)
+            self.running[pool.submit(task.work)] = task
+
+    def collect(self) -> None:
+        """Wait for the next end; the first failure stops the programs of the others."""
+        finished, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        for future in finished:
+            task = self.running.pop(future)
+            error = future.exception()
+            if error is None:
+                self.done.add(task.name)
+            elif self.failure is None:
+                self.failure = error
+                if self.running:
+                    others = ", ".join(other.name for other in self.running.values())
+                    say(f"{task.name} failed; stopping {others}")
+                    shell.stop_all()
+
+
 def run(tasks: Sequence[Task], workers: int = WORKERS) -> None:
-    """Run the tasks; the first failure stops what has not begun, waits for what has, and is raised.
+    """Run the tasks; the first failure stops the others and is raised.
 
     An interrupt ends the programs the tasks started, so that nothing goes on behind the prompt.
     """
     check(tasks)
-    waiting = list(tasks)
-    done: set[str] = set()
-    running: dict[Future[object], Task] = {}
-    failure: BaseException | None = None
+    state = _Run(tasks, workers)
     with ThreadPoolExecutor(workers, thread_name_prefix="task") as pool:
         try:
-            while waiting or running:
-                for task in [task for task in waiting if done.issuperset(task.needs)]:
-                    if failure is not None or len(running) >= workers:
-                        break
-                    waiting.remove(task)
-                    running[pool.submit(task.work)] = task
-                if not running:
-                    break
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    task = running.pop(future)
-                    if (error := future.exception()) is None:
-                        done.add(task.name)
-                    elif failure is None:
-                        failure = error
-                        if running:
-                            say(f"{task.name} failed; waiting for {', '.join(t.name for t in running.values())} to stop")
-                            shell.stop_all()
+            state.start(pool)
+            while state.running:
+                state.collect()
+                state.start(pool)
         except BaseException:
             shell.stop_all()
             raise
-    if failure is not None:
-        raise failure
-
-
+    if state.failure is not None:
+        raise state.failure

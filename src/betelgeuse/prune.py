@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from betelgeuse.apply import THREADS, snapshot
 from betelgeuse.apply_rules import Key, key_of, ours
-from betelgeuse.inventory import Inventory
+from betelgeuse.inventory import NAMESPACE, Inventory
 from betelgeuse.kube import Kube, Obj
 from betelgeuse.secrets import ANNOTATION as GENERATED
 
@@ -62,9 +62,13 @@ class Pruned:
     """Not ours any more, with what became of it."""
 
 
-def keep_reason(live: Mapping[str, Any]) -> str:
-    """Return why an object must outlive its place in the tree, or an empty string."""
+def keep_reason(live: Mapping[str, Any], *, data: bool = True) -> str:
+    """Return why an object must outlive its place in the tree, or an empty string; `data` keeps what holds data."""
     annotations = live["metadata"].get("annotations") or {}
+    if (live.get("kind"), live["metadata"]["name"]) == ("Namespace", NAMESPACE):
+        return "the inventory lives in it"
+    if not data:
+        return ""
     if annotations.get(KEEP) == "never":
         return f"annotation {KEEP}: never"
     if live.get("kind") in {"PersistentVolumeClaim", "PersistentVolume"}:
@@ -117,8 +121,8 @@ def _instance(kube: Kube, crd: Obj, leaving: frozenset[Key]) -> str:
     return ""
 
 
-def _obstacle(kube: Kube, live: Obj, leaving: frozenset[Key]) -> str:
-    reason = keep_reason(live)
+def _obstacle(kube: Kube, live: Obj, leaving: frozenset[Key], *, data: bool) -> str:
+    reason = keep_reason(live, data=data)
     if not reason and live["kind"] == "Namespace":
         reason = _foreign(kube, live["metadata"]["name"], leaving)
     if not reason and live["kind"] == "CustomResourceDefinition":
@@ -131,8 +135,8 @@ def _reference(inventory: Inventory, key: Key) -> Obj:
     return {"apiVersion": inventory.versions[key], "kind": key.kind, "metadata": meta}
 
 
-def candidates(kube: Kube, inventory: Inventory, objects: Iterable[Obj]) -> Pruned:
-    """Decide, without touching anything, what a prune would delete, keep and forget."""
+def candidates(kube: Kube, inventory: Inventory, objects: Iterable[Obj], *, data: bool = True) -> Pruned:
+    """Decide, without touching anything, what a prune would delete, keep and forget; `data` keeps what holds data."""
     result = Pruned()
     keys = order(inventory.left_the_tree(objects))
     if not keys:
@@ -143,9 +147,11 @@ def candidates(kube: Kube, inventory: Inventory, objects: Iterable[Obj]) -> Prun
         live = found.get(key)
         if live is None:
             result.forgotten[key] = "is gone already"
+        elif key in inventory.adopted:
+            result.forgotten[key] = "was there before us and stays as it is"
         elif not ours(live, inventory.records.get(key, "")):
             result.forgotten[key] = "was made anew by somebody else and is left alone"
-        elif reason := _obstacle(kube, live, leaving - set(result.kept)):
+        elif reason := _obstacle(kube, live, leaving - set(result.kept), data=data):
             result.kept[key] = reason
         else:
             result.deleted[key] = live["metadata"]["uid"]
@@ -163,9 +169,9 @@ def _await_gone(kube: Kube, inventory: Inventory, keys: Iterable[Key]) -> None:
             time.sleep(_PAUSE)
 
 
-def prune(kube: Kube, inventory: Inventory, objects: Iterable[Obj]) -> Pruned:
-    """Delete what left the tree, rank by rank."""
-    result = candidates(kube, inventory, objects)
+def prune(kube: Kube, inventory: Inventory, objects: Iterable[Obj], *, data: bool = True) -> Pruned:
+    """Delete what left the tree, rank by rank; `data` keeps what holds data."""
+    result = candidates(kube, inventory, objects, data=data)
 
     def delete(key: Key) -> bool:
         return kube.delete(_reference(inventory, key), uid=result.deleted[key])

@@ -126,7 +126,7 @@ def _service(obj: Obj) -> State:
     if (obj.get("spec") or {}).get("type") != "LoadBalancer":
         return READY
     ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
-    return READY if ingress else _no("no load balancer address yet (GATEWAY_ADDRESSES, the address pool)")
+    return READY if ingress else _no("no load balancer address yet (GATEWAY_ADDRESSES, the nodes that run its pods)")
 
 
 def _listeners(obj: Obj) -> Iterator[State]:

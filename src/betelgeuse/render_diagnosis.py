@@ -12,10 +12,42 @@ from betelgeuse.settings import suggest
 
 _INNERMOST: Final = re.compile(r".*for path '([^']+)': (.+?)\"*$")
 _FIELDS: Final = frozenset(
-    """apiVersion kind metadata openapi namePrefix nameSuffix namespace commonLabels labels commonAnnotations
-    patchesStrategicMerge patchesJson6902 patches images imageTags replacements replicas vars sortOptions resources
-    components crds bases configMapGenerator secretGenerator helmGlobals helmCharts helmChartInflationGenerator
-    generatorOptions configurations generators transformers validators buildMetadata""".split()
+    [
+        "apiVersion",
+        "kind",
+        "metadata",
+        "openapi",
+        "namePrefix",
+        "nameSuffix",
+        "namespace",
+        "commonLabels",
+        "labels",
+        "commonAnnotations",
+        "patchesStrategicMerge",
+        "patchesJson6902",
+        "patches",
+        "images",
+        "imageTags",
+        "replacements",
+        "replicas",
+        "vars",
+        "sortOptions",
+        "resources",
+        "components",
+        "crds",
+        "bases",
+        "configMapGenerator",
+        "secretGenerator",
+        "helmGlobals",
+        "helmCharts",
+        "helmChartInflationGenerator",
+        "generatorOptions",
+        "configurations",
+        "generators",
+        "transformers",
+        "validators",
+        "buildMetadata",
+    ]
 )
 """What a kustomization may hold (kustomize 5.8)."""
 _LISTS: Final = ("resources", "components", "configurations", "crds", "generators", "transformers", "patches")
@@ -99,9 +131,9 @@ def diagnose(overlay: Path, complaint: str) -> str:
     found = walk(overlay)
     if found:
         return found
-    short = complaint.partition("failed with exit code 1: ")[2] or complaint
+    short = (complaint.partition("failed with exit code 1: ")[2] or complaint).replace(f"{paths.ROOT}/", "")
     innermost = _INNERMOST.match(short)
     if innermost:
         return f"{innermost[1]}: {innermost[2]}"[:_CHARACTERS]
-    short = short.replace(f"{paths.ROOT}/", "").replace("error: ", "")
+    short = short.replace("error: ", "")
     return f"{_shown(overlay)} does not build: {short[:_CHARACTERS]}"

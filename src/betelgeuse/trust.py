@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from betelgeuse import paths
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.kube import Kube
+from betelgeuse.progress import say
 
 _PEBBLE: Final = "/api/v1/namespaces/pebble/services/https:pebble:management/proxy/roots/0"
 """Pebble's management endpoint through the API server: it makes a new root each time it starts."""
@@ -39,6 +40,14 @@ def _current(kube: Kube, kinds: Iterable[str]) -> str:
     return "" if secret is None else base64.b64decode(secret["data"]["ca.crt"]).decode()
 
 
+def _register_anew(kube: Kube) -> None:
+    """Make cert-manager register its ACME account again: an issuer with a new root is one that forgot its accounts."""
+    path = "/apis/cert-manager.io/v1/clusterissuers/platform/status"
+    say("the ACME server started anew and forgot its accounts: cert-manager registers again")
+    forget = {"status": {"acme": {"uri": ""}}}
+    kube.request("PATCH", path, body=forget, content_type="application/merge-patch+json")
+
+
 def refresh(env: str, kube: Kube, namespaces: Iterable[str]) -> Path | None:
     """Add the environment's present roots to its bundle and return the file; None where public roots are enough.
 
@@ -55,6 +64,8 @@ def refresh(env: str, kube: Kube, namespaces: Iterable[str]) -> Path | None:
     known = target.read_text() if target.is_file() else ""
     merged = merge(known, present)
     if merged != known:
+        if known:
+            _register_anew(kube)
         draft = target.with_suffix(".new")
         draft.write_text(merged)
         draft.rename(target)

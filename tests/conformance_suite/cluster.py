@@ -123,6 +123,16 @@ def pod(name: str, app: str) -> Raw:
     return {**_object("v1", "Pod", _meta(name, "ai", app=app), {**pod_spec(), "nodeName": "node-1"}), "status": status}
 
 
+def proxy() -> Raw:
+    """Return the pod of the gateway's proxy."""
+    found = pod("gateway-0", "gateway")
+    found["metadata"]["namespace"] = "gateway"
+    found["spec"]["containers"][0].update(name="envoy", ports=[{"containerPort": 19001}])
+    found["status"]["containerStatuses"][0]["name"] = "envoy"
+    found["status"]["podIP"] = "10.0.0.1"
+    return found
+
+
 def node(name: str) -> Raw:
     """Return a ready node."""
     info = {"kubeletVersion": "v1", "containerRuntimeVersion": "model", "kernelVersion": "6"}
@@ -138,6 +148,8 @@ class FakeKube:
     stored: dict[str, bytes]
     renew: Callable[[str], None] = lambda _: None
     live: list[Raw] = field(default_factory=list)
+    cut_off: bool = False
+    """Whether no pod reaches any other."""
 
     def __post_init__(self) -> None:
         """Make everything live and ready."""
@@ -145,7 +157,11 @@ class FakeKube:
         for obj in self.live:
             _ready(obj)
         self.live += [pod(f"{app}-0", app) for app in APPS]
-        self.live.append(node("node-1"))
+        for at, each in enumerate(self._of("Pod", "ai"), start=2):
+            each["status"]["podIP"] = f"10.0.0.{at}"
+        ports = [listener["port"] for listener in self.find("Gateway", "gateway")["spec"]["listeners"]]
+        front = {"type": "LoadBalancer", "selector": {"app": "gateway"}, "ports": [{"port": port} for port in ports]}
+        self.live += [proxy(), node("node-1"), _object("v1", "Service", _meta("gateway", "gateway"), front)]
 
     def find(self, kind: str, name: str, namespace: str = "") -> Raw:
         """Return the live object itself, for a test to break."""
@@ -190,12 +206,47 @@ class FakeKube:
             self._admit(path.split("/")[4], body)
         if method == "PUT" and "/certificates/" in path:
             self.renew(path.split("/")[-2])
+        if "/proxy/to/" in path:
+            return self._call(int(path.rpartition("/")[2]))
         if path.endswith("/metrics"):
             return b"# TYPE llamacpp:tokens_predicted_total counter\n"
         if method == "PATCH":
             live = self.find(body["kind"], body["metadata"]["name"], body["metadata"].get("namespace", ""))
             return json.dumps({**live, "spec": body.get("spec", {})}).encode()
         return b"{}"
+
+    def _call(self, at: int) -> bytes:
+        """Let the prober through to where no policy stands in the way."""
+        config = json.loads(self.find("ConfigMap", "probe")["data"]["envoy.json"])
+        endpoint = config["static_resources"]["clusters"][at]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
+        address = endpoint["endpoint"]["address"]["socket_address"]["address"]
+        target = next(p for p in self._of("Pod", None) if p["status"].get("podIP") == address)
+        namespace = target["metadata"]["namespace"]
+        policies = self._of("NetworkPolicy", namespace)
+        shut = policies and not any(policy["spec"].get("ingress") for policy in policies)
+        port = endpoint["endpoint"]["address"]["socket_address"]["port_value"]
+        front = self.find("Service", "gateway")["spec"]["ports"]
+        if self.cut_off or (shut and port not in [entry["port"] for entry in front]):
+            message = "upstream connect error or disconnect/reset before headers. reset reason: connection timeout"
+            raise ApiError(message, 503)
+        return b"hello"
+
+    def server_side_apply(self, obj: Raw, _manager: str, *, force: bool = False) -> Raw:
+        """Keep an object; a pod is ready at once."""
+        kept = copy.deepcopy(obj)
+        if obj["kind"] == "Pod":
+            kept["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        if obj["kind"] == "Namespace":
+            self.live.append(_object("v1", "ServiceAccount", _meta("default", obj["metadata"]["name"])))
+        self.live.append(kept)
+        assert force
+        return kept
+
+    def delete(self, obj: Raw) -> bool:
+        """Remove a namespace with all that is in it."""
+        name = obj["metadata"]["name"]
+        self.live = [o for o in self.live if o["metadata"].get("namespace") != name and o["metadata"]["name"] != name]
+        return True
 
     def raw(self, path: str) -> str:
         """Say that all is well."""

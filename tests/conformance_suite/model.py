@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from conformance.inside import IDENTITY
+from conformance.probes.inside import saw
 from tests.conformance_suite.models import EmbeddingModel, LanguageModel, Reply, serve
 from tests.conformance_suite.pki import Authority
 from tests.conformance_suite.wire import Incoming, Reader, RefusedRequestError
@@ -154,7 +156,21 @@ class Edge:
             if request.header("connection").lower() != "keep-alive" and "smuggling" not in self.faults:
                 return
 
+    def _echo(self, connection: socket.socket, request: Incoming) -> None:
+        """Answer as the prober behind the gateway would, with the headers that the gateway lets through."""
+        shown = ""
+        for name, value in request.headers:
+            dashed = "_" not in name
+            identity = name.lower().replace("_", "-") in {known.lower() for known in IDENTITY}
+            spoofed = "identity-headers" in self.faults or (not dashed and "underscores-pass" in self.faults)
+            if not identity or spoofed:
+                shown += f"{saw(name)}: {value}\r\n"
+        _write(connection, (200, "text/plain", b"echo"), shown)
+
     def _redirect(self, connection: socket.socket, request: Incoming) -> None:
+        if request.header("host").startswith("echo."):
+            self._echo(connection, request)
+            return
         status = 301 if "redirect-301" in self.faults else 308
         path = request.target.partition("?")[0] if "redirect-loses-query" in self.faults else request.target
         host = "" if "open-redirect" in self.faults and path.startswith("//") else f"https://{request.header('host')}"

@@ -56,6 +56,8 @@ class LanguageModel:
             payload = json.loads(body.decode())
         except ValueError:
             return _error(500 if "llm-500" in self.faults else 400, "not JSON")
+        if not isinstance(payload, dict):
+            return _error(400, "not an object")
         messages = payload.get("messages")
         limit = payload.get("max_tokens", 16)
         if not isinstance(messages, list) or not isinstance(limit, int):
@@ -117,8 +119,8 @@ class EmbeddingModel:
             payload = json.loads(body.decode())
         except ValueError:
             return _error(400, "not JSON")
-        texts = payload.get("input")
-        texts = [texts] if isinstance(texts, str) else texts
+        given = payload.get("input") if isinstance(payload, dict) else None
+        texts: Any = [given] if isinstance(given, str) else given
         sound = isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)
         if not sound:
             return _error(500 if "embed-empty-500" in self.faults else 400, "input must be one or more texts")

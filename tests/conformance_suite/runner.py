@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from conformance.coverage import HERE
+from conformance.inside import Inside, running
 from conformance.site import Site
 from conformance.subjects import SUBJECTS
 from conformance.verdict import PromiseBrokenError
@@ -30,13 +31,15 @@ def _modules(families: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
             yield f"{family}/{path.name}", importlib.import_module(f"conformance.{family}.{path.stem}")
 
 
-def _choices(function: Callable[..., None], site: Site) -> Iterator[list[tuple[str, Any]]]:
+def _choices(function: Callable[..., None], site: Site, inside: Inside) -> Iterator[list[tuple[str, Any]]]:
     """Yield, per argument, the pairs (argument, value) it goes through."""
     marks = [mark for mark in getattr(function, "pytestmark", []) if mark.name == "parametrize"]
     given: dict[str, list[Any]] = {mark.args[0]: list(mark.args[1]) for mark in marks}
     for name in inspect.signature(function).parameters:
         if name == "site":
             yield [(name, site)]
+        elif name == "inside":
+            yield [(name, inside)]
         elif name in {"llm", "embeddings"}:
             yield [(name, site.host(name))]
         else:
@@ -46,12 +49,13 @@ def _choices(function: Callable[..., None], site: Site) -> Iterator[list[tuple[s
 
 def run(site: Site, *families: str) -> Iterator[Outcome]:
     """Run every promise of the families."""
-    for file, module in _modules(families):
-        for name, function in vars(module).items():
-            if name.startswith("test_") and _wanted(module, function, site):
-                for chosen in itertools.product(*_choices(function, site)):
-                    subject = "-".join(_label(value) for argument, value in chosen if argument != "site")
-                    yield Outcome(f"{file}::{name}", subject, _fault(function, dict(chosen)))
+    with running(site) as inside:
+        for file, module in _modules(families):
+            for name, function in vars(module).items():
+                if name.startswith("test_") and _wanted(module, function, site):
+                    for chosen in itertools.product(*_choices(function, site, inside)):
+                        values = (_label(value) for argument, value in chosen if argument not in {"site", "inside"})
+                        yield Outcome(f"{file}::{name}", "-".join(values), _fault(function, dict(chosen)))
 
 
 def _label(value: object) -> str:

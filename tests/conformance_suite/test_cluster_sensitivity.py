@@ -107,6 +107,7 @@ def _case(name: str, breaks: Break, *promises: str) -> Case:
 
 _RULE = "workloads/test_pod_rules.py::test_pods_obey"
 _DRIFT = "drift/test_tree_matches_cluster.py::test_object_is_as_declared"
+_REACHED = "isolation/test_reachability.py::test_stranger_reaches_no_pod"
 _READY = "workloads/test_ready.py::test_workload_is_ready"
 
 CASES: Sequence[Case] = (
@@ -148,9 +149,17 @@ CASES: Sequence[Case] = (
         "no-default-deny",
         _remove("NetworkPolicy", "default-deny", "ai"),
         "isolation/test_networkpolicies.py::test_namespace_denies_by_default",
+        _REACHED,
         _DRIFT,
     ),
-    _case("open-policy", _open_policy, "isolation/test_networkpolicies.py::test_no_policy_opens_to_the_world"),
+    _case(
+        "open-policy", _open_policy, "isolation/test_networkpolicies.py::test_no_policy_opens_to_the_world", _REACHED
+    ),
+    _case(
+        "cut-off",
+        lambda kube: setattr(kube, "cut_off", True),
+        "isolation/test_reachability.py::test_proxies_are_reached_from_every_node",
+    ),
     _case("sick-node", _sick_node, "isolation/test_nodes.py::test_nodes_are_ready"),
     _case(
         "extra-node", lambda kube: kube.live.append(node("stranger")), "isolation/test_nodes.py::test_nodes_are_ready"

@@ -83,10 +83,13 @@ FAULTS: Sequence[Fault] = (
     _fault("metrics-public", "routing/paths: inner_pages_are_not_public", _SHUT + "every_path_and_method_is_refused"),
     _fault("unknown-path-200", "routing/paths: unknown_path_gets_404", _SHUT + "every_path_and_method_is_refused"),
     _fault("smuggling", "routing/smuggling: ambiguous_request_is_refused"),
+    _fault("cr-passes", "routing/smuggling: bare_cr_is_not_passed_on"),
     _fault("no-auth", f"{_SHUT}{_OPEN}, key_in_the_query_is_refused"),
     _fault("post-unguarded", f"{_SHUT}{_OPEN}, key_in_the_query_is_refused"),
     _fault("health-checker-passes", _SHUT + "anonymous_is_refused"),
     _fault("any-apps-key", _SHUT + "key_of_another_host_is_refused"),
+    _fault("identity-headers", "auth/identity_headers: identity_header_is_stripped"),
+    _fault("underscores-pass", "auth/identity_headers: identity_header_is_stripped"),
     _fault("key-prefix", _SHUT + "near_miss_is_refused"),
     _fault(
         "app-down",

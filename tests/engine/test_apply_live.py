@@ -23,7 +23,7 @@ from betelgeuse.render import kubectl
 from betelgeuse.settings import Settings
 from betelgeuse.workflows.plan import plan
 from betelgeuse.workflows.status import status
-from betelgeuse.workflows.tree import Result, apply_tree
+from betelgeuse.workflows.tree import Result, apply_tree, remove
 
 Names = Iterator[str]
 WARM_SECONDS = 10.0
@@ -230,6 +230,36 @@ def test_prune_takes_only_what_is_ours(
     )
     again = deploy(settings, kube, keep)
     assert (again.changes, set(again.pruned.kept)) == (0, set(result.pruned.kept))
+
+
+def test_what_was_there_before_stays(settings: Settings, kube: Kube, namespace: str) -> None:
+    """An object that others made before us is changed while the tree says so, and never deleted."""
+    ctl(settings, "create", "namespace", namespace)
+    ctl(settings, "-n", namespace, "create", "configmap", "settings", "--from-literal=a=0")
+    deploy(settings, kube, tree(namespace))
+    assert live(kube, tree(namespace)[3])["data"] == {"a": "1"}
+
+    result = deploy(settings, kube, [])
+
+    assert set(result.pruned.forgotten.values()) == {"was there before us and stays as it is"}
+    assert {key.kind for key in result.pruned.forgotten} == {"ConfigMap", "Namespace"}
+    assert kube.get("v1", "ConfigMap", "settings", namespace) is not None
+
+
+def test_remove_leaves_nothing_of_ours(settings: Settings, kube: Kube, namespace: str) -> None:
+    """Removing keeps what holds data and stays ours, until it is asked for as well."""
+    deploy(settings, kube, tree(namespace))
+    kept = remove(settings, kube).kept
+    ours = set(inventory.load(kube).versions)
+    remove(settings, kube, data=True)
+
+    assert set(kept) == ours == {Key("", "Secret", namespace, "keys"), Key("", "Namespace", "", namespace)}
+    assert inventory.load(kube).versions == {}
+    assert kube.get("v1", "Secret", "keys", namespace) is None
+    # No controller ends the deletion here, and the next test needs the namespace.
+    home = live(kube, obj("v1", "Namespace", inventory.NAMESPACE))
+    home["spec"]["finalizers"] = []
+    kube.request("PUT", f"/api/v1/namespaces/{inventory.NAMESPACE}/finalize", body=home)
 
 
 def test_crds_with_foreign_instances_stay(settings: Settings, kube: Kube, namespace: str) -> None:

@@ -26,9 +26,13 @@ class FakeKube:
         """Start with objects; kinds in `unserved` do not exist; `later` holds what happens at each further list."""
         self.objects = {key_of(entry): entry for entry in objects}
         self.unserved = set(unserved)
-        self.later = list(later)
+        self.later: list[Step] = list(later)
         self.log: list[tuple[str, Key]] = []
         self.refuse: list[Exception] = []
+        """What the next lists answer instead."""
+        self.deny: list[Exception] = []
+        """What the next applies answer instead."""
+        self.warnings: dict[str, set[str]] = {}
 
     @property
     def kube(self) -> Kube:
@@ -53,7 +57,7 @@ class FakeKube:
         self, api_version: str, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> list[Obj]:
         """Return the objects of a kind; labels must match exactly."""
-        if kind == "ApiDown" or kind in self.unserved:
+        if kind in self.unserved:
             raise UnknownKindError(f"no {kind}", 404)  # noqa: EM102, TRY003 - a fake's words
         if self.refuse:
             raise self.refuse.pop(0)
@@ -76,8 +80,8 @@ class FakeKube:
 
     def server_side_apply(self, entry: Obj, manager: str, *, dry_run: bool = False, force: bool = False) -> Obj:
         """Merge at the top level only: enough for a Secret's data and a ConfigMap."""
-        if self.refuse:
-            raise self.refuse.pop(0)
+        if self.deny and entry["metadata"].get("namespace") != "betelgeuse-system":
+            raise self.deny.pop(0)
         key = key_of(entry)
         self.log.append((f"apply {manager}{' force' if force else ''}{' dry' if dry_run else ''}", key))
         merged = {**self.objects.get(key, {}), **copy.deepcopy(entry)}

@@ -48,9 +48,9 @@ def test_a_second_apply_of_one_object_counts_once() -> None:
 def test_humans_are_overridden_with_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     """A field changed by hand is taken back and named; a dry run forces silently."""
     fake = FakeKube()
-    fake.refuse = [refused(409, "conflict", [HUMAN])]
+    fake.deny = [refused(409, "conflict", [HUMAN])]
     apply_one(fake.kube, CONFIG)
-    fake.refuse = [refused(409, "conflict", [HUMAN])]
+    fake.deny = [refused(409, "conflict", [HUMAN])]
     apply_one(fake.kube, CONFIG, dry_run=True)
 
     assert [verb for verb, _ in fake.log] == ["apply betelgeuse force", "apply betelgeuse force dry"]
@@ -60,7 +60,7 @@ def test_humans_are_overridden_with_a_word(capsys: pytest.CaptureFixture[str]) -
 def test_controllers_are_not() -> None:
     """One controller among the conflicts stops the object, and nothing is forced."""
     fake = FakeKube()
-    fake.refuse = [refused(409, "conflict", [HUMAN, ROBOT])]
+    fake.deny = [refused(409, "conflict", [HUMAN, ROBOT])]
 
     with pytest.raises(ConflictError, match=r"ConfigMap n/c: \.data\.a belongs to 'robot'; a controller sets it"):
         apply_one(fake.kube, CONFIG)
@@ -72,7 +72,7 @@ def test_named_reasons_are_retried(capsys: pytest.CaptureFixture[str], monkeypat
     """A webhook that does not answer yet is tried again, and told once."""
     monkeypatch.setattr("betelgeuse.apply._PAUSE", 0.0)
     fake = FakeKube()
-    fake.refuse = [refused(500, 'failed calling webhook "w": failed to call webhook: Post "https://x"')] * 2
+    fake.deny = [refused(500, 'failed calling webhook "w": failed to call webhook: Post "https://x"')] * 2
     applier(fake).run([CONFIG])
 
     assert key_of(CONFIG) in fake.objects
@@ -82,7 +82,7 @@ def test_named_reasons_are_retried(capsys: pytest.CaptureFixture[str], monkeypat
 def test_a_refusal_is_final_and_one_line() -> None:
     """The first refusal is raised with the object's name."""
     fake = FakeKube()
-    fake.refuse = [refused(422, 'ConfigMap "c" is invalid: data: field is immutable')]
+    fake.deny = [refused(422, 'ConfigMap "c" is invalid: data: field is immutable')]
 
     with pytest.raises(BetelgeuseError, match=r"^ConfigMap n/c was refused: .*immutable.*`kubectl delete configmap c`"):
         applier(fake).run([CONFIG])
@@ -94,7 +94,7 @@ def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10000, 50))
     monkeypatch.setattr("betelgeuse.apply.time.monotonic", lambda: next(clock))
     fake = FakeKube()
-    fake.refuse = [refused(503, "apiserver is shutting down")] * 100
+    fake.deny = [refused(503, "apiserver is shutting down")] * 100
 
     with pytest.raises(BetelgeuseError, match="ConfigMap n/c was refused: apiserver is shutting down"):
         applier(fake).run([CONFIG])
@@ -114,7 +114,7 @@ def test_jobs_are_replaced(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     monkeypatch.setattr("betelgeuse.apply._PAUSE", 0.0)
     job = obj("batch/v1", "Job", "j", "n", uid="1")
     fake = FakeKube(job)
-    fake.refuse = [refused(422, "spec.template: field is immutable")] * 2
+    fake.deny = [refused(422, "spec.template: field is immutable")] * 2
     applier(fake, [job]).run([obj("batch/v1", "Job", "j", "n")])
 
     assert [verb for verb, _ in fake.log] == ["delete", "apply betelgeuse"]

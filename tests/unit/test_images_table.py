@@ -47,7 +47,7 @@ def test_tag_follows_the_content() -> None:
     assert images.reference(image).rpartition(":")[2].startswith(image.upstream[1] + "-")
 
 
-@pytest.mark.parametrize("source", ["go", "web:x", "build:nothing/x"])
+@pytest.mark.parametrize("source", ["goo:x", "web:x", "build:nothing/x"])
 def test_unknown_sources_are_refused(source: str) -> None:
     """A typo in the table is one line that names what is known."""
     with pytest.raises(UsageError, match="known"):

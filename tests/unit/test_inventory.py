@@ -1,10 +1,14 @@
 """What we own."""
 
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from betelgeuse import inventory
 from betelgeuse.apply_rules import Key, key_of
+from betelgeuse.errors import WaitTimeoutError
 from betelgeuse.inventory import Inventory
 from tests.unit.fakes import FakeKube, obj
 
@@ -23,7 +27,7 @@ def version(key: Key) -> str:
 @given(st.dictionaries(KEYS.filter(lambda key: key.namespace != "-"), st.sampled_from(["", "a:b:c"])))
 def test_what_is_written_is_read(records: dict[Key, str]) -> None:
     """The ConfigMap holds everything, whatever the names are."""
-    wanted = Inventory({key: version(key) for key in records}, records)
+    wanted = Inventory({key: version(key) for key in records}, records, set(list(records)[::2]))
 
     assert Inventory.parse(wanted.data()) == wanted
 
@@ -32,23 +36,37 @@ def test_it_is_text_for_people() -> None:
     """One key per kind, one line per object."""
     found = Inventory({key_of(DEPLOYMENT): "apps/v1", key_of(NAMESPACE): "v1"}, {key_of(DEPLOYMENT): "p"})
 
-    assert found.data() == {"Deployment.apps": "apps/v1 Deployment n d p\n", "Namespace.core": "v1 Namespace - n\n"}
+    assert found.data() == {"Deployment.apps": "apps/v1 Deployment n d p\n", "Namespace.core": "v1 Namespace - n -\n"}
 
 
 def test_foreign_lines_are_left_out() -> None:
     """What a hand wrote into it is no object of ours."""
-    assert Inventory.parse({"x": "hello\na b c d e f\n\n"}) == Inventory()
+    assert Inventory.parse({"x": "hello\na b c d e f g\n\n"}) == Inventory()
 
 
 def test_union_takes_the_proof_from_what_changes() -> None:
     """Before an apply everything old and new is listed, and only what stays as it is keeps its proof."""
     old = Inventory({key_of(CONFIG): "v1", key_of(NAMESPACE): "v1"}, {key_of(CONFIG): "p", key_of(NAMESPACE): "q"})
 
-    found = old.union([CONFIG, DEPLOYMENT], [key_of(CONFIG), key_of(DEPLOYMENT)])
+    found = old.union([CONFIG, DEPLOYMENT], [key_of(CONFIG), key_of(DEPLOYMENT)], {key_of(CONFIG): CONFIG})
 
     assert set(found.versions) == {key_of(CONFIG), key_of(DEPLOYMENT), key_of(NAMESPACE)}
     assert {key: proof for key, proof in found.records.items() if proof} == {key_of(NAMESPACE): "q"}
     assert found.left_the_tree([CONFIG, DEPLOYMENT]) == [key_of(NAMESPACE)]
+    assert found.adopted == set()
+
+
+def test_what_was_there_before_us_is_adopted() -> None:
+    """An object that others made before our first apply is marked, for as long as it is in the tree."""
+    made_by_us = obj("apps/v1", "Deployment", "d", "n", managedFields=[{"manager": "betelgeuse"}])
+    live = {key_of(NAMESPACE): NAMESPACE, key_of(DEPLOYMENT): made_by_us}
+
+    found = Inventory().union([CONFIG, DEPLOYMENT, NAMESPACE], [], live)
+
+    assert found.adopted == {key_of(NAMESPACE)}
+    assert Inventory.parse(found.data()) == found
+    assert found.union([NAMESPACE], [], live).adopted == {key_of(NAMESPACE)}
+    assert found.exact([CONFIG], {}, []).adopted == set()
 
 
 def test_exact_is_the_tree_and_what_was_kept() -> None:
@@ -79,3 +97,25 @@ def test_saved_is_loaded() -> None:
 
     assert inventory.load(fake.kube) == wanted
     assert [key.kind for _, key in fake.log] == ["Namespace", "ConfigMap", "ConfigMap"]
+
+
+def test_a_namespace_on_its_way_out_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right after a destroy the namespace is still being deleted: wait for that, and say so when it takes too long."""
+    now = [0.0]
+    home = obj("v1", "Namespace", inventory.NAMESPACE)
+    home["metadata"]["deletionTimestamp"] = "now"
+    fake = FakeKube(home)
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        if now[0] == 3:
+            fake.objects.clear()
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", sleep)
+    inventory.save(fake.kube, Inventory())
+    assert inventory.load(fake.kube) == Inventory()
+
+    fake.put(home)
+    with pytest.raises(WaitTimeoutError, match="namespace betelgeuse-system is still being deleted after 120 s"):
+        inventory.save(fake.kube, Inventory())

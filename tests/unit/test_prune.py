@@ -40,6 +40,7 @@ def test_order_is_from_the_top_down() -> None:
         (obj("v1", "PersistentVolumeClaim", "a", "n"), True),
         (obj("v1", "Secret", "a", "n", annotations={ANNOTATION: "a: hex:1"}), True),
         (obj("v1", "ConfigMap", "a", "n", annotations={KEEP: "never"}), True),
+        (obj("v1", "Namespace", "betelgeuse-system"), True),
         (obj("v1", "Secret", "a", "n"), False),
         (obj("v1", "ConfigMap", "a", "n", annotations={KEEP: "sometimes"}), False),
     ],
@@ -66,14 +67,18 @@ def test_prune_deletes_ours_and_waits_for_custom_resources() -> None:
     config = obj("v1", "ConfigMap", "c", "n", managedFields=OURS, uid="2")
     stolen = obj("v1", "ConfigMap", "s", "n", managedFields=[{"manager": "kubectl"}], uid="3")
     gone = obj("v1", "ConfigMap", "gone", "n")
-    fake = FakeKube(lamp, config, stolen)
+    before = obj("v1", "ConfigMap", "coredns", "kube-system", managedFields=OURS, uid="4")
+    fake = FakeKube(lamp, config, stolen, before)
+    owned = mine(lamp, config, stolen, gone, before)
+    owned.adopted.add(key_of(before))
 
-    result = prune(fake.kube, mine(lamp, config, stolen, gone), [])
+    result = prune(fake.kube, owned, [])
 
     assert [key for verb, key in fake.log if verb == "delete"] == [key_of(lamp), key_of(config)]
     assert result.deleted == {key_of(lamp): "1", key_of(config): "2"}
     assert result.forgotten == {
         key_of(gone): "is gone already",
+        key_of(before): "was there before us and stays as it is",
         key_of(stolen): "was made anew by somebody else and is left alone",
     }
 

@@ -18,11 +18,12 @@ NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: ai\n"
 CONFIG = (
     'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n  namespace: ai\ndata:\n  on: "yes"\n  day: "2026-01-01"\n'
 )
+COMPONENT = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n"
 FILES = {
     "base/ai/kustomization.yaml": "resources:\n  - namespace.yaml\n  - configmap.yaml\n",
     "base/ai/namespace.yaml": NAMESPACE,
     "base/ai/configmap.yaml": CONFIG,
-    "components/extra/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nlabels:\n  - pairs: {a: b}\n",
+    "components/extra/kustomization.yaml": f"{COMPONENT}labels:\n  - pairs: {{a: b}}\n",
     "overlays/local/kustomization.yaml": "resources:\n  - ../../base/ai\ncomponents:\n  - ../../components/extra\n",
     "overlays/local/environment.env": "DOMAIN=a.b\n",
 }

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from betelgeuse import paths
+from betelgeuse import paths, yamls
 from betelgeuse.errors import UsageError
-from betelgeuse.settings import KEYS, Settings, SshHost, environments, load, parse, suggest
+from betelgeuse.render import kubectl
+from betelgeuse.settings import KEYS, Settings, SshHost, _pairs, environments, load, parse, suggest
+from betelgeuse.shell import run
 
 FULL = """\
 # comment
@@ -117,6 +119,19 @@ def test_bad_input_is_named_with_its_line(content: str, message: str) -> None:
 
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_kustomize_reads_the_same(tmp_path: Path) -> None:
+    """What Python takes for a key and a value is what kustomize's generator puts into the ConfigMap."""
+    content = FULL.replace("ACME_EMAIL=", "\t ACME_EMAIL=") + "ACME_SERVER=https://a=b/c?d#e\r\n"
+    content = content.replace("ACME_SERVER=https://acme.example.org/dir\n", "")
+    (tmp_path / "environment.env").write_text(content)
+    (tmp_path / "kustomization.yaml").write_text("configMapGenerator:\n  - {name: x, envs: [environment.env]}\n")
+
+    [found] = yamls.parse(run([kubectl(), "kustomize", str(tmp_path)]), "x")
+
+    assert found["data"] == {key: value for _, key, value in _pairs("e", content)}
+    assert parse("x", "e", content).acme_server == "https://a=b/c?d#e"
 
 
 @given(st.text())

@@ -11,7 +11,7 @@ from typing import Final
 from betelgeuse import paths
 from betelgeuse.builds import pypi
 from betelgeuse.builds.store import key_of, produce
-from betelgeuse.errors import BuildError
+from betelgeuse.errors import BetelgeuseError, BuildError
 from betelgeuse.shell import run
 
 MINIMUM: Final = (1, 26, 7)
@@ -123,7 +123,7 @@ def commands(product: str) -> Path:
         log = paths.CACHE / "logs" / f"go-{product}.log"
         try:
             run(argv, cwd=folder, env=environment(cgo=flags.cgo), log=log, timeout=3600)
-        except Exception as error:
+        except BetelgeuseError as error:
             raise _explain(product, error) from None
         for old, new in flags.rename:
             (out / old).rename(out / new)
@@ -140,7 +140,7 @@ def module_folder(module: str) -> Path:
             cwd=_scratch(),
             timeout=900,
         )
-    except Exception as error:
+    except BetelgeuseError as error:
         raise _explain(module, error) from None
     found = re.search(r'"Dir": "([^"]+)"', answer)
     if found is None:

@@ -50,7 +50,7 @@ def table() -> dict[str, Image]:
     images: dict[str, Image] = {}
     for name, row in rows.items():
         if unknown := set(row) - _KEYS:
-            message = f"images/images.yaml: {name}: unknown key {sorted(unknown)[0]!r}; known: {', '.join(sorted(_KEYS))}"
+            message = f"images/images.yaml: {name}: unknown key {min(unknown)!r}; known: {', '.join(sorted(_KEYS))}"
             raise UsageError(message)
         images[name] = Image(name, row["replaces"], row.get("base", ""), row.get("context") or {})
         if not (images[name].folder / "Dockerfile").is_file():
@@ -94,9 +94,8 @@ def _buildah(*arguments: str, log: Path) -> str:
     root = paths.CACHE / "containers"
     storage = ["--root", str(root / "storage"), "--runroot", str(root / "run"), "--storage-driver", "overlay"]
     # Isolation by chroot needs no user namespace, no runc and no cgroup.
-    return run(
-        ["buildah", *storage, *arguments], env={"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(_tmp())}, log=log, timeout=1800
-    )
+    environment = {"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(_tmp())}
+    return run(["buildah", *storage, *arguments], env=environment, log=log, timeout=1800)
 
 
 def _tmp() -> Path:
@@ -114,7 +113,7 @@ def base(suite: str) -> str:
     log = paths.CACHE / "logs" / f"base-{suite}.log"
 
     def make(out: Path) -> None:
-        argv = ["mmdebstrap", "--variant=minbase", "--aptopt=Acquire::Retries \"3\"", suite, str(out / "base.tar")]
+        argv = ["mmdebstrap", "--variant=minbase", '--aptopt=Acquire::Retries "3"', suite, str(out / "base.tar")]
         try:
             run(argv, env={"TMPDIR": str(_tmp())}, log=log, timeout=900)
         except BetelgeuseError as error:

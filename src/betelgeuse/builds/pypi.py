@@ -81,9 +81,8 @@ def download(package: str) -> Path:
             try:
                 _fetch(package, entry, partial)
                 break
-            except BuildError:
-                raise
-            except Exception as error:
+            except (OSError, ValueError, RuntimeError) as error:
+                # requests' errors are OSErrors, a wrong digest is a ValueError of the index client.
                 if attempt == _TRIES or "403" in str(error) or "404" in str(error):
                     message = f"cannot download {entry['file']} ({package}): {error}"
                     raise BuildError(message) from None

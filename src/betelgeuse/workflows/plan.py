@@ -37,6 +37,7 @@ class _Plan:
         self.owned = inventory.load(kube)
         self.live = snapshot(kube, objects)
         self.custom = custom_kinds(objects)
+        self.served = {(entry.api_version.rpartition("/")[0], entry.kind) for entry in kube.resources()}
         self.namespaces = {obj["metadata"]["name"] for obj in kube.list("v1", "Namespace")}
 
     def one(self, obj: Obj) -> Change | None:
@@ -60,16 +61,11 @@ class _Plan:
         return Change(key, f"~ {key}{fresh}") if fresh else None
 
     def _future(self, key: Key) -> str:
-        if (key.group, key.kind) in self.custom and not self._served(key):
+        if (key.group, key.kind) in self.custom - self.served:
             return "its kind is not served yet"
         if key.namespace and key.namespace not in self.namespaces:
             return "its namespace does not exist yet"
         return ""
-
-    def _served(self, key: Key) -> bool:
-        return any(
-            entry.kind == key.kind and entry.api_version.startswith(key.group) for entry in self.kube.resources()
-        )
 
     def _generated(self, obj: Obj, before: Obj | None) -> str:
         existing = (before or {}).get("data") or {}

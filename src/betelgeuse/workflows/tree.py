@@ -62,7 +62,7 @@ class _Deploy:
 
     def foreclaim(self) -> None:
         """Write down what may be ours before the first change, so that a kill -9 leaves nothing unknown."""
-        wanted = self.owned.union(self.objects, map(key_of, self.applier.pending(self.objects)))
+        wanted = self.owned.union(self.objects, map(key_of, self.applier.pending(self.objects)), self.live)
         if wanted != self.owned:
             inventory.save(self.kube, wanted)
             self.owned = wanted
@@ -82,9 +82,6 @@ class _Deploy:
         for key, names in made.generated.items():
             say(f"{key}: generated {', '.join(names)}")
         self.result.generated |= made.generated
-        for key in made.generated:
-            # The proof of an earlier run, if any, was about another version of it.
-            self.live.pop(key, None)
 
     def copies(self) -> None:
         """Try again what copies from a Secret that a controller makes."""
@@ -158,6 +155,29 @@ def _apply(run: _Deploy, env: str, *, wait: bool) -> None:
             until_ready(run.kube, run.objects, run.timeout, before_round=run.copies)
 
 
+def _tell(pruned: Pruned) -> None:
+    for key, fate in pruned.forgotten.items():
+        say(f"{key}: left the tree, but {fate}")
+    for key, reason in pruned.kept.items():
+        say(f"{key}: kept although it left the tree: {reason}")
+
+
+def remove(settings: Settings, kube: Kube, *, data: bool = False) -> Pruned:
+    """Delete everything we own in a cluster; what holds data stays (and stays ours) unless `data` is given too."""
+    owned = inventory.load(kube)
+    with step(f"removing {len(owned.versions)} objects from {settings.env}"):
+        pruned = prune(kube, owned, [], data=not data)
+    home = Key("", "Namespace", "", inventory.NAMESPACE)
+    pruned.kept.pop(home, None)
+    _tell(pruned)
+    if pruned.kept:
+        inventory.save(kube, owned.exact([], {}, [*pruned.kept, home]))
+    else:
+        inventory.forget(kube)
+    say(f"{settings.env}: {len(pruned.deleted)} deleted, {len(pruned.kept)} kept")
+    return pruned
+
+
 def apply_tree(
     settings: Settings, kube: Kube, objects: Sequence[Obj], *, timeout: float = READY_SECONDS, wait: bool = True
 ) -> Result:
@@ -177,10 +197,7 @@ def apply_tree(
     run.result.pruned = prune(kube, run.owned, objects)
     for key in run.result.pruned.deleted:
         say(f"{key}: deleted, it left the tree")
-    for key, fate in run.result.pruned.forgotten.items():
-        say(f"{key}: left the tree, but {fate}")
-    for key, reason in run.result.pruned.kept.items():
-        say(f"{key}: kept although it left the tree: {reason}")
+    _tell(run.result.pruned)
     exact = run.owned.exact(objects, run.applier.applied.records, run.result.pruned.kept)
     if exact != run.owned:
         inventory.save(kube, exact)

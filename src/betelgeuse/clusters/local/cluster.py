@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -117,7 +118,7 @@ def boot(nodes: Sequence[Node], programs: Programs) -> None:
     if not _guarded():
         guard.spawn()
     for node in nodes:
-        _wait(f"boot {node.name}", _BOOT_SECONDS, lambda node=node: _containerd_ready(node))
+        _wait(f"boot {node.name}", _BOOT_SECONDS, partial(_containerd_ready, node))
 
 
 def _check_leftovers(nodes: Sequence[Node]) -> None:
@@ -207,7 +208,8 @@ def form(nodes: Sequence[Node], programs: Programs, domain: str) -> None:
 
 def half_formed(nodes: Sequence[Node]) -> list[Node]:
     """Return nodes on which kubeadm began and did not finish: they are wiped before the next try."""
-    return [node for node in nodes if (node.root / "etc/kubernetes/kubelet.conf").exists() and not _marker(node).is_file()]
+    begun = [node for node in nodes if (node.root / "etc/kubernetes/kubelet.conf").exists()]
+    return [node for node in begun if not _marker(node).is_file()]
 
 
 def _kubeadm(node: Node, verb: str, config: str) -> None:

@@ -23,7 +23,7 @@ _LOG: Final = CLUSTER_DIR / "guard.log"
 
 
 def start_time(pid: int) -> int | None:
-    """Return the start time of a process in clock ticks since boot: with its pid, its identity. None when it is gone."""
+    """Return a process's start time in clock ticks since boot, its identity together with the pid; None when gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -137,7 +137,7 @@ def spawn() -> "subprocess.Popen[bytes]":
     """Start a guard in the background, detached from whoever starts it."""
     CLUSTER_DIR.mkdir(parents=True, exist_ok=True)
     with _LOG.open("ab") as log:
-        return subprocess.Popen(  # noqa: S603 - our own argv, no shell
+        return subprocess.Popen(
             [sys.executable, "-m", "betelgeuse.clusters.local.guard"],
             stdin=subprocess.DEVNULL,
             stdout=log,

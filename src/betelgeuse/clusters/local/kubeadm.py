@@ -34,7 +34,7 @@ class Versions:
 
 def containerd_config() -> str:
     """Return containerd's configuration (version 3)."""
-    return f'''version = 3
+    return f"""version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"
 disabled_plugins = [
@@ -62,7 +62,7 @@ disabled_plugins = [
   runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
   SystemdCgroup = false
-'''
+"""
 
 
 def _registration(node: Node) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _kubelet() -> dict[str, Any]:
 
 
 def _patch(node: Node) -> dict[str, Any]:
-    """The node's own kubelet settings: kubeadm's patches are the only place that is per node."""
+    """Return the node's own kubelet settings: kubeadm's patches are the only place that is per node."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",

@@ -90,9 +90,7 @@ def nodes(subnet: str, count: int) -> list[Node]:
         raise UsageError(message)
     network = ipaddress.ip_network(subnet)
     gateway = str(network[1])
-    return [
-        Node(index + 1, str(network[_FIRST_HOST + index]), network.prefixlen, gateway) for index in range(count)
-    ]
+    return [Node(index + 1, str(network[_FIRST_HOST + index]), network.prefixlen, gateway) for index in range(count)]
 
 
 def api_url(first: Node) -> str:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -150,6 +151,18 @@ class Program:
             log.write(f"--- {self.name} ended with {status}; again in {self.pause:.1f} s\n".encode())
 
 
+def _reaped() -> Iterator[tuple[int, int]]:
+    """Yield pid and status of every process that ended: init also inherits the orphans of its node."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, status
+
+
 def supervise(programs: list[Program]) -> None:
     """Keep the programs running and reap every orphan, until SIGTERM."""
     stopping = False
@@ -163,13 +176,7 @@ def supervise(programs: list[Program]) -> None:
         now = time.monotonic()
         for program in programs:
             program.tick(now)
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
+        for pid, status in _reaped():
             for program in programs:
                 if program.process is not None and program.process.pid == pid:
                     program.ended(now, status)

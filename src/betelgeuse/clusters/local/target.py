@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-
 from typing import Final
 
 import yaml
@@ -12,13 +11,11 @@ import yaml
 from betelgeuse import materialise, paths, system
 from betelgeuse.builds import artifacts, golang, images
 from betelgeuse.builds.images import Image
-
 from betelgeuse.clusters.local import cluster, layout
 from betelgeuse.clusters.local.kubeadm import Versions
 from betelgeuse.clusters.local.layout import Node
 from betelgeuse.pipeline import Task
 from betelgeuse.pipeline import run as run_tasks
-from betelgeuse.progress import say
 from betelgeuse.settings import Settings
 
 CONTROL_PLANE: Final = ("pause", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
@@ -179,11 +176,3 @@ def build_report() -> list[tuple[str, float]]:
 def missing_builds() -> list[str]:
     """Return the images of this machine's table that are not in the store yet."""
     return [image.name for image in needed_images() if not images.archive(image).is_file()]
-
-
-def say_cold() -> None:
-    """Tell what a cold start means before it begins."""
-    if missing := missing_builds():
-        say(f"{len(missing)} images are not built yet ({', '.join(missing[:4])}{', …' if len(missing) > 4 else ''})")
-
-

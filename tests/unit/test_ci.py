@@ -1,0 +1,91 @@
+""".ci/run does what README.md says, takes the cluster away, and is red whenever the tests are."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from betelgeuse import paths
+
+SUCCESS = "===== 2 passed in 0.10s ====="
+FAILURE = "===== 1 failed, 1 passed in 0.10s ====="
+NONE = "===== no tests ran in 0.10s ====="
+
+README = """
+1. <!-- command: platform -->
+   ```sh
+   {platform}
+   ```
+2. <!-- command: tests -->
+   ```sh
+   {tests}
+   ```
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two commands and how the run must end."""
+
+    name: str
+    platform: str
+    tests: str
+    code: int
+    last: str
+    destroy: str = "echo gone"
+
+
+CASES = [
+    Case("green", "echo up", f"echo '{SUCCESS}'; echo session done", 0, SUCCESS),
+    Case("red", "echo up", f"echo '{FAILURE}'; exit 1", 1, FAILURE),
+    Case("red but swallowed", "echo up", f"echo '{FAILURE}'", 1, FAILURE),
+    Case("no test ran", "echo up", f"echo '{NONE}'; exit 5", 5, NONE),
+    Case("no test ran but swallowed", "echo up", f"echo '{NONE}'", 1, NONE),
+    Case("silent", "echo up", "echo nothing", 1, "no test ran"),
+    Case("last of several", "echo up", f"echo '{FAILURE}'; echo '{SUCCESS}'; exit 1", 1, SUCCESS),
+    Case("deploy fails", "exit 7", f"echo '{SUCCESS}'", 7, "no test ran"),
+    Case("destroy fails", "echo up", f"echo '{SUCCESS}'", 1, SUCCESS, destroy="exit 9"),
+    Case("reads nothing", "cat; echo up", f"cat; echo '{SUCCESS}'", 0, SUCCESS),
+]
+
+
+def _checkout(folder: Path, case: Case) -> Path:
+    (folder / ".ci").mkdir()
+    script = folder / ".ci" / "run"
+    shutil.copy(paths.ROOT / ".ci" / "run", script)
+    (folder / "README.md").write_text(README.format(platform=case.platform, tests=case.tests), "utf-8")
+    invoke = folder / ".venv" / "bin" / "invoke"
+    invoke.parent.mkdir(parents=True)
+    invoke.write_text(f"#!/bin/sh\necho $@ >> invoked\n{case.destroy}\n", "utf-8")
+    invoke.chmod(0o755)
+    return script
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_run(tmp_path: Path, case: Case) -> None:
+    """Exit code, last line, and the cluster taken away exactly once."""
+    script = _checkout(tmp_path, case)
+    done = subprocess.run([script], cwd="/", input="typed", capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - our own script
+
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (case.code, case.last), done
+    assert (tmp_path / "invoked").read_text("utf-8") == "destroy\n"
+
+
+def test_a_missing_command_is_said(tmp_path: Path) -> None:
+    """A README without its markers is no green run."""
+    script = _checkout(tmp_path, CASES[0])
+    (tmp_path / "README.md").write_text("nothing\n", "utf-8")
+    done = subprocess.run([script], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - our own script
+
+    assert done.returncode == 2
+    assert "README.md has no command 'platform'" in done.stdout
+
+
+def test_the_script_is_executable_and_strict() -> None:
+    """As CI calls it: `bash .ci/run` and directly."""
+    script = paths.ROOT / ".ci" / "run"
+
+    assert script.stat().st_mode & 0o111
+    assert "\nset -euo pipefail\n" in script.read_text("utf-8")

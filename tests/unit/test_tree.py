@@ -1,0 +1,292 @@
+"""A deploy, a plan and a status on a cluster in a dictionary: the order of things, and what is said."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from betelgeuse import inventory
+from betelgeuse.apply_rules import Key, key_of
+from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
+from betelgeuse.kube import Obj
+from betelgeuse.secrets import ANNOTATION
+from betelgeuse.settings import Settings
+from betelgeuse.waves import ANNOTATION as WAVE
+from betelgeuse.workflows.plan import plan
+from betelgeuse.workflows.status import report, status, table
+from betelgeuse.workflows.tree import apply_tree, remove
+from tests.unit.fakes import FakeKube, obj, refused
+
+SETTINGS = Settings(env="local", domain="a.b", kube_context="x")
+NAMESPACE = obj("v1", "Namespace", "ai")
+CONFIG = obj("v1", "ConfigMap", "c", "ai", data={"a": "1"})
+ESTABLISHED = [{"type": kind, "status": "True"} for kind in ("NamesAccepted", "Established")]
+READY = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+SECRET = obj("v1", "Secret", "s", "ai", annotations={ANNOTATION: "a: hex:4"})
+COPY = obj("v1", "Secret", "copied", "ai", annotations={ANNOTATION: "a: copy:db/made/word"})
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """Let every sleep pass at once."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    yield now
+    assert now[0] < 1000
+
+
+class Controlled(FakeKube):
+    """A cluster with controllers: what is applied gets its status at once."""
+
+    def server_side_apply(self, entry: Obj, manager: str, *, dry_run: bool = False, force: bool = False) -> Obj:
+        """Apply, and let the controllers do their work; what is called broken is refused."""
+        if entry["metadata"]["name"] == "broken":
+            raise refused(422, "no")
+        statuses = {
+            "Namespace": {"phase": "Active"},
+            "Deployment": READY,
+            "CustomResourceDefinition": {
+                "conditions": [{"type": kind, "status": "True"} for kind in ("NamesAccepted", "Established")]
+            },
+        }
+        status = statuses.get(entry["kind"])
+        return super().server_side_apply(
+            entry | ({"status": status} if status else {}), manager, dry_run=dry_run, force=force
+        )
+
+
+def applied(fake: FakeKube) -> list[str]:
+    """Return what was written of the tree, in order."""
+    skipped = {inventory.NAME, inventory.NAMESPACE}
+    return [f"{verb.split()[0]} {key.kind}" for verb, key in fake.log if key.name not in skipped]
+
+
+def workload(name: str = "llm") -> Obj:
+    """Return a Deployment."""
+    return obj("apps/v1", "Deployment", name, "ai", spec={"template": {"metadata": {"labels": {"app": name}}}})
+
+
+def test_the_second_deploy_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything is proven to be in place: no write at all, not even of the inventory."""
+    fake = Controlled()
+    tree = [CONFIG, SECRET, NAMESPACE, workload()]
+    first = apply_tree(SETTINGS, fake.kube, tree)
+    order = applied(fake)
+    fake.log.clear()
+    second = apply_tree(SETTINGS, fake.kube, tree)
+
+    assert order[:2] == ["apply Namespace", "apply Secret"]
+    assert sorted(order[2:4]) == ["apply ConfigMap", "apply Secret"]
+    assert order[4:] == ["apply Deployment"]
+    assert str(first) == "4 created, 0 changed, 0 unchanged, 0 deleted, secrets generated in 1"
+    assert (fake.log, second.changes, str(second)) == ([], 0, "0 created, 0 changed, 4 unchanged, 0 deleted")
+    assert "local: 0 created" in capsys.readouterr().err
+
+
+def test_what_left_the_tree_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Deleted, kept, forgotten: each is a line, and the kept one stays ours."""
+    fake = Controlled()
+    gone = obj("v1", "ConfigMap", "gone", "ai")
+    apply_tree(SETTINGS, fake.kube, [CONFIG, SECRET, NAMESPACE, gone])
+    fake.objects.pop(key_of(gone))
+
+    result = apply_tree(SETTINGS, fake.kube, [NAMESPACE])
+
+    assert result.changes == 1
+    shown = capsys.readouterr().err
+    assert "ConfigMap ai/c: deleted, it left the tree" in shown
+    assert "Secret ai/s: kept although it left the tree: its values cannot be made again" in shown
+    assert "ConfigMap ai/gone: left the tree, but is gone already" in shown
+    assert set(inventory.load(fake.kube).versions) == {key_of(NAMESPACE), key_of(SECRET)}
+
+
+def test_remove_takes_everything_but_data(capsys: pytest.CaptureFixture[str]) -> None:
+    """What holds data stays ours until it is asked for; then nothing is left, the inventory included."""
+    fake = Controlled()
+    own_home = obj("v1", "Namespace", inventory.NAMESPACE)
+    apply_tree(SETTINGS, fake.kube, [CONFIG, SECRET, NAMESPACE, workload(), own_home])
+
+    first = remove(SETTINGS, fake.kube)
+    known = set(inventory.load(fake.kube).versions)
+    second = remove(SETTINGS, fake.kube, data=True)
+
+    assert {key.kind for key in first.deleted} == {"ConfigMap", "Deployment"}
+    assert known == {key_of(SECRET), key_of(NAMESPACE), key_of(own_home)}
+    assert "Secret ai/s: kept although it left the tree: its values" in capsys.readouterr().err
+    assert (set(second.deleted), fake.objects) == ({key_of(SECRET), key_of(NAMESPACE)}, {})
+    assert remove(SETTINGS, fake.kube).deleted == {}
+
+
+def test_a_failure_keeps_what_was_done() -> None:
+    """After a refusal the inventory lists everything, with proof for what was applied."""
+    fake = Controlled()
+    broken = obj("v1", "ConfigMap", "broken", "ai", annotations={WAVE: "15"})
+
+    with pytest.raises(BetelgeuseError, match="ConfigMap ai/broken was refused: no"):
+        apply_tree(SETTINGS, fake.kube, [CONFIG, NAMESPACE, broken])
+
+    found = inventory.load(fake.kube)
+    assert set(found.versions) == {key_of(CONFIG), key_of(NAMESPACE), key_of(broken)}
+    assert found.records[key_of(CONFIG)]
+    assert not found.records[key_of(broken)]
+
+
+def webhook_tree() -> list[Obj]:
+    """Return a webhook, its pods, its kind, and an object of that kind."""
+    crd = obj("apiextensions.k8s.io/v1", "CustomResourceDefinition", "lamps.x.org")
+    crd["spec"] = {"group": "x.org", "names": {"kind": "Lamp"}}
+    service = obj("v1", "Service", "hook", "ai", spec={"selector": {"app": "hook"}})
+    entry = {"clientConfig": {"service": {"namespace": "ai", "name": "hook"}}, "rules": [{"apiGroups": ["x.org"]}]}
+    hook = obj("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "w", webhooks=[entry])
+    return [obj("x.org/v1", "Lamp", "l", "ai"), crd, hook, service, workload("hook"), NAMESPACE]
+
+
+def establish(kube: FakeKube) -> None:
+    """Do what the API server does with CRDs."""
+    for entry in kube.objects.values():
+        if entry["kind"] == "CustomResourceDefinition":
+            entry["status"] = {"conditions": ESTABLISHED}
+
+
+def test_custom_resources_wait_for_their_webhook() -> None:
+    """Everything else is applied; the guarded object follows when the pods behind its webhook are ready."""
+    fake = FakeKube()
+
+    def late(kube: FakeKube) -> None:
+        establish(kube)
+        if len(kube.later) < 2:
+            kube.objects[Key("apps", "Deployment", "ai", "hook")]["status"] = READY
+
+    fake.later = [*[establish] * 18, *[late] * 20]
+    apply_tree(SETTINGS, fake.kube, webhook_tree(), wait=False)
+
+    assert applied(fake)[-1] == "apply Lamp"
+    assert applied(fake).count("apply Lamp") == 1
+
+
+def test_a_webhook_that_never_comes_is_named() -> None:
+    """When its pods do not become ready, the error says which and why."""
+    fake = FakeKube()
+    fake.later = [*[establish] * 100]
+
+    with pytest.raises(WaitTimeoutError, match="webhooks did not answer after 10 s: ai/hook 0/1 ready"):
+        apply_tree(SETTINGS, fake.kube, webhook_tree(), timeout=10)
+
+
+def test_an_explicit_wave_is_a_barrier() -> None:
+    """What comes after an explicit wave waits for it, and it waits for what comes before."""
+    fake = FakeKube(obj("v1", "Namespace", "ai", status={"phase": "Active"}))
+    first = obj("batch/v1", "Job", "migrate", "ai", annotations={WAVE: "5"})
+
+    with pytest.raises(WaitTimeoutError, match="not ready after 5 s: ai/migrate not complete"):
+        apply_tree(SETTINGS, fake.kube, [CONFIG, NAMESPACE, first], timeout=5)
+
+    assert "apply ConfigMap" not in applied(fake)
+
+
+def test_copies_follow_their_source() -> None:
+    """A Secret that copies from one made later is completed while we wait, and then applied itself."""
+    fake = Controlled()
+    source = obj("v1", "Secret", "made", "db", data={"word": "eA=="})
+    fake.later = [lambda _: None] * 8 + [lambda kube: kube.put(source)]
+
+    result = apply_tree(SETTINGS, fake.kube, [NAMESPACE, COPY], timeout=60)
+
+    assert fake.objects[key_of(COPY)]["data"] == {"a": "eA=="}
+    assert result.generated == {key_of(COPY): ["a"]}
+    assert key_of(COPY) in result.applied.outcomes
+
+
+def test_warnings_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the API server warned about is a line with the object."""
+    fake = Controlled()
+    fake.warnings = {"would violate": {"/apis/apps/v1/namespaces/ai/deployments/llm", "/b"}}
+    apply_tree(SETTINGS, fake.kube, [NAMESPACE])
+
+    assert "warning for namespaces/ai/deployments/llm and 1 more: would violate" in capsys.readouterr().err
+
+
+def test_plan_of_nothing_is_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    """After a deploy, plan exits 0 and prints nothing."""
+    fake = Controlled(NAMESPACE)
+    apply_tree(SETTINGS, fake.kube, [CONFIG, NAMESPACE])
+    capsys.readouterr()
+
+    assert plan(SETTINGS, fake.kube, [CONFIG, NAMESPACE]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "local: no changes" in captured.err
+
+
+def test_plan_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    """New, changed, generated, deleted and kept: all are named, and the exit code is 2."""
+    fake = Controlled(NAMESPACE)
+    old, claim = obj("v1", "ConfigMap", "old", "ai"), obj("v1", "PersistentVolumeClaim", "p", "ai")
+    apply_tree(SETTINGS, fake.kube, [CONFIG, NAMESPACE, old, claim, obj("v1", "Secret", "s", "ai")])
+    capsys.readouterr()
+    changed = obj("v1", "ConfigMap", "c", "ai", data={"a": "2"})
+    custom = webhook_tree()[:2]
+    elsewhere = obj("v1", "ConfigMap", "e", "nowhere")
+
+    assert plan(SETTINGS, fake.kube, [changed, NAMESPACE, SECRET, elsewhere, *custom]) == 2
+    captured = capsys.readouterr()
+    assert "+  a: '2'" in captured.out
+    assert "# will be generated: a" in captured.out
+    assert "+ ConfigMap nowhere/e (new; its namespace does not exist yet)" in captured.out
+    assert "+ Lamp ai/l (new; its kind is not served yet)" in captured.out
+    assert "- ConfigMap ai/old (left the tree, will be deleted)" in captured.out
+    assert "PersistentVolumeClaim ai/p left the tree and stays: it holds data" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (refused(422, "spec.x: bad"), "! ConfigMap ai/c was refused: spec.x: bad"),
+        (refused(503, "shutting down"), "? ConfigMap ai/c: cannot be compared: the API server is busy"),
+        (
+            refused(400, 'failed calling webhook "w": it does not support dry run'),
+            "? ConfigMap ai/c: cannot be compared: its webhook does not support dry runs",
+        ),
+        (
+            refused(
+                409, "c", [{"reason": "FieldManagerConflict", "message": 'conflict with "robot"', "field": ".data"}]
+            ),
+            "! ConfigMap ai/c: .data belongs to 'robot'",
+        ),
+    ],
+    ids=["refused", "busy", "no-dry-run", "conflict"],
+)
+def test_plan_tells_what_it_cannot_compare(error: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A refusal, a conflict and a silent webhook are lines of the plan, not its end."""
+    fake = Controlled(NAMESPACE, CONFIG)
+    fake.deny = [error]
+
+    assert plan(SETTINGS, fake.kube, [obj("v1", "ConfigMap", "c", "ai", data={"a": "2"})]) == 2
+    assert line in capsys.readouterr().out
+
+
+def test_status_lists_what_is_not_ready(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nodes, areas and reasons, for people and as data; the exit code says whether all is well."""
+    nodes = [
+        obj("v1", "Node", "n1", status={"conditions": [{"type": "Ready", "status": "True"}]}),
+        obj("v1", "Node", "n2", status={"conditions": [{"type": "Ready", "status": "False", "message": "no CNI"}]}),
+        obj("v1", "Node", "n3", spec={"unschedulable": True}, status={}),
+    ]
+    fake = FakeKube(*nodes, obj("v1", "Namespace", "ai", status={"phase": "Active"}))
+    found = report(fake.kube, [NAMESPACE, CONFIG])
+
+    assert table(SETTINGS, found).splitlines() == [
+        "local: 1/3 nodes ready",
+        "  node n2: not Ready (no CNI)",
+        "  node n3: is cordoned",
+        "  (cluster)     1/1    ok",
+        "  ai            0/1    NOT READY",
+        "               ConfigMap c: is missing",
+    ]
+    assert status(SETTINGS, fake.kube, [NAMESPACE, CONFIG]) == 1
+    healthy = FakeKube(nodes[0], obj("v1", "Namespace", "ai", status={"phase": "Active"}))
+    assert status(SETTINGS, healthy.kube, [NAMESPACE], as_json=True) == 0
+    assert '"ready": true' in capsys.readouterr().out
+    assert report(FakeKube().kube, [])["ready"] is False
+    assert Key("", "Node", "", "n1") in healthy.objects

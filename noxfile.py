@@ -116,7 +116,15 @@ def suite(session: nox.Session) -> None:
 @nox.session
 def engine(session: nox.Session) -> None:
     """Try the apply engine on a real API server, started for the run: nox -s engine -- -k prune."""
-    _python(session, "pytest", *(session.posargs or ["tests/engine"]))
+    ask = "from betelgeuse.builds import golang; print(*(golang.commands(name) for name in ('kubernetes', 'etcd')))"
+    # Finished builds of a deploy; without one they are built now.
+    answer = session.run(sys.executable, "-c", ask, silent=True, external=True)
+    folder = ROOT / ".build" / "control-plane"
+    folder.mkdir(parents=True, exist_ok=True)
+    for built, name in zip(str(answer).split()[-2:], ("kube-apiserver", "etcd"), strict=True):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(Path(built) / name)
+    _python(session, "pytest", *(session.posargs or ["tests/engine"]), env={"BETELGEUSE_APISERVER_DIR": str(folder)})
 
 
 @nox.session

@@ -49,7 +49,16 @@ def suite(tmp_path: Path) -> Suite:
     """Return a function that runs the suite in a process of its own."""
 
     def run(*arguments: str, faults: str = "", **environment: str) -> Ended:
-        command = [sys.executable, "-m", "pytest", "-p", "tests.conformance_suite.stand_in", "-p", "no:cacheprovider"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "tests.conformance_suite.stand_in",
+            "-p",
+            "no:cacheprovider",
+            "--assert=plain",
+        ]
         ended = subprocess.run(  # noqa: S603 - our own interpreter and arguments
             [*command, *(arguments or ("conformance",)), "--env=local"],
             cwd=paths.ROOT,

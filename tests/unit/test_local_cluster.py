@@ -1,11 +1,12 @@
 """The embedded cluster's plan: names, addresses, configuration files."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
 
-from betelgeuse.clusters.local import kubeadm, layout
+from betelgeuse.clusters.local import kubeadm, layout, sysctls
 from betelgeuse.errors import UsageError
 
 VERSIONS = kubeadm.Versions(etcd="3.7.3-0", coredns="v1.14.6")
@@ -71,3 +72,19 @@ def test_containerd_configuration_is_toml_and_pins_the_sandbox() -> None:
     assert config["version"] == 3
     assert config["plugins"]["io.containerd.cri.v1.images"]["pinned_images"]["sandbox"] == kubeadm.PAUSE
     assert config["plugins"]["io.containerd.cri.v1.runtime"]["restrict_oom_score_adj"] is True
+
+
+def test_kernel_settings_come_back_as_they_were(tmp_path: Path) -> None:
+    """The first memory counts: a second run must not take kubelet's values for the machine's own."""
+    root, file = tmp_path / "sys", tmp_path / "state" / "sysctls.json"
+    (root / "vm").mkdir(parents=True)
+    setting = root / "vm/overcommit_memory"
+    setting.write_text("0\n")
+    sysctls.remember(file, root)
+    setting.write_text("1\n")
+    sysctls.remember(file, root)
+
+    sysctls.restore(file, root)
+
+    assert setting.read_text() == "0"
+    sysctls.restore(tmp_path / "nothing", root)

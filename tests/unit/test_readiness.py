@@ -126,7 +126,7 @@ CASES = [
         "service-no-address",
         ("v1", "Service"),
         {"loadBalancer": {}},
-        "no load balancer address yet (GATEWAY_ADDRESSES, the address pool)",
+        "no load balancer address yet (GATEWAY_ADDRESSES, the nodes that run its pods)",
         {"type": "LoadBalancer"},
     ),
     Case("certificate", ("cert-manager.io/v1", "Certificate"), {"conditions": [condition("Ready")]}, ""),

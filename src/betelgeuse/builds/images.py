@@ -18,6 +18,8 @@ from betelgeuse.shell import run
 TABLE: Final = paths.ROOT / "images" / "images.yaml"
 REPOSITORY: Final = "betelgeuse.local"
 SUITES: Final = ("bookworm", "trixie")
+_LEAN: Final = tuple(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man"))
+"""A node keeps a copy of every base: manuals and translations stay out."""
 _KEYS: Final = {"replaces", "base", "context", "own"}
 _TAG_KEY: Final = 8
 
@@ -71,7 +73,11 @@ def _inputs(image: Image) -> dict[str, object]:
 def _base_key(base: str) -> str:
     if base.startswith("image:"):
         return key_of(_inputs(table()[base.removeprefix("image:")]))
-    return base
+    return key_of(_suite_inputs(base)) if base else ""
+
+
+def _suite_inputs(suite: str) -> dict[str, object]:
+    return {"suite": suite, "options": _LEAN}
 
 
 def reference(image: Image) -> str:
@@ -109,11 +115,12 @@ def base(suite: str) -> str:
     if suite not in SUITES:
         message = f"images/images.yaml: base {suite!r} is none of {', '.join(SUITES)}, image:<name>"
         raise UsageError(message)
-    name = f"localhost/debian:{suite}"
+    name = f"localhost/debian:{suite}-{key_of(_suite_inputs(suite))[:_TAG_KEY]}"
     log = paths.CACHE / "logs" / f"base-{suite}.log"
 
     def make(out: Path) -> None:
-        argv = ["mmdebstrap", "--variant=minbase", '--aptopt=Acquire::Retries "3"', suite, str(out / "base.tar")]
+        retry = '--aptopt=Acquire::Retries "3"'
+        argv = ["mmdebstrap", "--variant=minbase", retry, *_LEAN, suite, str(out / "base.tar")]
         try:
             run(argv, env={"TMPDIR": str(_tmp())}, log=log, timeout=900)
         except BetelgeuseError as error:
@@ -121,7 +128,7 @@ def base(suite: str) -> str:
             raise BuildError(message) from None
         (out / "Dockerfile").write_text("FROM scratch\nADD base.tar /\n")
 
-    folder = produce(f"base-{suite}", {"suite": suite}, make)
+    folder = produce(f"base-{suite}", _suite_inputs(suite), make)
     if not _known(name, log):
         _buildah("bud", "-q", "-t", name, str(folder), log=log)
     return name

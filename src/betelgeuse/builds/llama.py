@@ -23,7 +23,9 @@ FLAGS: Final[Mapping[str, str]] = {
     # One file per command: nothing to install beside it but the C library.
     "BUILD_SHARED_LIBS": "OFF",
     "CMAKE_EXE_LINKER_FLAGS": "-static-libstdc++ -static-libgcc",
-    "GGML_OPENMP": "OFF",
+    # Its threads can sleep at a barrier (GOMP_SPINCOUNT): on shared cores, llama.cpp's own only spin, at a tenth of the
+    # speed (images/llama-server/README.md).
+    "GGML_OPENMP": "ON",
     # The gateway terminates TLS and the models are in the image: neither OpenSSL nor downloads.
     "LLAMA_OPENSSL": "OFF",
     # No web UI (it would be fetched), no child processes (server tools, video).
@@ -92,12 +94,25 @@ def build_llama(sdist: Path, out: Path, *, native: bool, jobs: int, log: Path) -
         for edit in EDITS:
             _apply(edit, source)
         build = Path(scratch) / "build"
-        flags = {**FLAGS, "GGML_NATIVE": "ON" if native else "OFF", "CMAKE_PROJECT_INCLUDE": str(PROJECT_INCLUDE)}
+        flags = {
+            **FLAGS,
+            "GGML_NATIVE": "ON" if native else "OFF",
+            "CMAKE_PROJECT_INCLUDE": str(PROJECT_INCLUDE),
+            "OpenMP_gomp_LIBRARY": _static_openmp(),
+        }
         options = [f"-D{name}={value}" for name, value in flags.items()]
         run(["cmake", "-S", str(source), "-B", str(build), "-G", "Ninja", *options], log=log)
         run(["cmake", "--build", str(build), "--parallel", str(jobs), "--target", *TARGETS], log=log)
         for target in TARGETS:
             run(["strip", "-o", str(out / target), str(build / "bin" / target)])
+
+
+def _static_openmp() -> str:
+    path = run(["c++", "-print-file-name=libgomp.a"]).strip()
+    if not Path(path).is_absolute():
+        message = "the C++ compiler has no libgomp.a: install g++ (Debian: libgcc-12-dev brings it), not clang alone"
+        raise BuildError(message)
+    return path
 
 
 def _unpack(sdist: Path, folder: Path) -> Path:

@@ -44,7 +44,7 @@ def _processes(context: Context) -> Finding:
     ]
     if _wanted(context):
         return ok(f"{len(marked)} of our nodes")
-    return fail(f"{len(marked)} run in cgroups of an older cluster, e.g. pid {marked[0]}") if marked else ok("none")
+    return warn(f"{len(marked)} run in cgroups of an older cluster, e.g. pid {marked[0]}") if marked else ok("none")
 
 
 def _lock(context: Context) -> Finding:
@@ -84,7 +84,13 @@ CHECKS: Final = (
         _leftovers,
         _EMBEDDED,
     ),
-    Check("processes", "they hold addresses, mounts and memory", f"{_DESTROY} ends them", _processes, _EMBEDDED),
+    Check(
+        "processes",
+        "they hold addresses, mounts and memory; deploy ends those in its way",
+        f"{_DESTROY} ends them all",
+        _processes,
+        _EMBEDDED,
+    ),
     Check("lock", "one command at a time changes an environment", "wait for it to end", _lock),
     Check(
         "kubeconfig",

@@ -145,7 +145,7 @@ CHECKS: Final = (
         "run the first command of README.md again",
         _distributions,
     ),
-    Check("packages", "builds and nodes use these Debian packages", "see above", _packages, _EMBEDDED),
+    Check("packages", "builds and nodes use these Debian packages", "invoke setup", _packages, _EMBEDDED),
     Check("go", "most components are built from pinned Go modules", "nothing", _go, _EMBEDDED),
     Check(
         "registry-pip",

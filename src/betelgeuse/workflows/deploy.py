@@ -66,7 +66,6 @@ def destroy(env: str) -> None:
     if env == LOCAL:
         with lock.exclusive(env, "destroy"):
             target.destroy()
-            trust.bundle_path(env).unlink(missing_ok=True)
         say(f"{env} is removed; the build cache stays")
         return
     with lock.exclusive(env, "destroy"):

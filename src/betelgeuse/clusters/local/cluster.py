@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from betelgeuse import paths
-from betelgeuse.clusters.local import cgroups, guard, kubeadm, network
+from betelgeuse.clusters.local import cgroups, guard, kubeadm, network, sysctls
 from betelgeuse.clusters.local.layout import CGROUP_ROOT, CLUSTER_DIR, CONTROLLERS, DESIRED, ENV, GUARD_LOCK, Node
 from betelgeuse.errors import BetelgeuseError, RefusedError, WaitTimeoutError
 from betelgeuse.progress import Ticker, say, step
@@ -107,6 +107,7 @@ def boot(nodes: Sequence[Node], programs: Programs) -> None:
     """Boot the nodes: a guard keeps them running from now on."""
     _check_leftovers(nodes)
     first = nodes[0]
+    sysctls.remember()
     network.bridge_up(first.gateway, first.prefix)
     for node in nodes:
         _prepare(node, programs)
@@ -286,5 +287,5 @@ def destroy() -> None:
         with step(f"remove {node.name}"):
             _power_off(node)
     network.bridge_down()
-    shutil.rmtree(CLUSTER_DIR, ignore_errors=True)
-    paths.kubeconfig_path(ENV).unlink(missing_ok=True)
+    sysctls.restore()
+    shutil.rmtree(paths.state_dir(ENV), ignore_errors=True)

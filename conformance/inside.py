@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from betelgeuse.errors import BetelgeuseError
@@ -29,6 +30,7 @@ IDENTITY: Final = (
 )
 """Headers by which some application somewhere believes who the caller is (CVE-2025-64484)."""
 CONTROL: Final = "X-Conformance-Control"
+_LONGEST_RUN: Final = timedelta(minutes=15)
 _MANAGER: Final = "betelgeuse-conformance"
 
 
@@ -171,7 +173,9 @@ def _remove(site: Site, name: str) -> None:
 def running(site: Site) -> Iterator[Inside]:
     """Put the prober into the cluster, and take it away, with what an interrupted run may have left."""
     for left in site.cluster.fresh("v1", "Namespace", labels=f"{prober.LABEL}=true"):
-        _remove(site, left["metadata"]["name"])
+        # A young one may belong to a run beside this one.
+        if datetime.now(UTC) - datetime.fromisoformat(left["metadata"]["creationTimestamp"]) > _LONGEST_RUN:
+            _remove(site, left["metadata"]["name"])
     namespace = f"conformance-{uuid.uuid4().hex[:8]}"
     image, nodes = _image(site)
     headers = [CONTROL, *(spelling for name in IDENTITY for spelling in (name, underscored(name)))]

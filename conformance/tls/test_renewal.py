@@ -1,12 +1,15 @@
 """Certificates renew themselves, and nobody notices."""
 
 import threading
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
 import pytest
 
 from conformance.probes.http import Answer, Request
+from conformance.probes.k8s import Reply
+from conformance.probes.tls import Handshake
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
 from conformance.tree import Host, Ref, TlsName
@@ -39,14 +42,18 @@ def test_certificate_is_ready(site: Site, certificate: Ref) -> None:
     )
 
 
+@dataclass
 class _Traffic:
     """Requests, one after another, until told to stop: what clients would have seen meanwhile."""
 
-    def __init__(self, site: Site, host: Host) -> None:
-        self.site, self.host = site, host
-        self.request = Request(host.name, host.door.path, headers=site.credentials(host))
-        self.failures: list[Answer] = []
-        self.sent = 0
+    site: Site
+    request: Request
+    failures: list[Answer] = field(default_factory=list)
+    sent: int = 0
+
+    def __post_init__(self) -> None:
+        """Learn what is usual: how it should be is for other checks, here it is about what changes."""
+        self.usual = self.site.send(self.request).status
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -54,7 +61,7 @@ class _Traffic:
         while not self._stop.wait(_PACE):
             answer = self.site.send(self.request)
             self.sent += 1
-            if not 200 <= answer.status < 400:
+            if answer.status != self.usual:
                 self.failures.append(answer)
 
     def flow(self, count: int) -> None:
@@ -72,6 +79,26 @@ class _Traffic:
         self._thread.join(TIMEOUTS.answer)
 
 
+@dataclass(frozen=True)
+class Renewal:
+    """One forced renewal: what was served before and after, and what clients saw meanwhile."""
+
+    host: Host
+    certificate: Ref
+    before: Handshake
+    after: Handshake
+    seconds: float
+    asked: Reply
+    secure: _Traffic
+    plain: _Traffic
+
+    @property
+    def renewed(self) -> bool:
+        """Whether another certificate is served than before."""
+        one, other = self.before.certificate, self.after.certificate
+        return one is not None and other is not None and one.serial != other.serial
+
+
 def _issue_now() -> dict[str, str]:
     """Return the condition that `cmctl renew` sets."""
     return {
@@ -83,61 +110,67 @@ def _issue_now() -> dict[str, str]:
     }
 
 
-@pytest.mark.feature("forced-renewal")
-def test_renewal_is_served_without_a_failed_request(site: Site) -> None:
-    """A renewed certificate is served soon, and no request fails meanwhile."""
+def _renew(site: Site) -> Renewal:
+    """Renew the certificate of the first host under traffic."""
     host = site.tree.hosts[0]
     name = next(name for name in site.tree.tls_names if name.name == host.name)
     certificate = site.tree.certificate_for(name.listener.certificates[0])
-    first = site.fresh_handshake(host.name)
-    before = first.certificate
-    require(
-        certificate and before,
-        where=str(host),
-        want="a certificate served, and a Certificate that keeps it",
-        got=f"{certificate} and {before}",
-        reproduce=f"kubectl -n {host.namespace} get certificates",
-    )
-    assert certificate is not None
-    assert before is not None
-
-    with _Traffic(site, host) as traffic:
-        reply = site.cluster.set_condition(certificate, _issue_now())
-        require(
-            reply.ok,
-            where=str(certificate),
-            want="the renewal accepted",
-            got=reply,
-            reproduce=certificate.kubectl("get"),
-        )
-        served, seconds = poll(
+    assert certificate is not None  # that every listener has one is a check of its own
+    before = site.fresh_handshake(host.name)
+    serial = before.certificate.serial if before.certificate else 0
+    secure = _Traffic(site, Request(host.name, host.door.path, host.door.method or "GET", site.credentials(host)))
+    plain = _Traffic(site, Request(host.name, "/some/page", tls=False))
+    with secure, plain:
+        asked = site.cluster.set_condition(certificate, _issue_now())
+        after, seconds = poll(
             lambda: site.fresh_handshake(host.name),
-            lambda seen: seen.certificate is not None and seen.certificate.serial != before.serial,
-            TIMEOUTS.renewal,
+            lambda seen: seen.certificate is not None and seen.certificate.serial != serial,
+            TIMEOUTS.renewal if asked.ok else 0,
         )
-        traffic.flow(5)
+        secure.flow(5)
+        plain.flow(5)
+    return Renewal(host, certificate, before, after, seconds, asked, secure, plain)
+
+
+def _renewal(site: Site) -> Renewal:
+    return site.once("renewal", lambda: _renew(site))
+
+
+@pytest.mark.feature("forced-renewal")
+def test_renewed_certificate_is_served(site: Site) -> None:
+    """A certificate that is renewed now is served soon after, trusted as the one before."""
+    seen = _renewal(site)
 
     require(
-        served.certificate and served.certificate.serial != before.serial,
-        where=str(host),
-        want=f"another certificate within {TIMEOUTS.renewal:.0f} s",
-        got=f"serial {before.serial:x} still served after {seconds:.0f} s {served.error}",
-        reproduce=certificate.kubectl("describe"),
+        seen.renewed and seen.after.trust_error == seen.before.trust_error,
+        where=str(seen.host),
+        want=f"another certificate within {TIMEOUTS.renewal:.0f} s, trusted as the one before",
+        got=f"{'another' if seen.renewed else 'the same'} one after {seen.seconds:.0f} s, the renewal was {seen.asked} "
+        f"{seen.after.trust_error}{seen.after.error}",
+        reproduce=seen.certificate.kubectl("describe"),
     )
-    require(
-        served.trust_error == first.trust_error,
-        where=str(host),
-        want="the new certificate trusted as the old one was",
-        got=served.trust_error,
-        reproduce=site.s_client(host.name),
-    )
+
+
+def _require_no_failure(traffic: _Traffic, site: Site) -> None:
     require(
         not traffic.failures and traffic.sent,
-        where=f"{host} during the renewal",
-        want="no failed request",
-        got=f"{len(traffic.failures)} of {traffic.sent} failed, e.g. {traffic.failures[:1]}",
-        reproduce=site.curl(traffic.request),
+        where=f"{traffic.request.host} during the renewal",
+        want="every request answered as ever",
+        got=f"{len(traffic.failures)} of {traffic.sent} not, e.g. {next(iter(traffic.failures), '')}",
+        reproduce=f"while sleep 0.1; do {site.curl(traffic.request)}; done  # meanwhile: cmctl renew",
     )
+
+
+@pytest.mark.feature("forced-renewal")
+def test_no_request_fails_during_a_renewal(site: Site) -> None:
+    """While a certificate is renewed, no request to its host fails."""
+    _require_no_failure(_renewal(site).secure, site)
+
+
+@pytest.mark.feature("forced-renewal")
+def test_redirect_holds_during_a_renewal(site: Site) -> None:
+    """While a certificate is renewed, plain HTTP still redirects: the ACME challenge takes its own path only."""
+    _require_no_failure(_renewal(site).plain, site)
 
 
 def test_every_app_certificate_is_kept_by_cert_manager(site: Site, tls_name: TlsName) -> None:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from ipaddress import IPv4Network, ip_address
 from pathlib import Path
@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 
 from betelgeuse import paths
 from betelgeuse.errors import UsageError
+
+LOCAL: Final = "local"
+"""The embedded cluster: the environment whose machines we make ourselves."""
 
 MAX_NODES: Final = 100
 NODE_SUBNET: Final = IPv4Network("172.30.0.0/24")
@@ -250,7 +253,10 @@ def load(env: str, *, nodes: int | str | None = None) -> Settings:
         raise UsageError(message) from None
     settings = parse(env, _shown(path), content)
     if nodes is not None:
-        return _with_nodes(settings, "--nodes", str(nodes))
-    if os.environ.get("NODES"):
-        return _with_nodes(settings, "NODES", os.environ["NODES"])
+        settings = _with_nodes(settings, "--nodes", str(nodes))
+    elif os.environ.get("NODES"):
+        settings = _with_nodes(settings, "NODES", os.environ["NODES"])
+    if env == LOCAL and not settings.gateway_addresses:
+        # Every node runs a proxy, and we chose the nodes' addresses ourselves.
+        return replace(settings, gateway_addresses=settings.node_addresses)
     return settings

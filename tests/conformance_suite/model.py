@@ -58,6 +58,9 @@ class Edge:
         if "renewal-outage" in self.faults:
             self.faults.add("no-app")
             threading.Timer(0.15, self.faults.discard, ("no-app",)).start()
+        if "renewal-without-redirect" in self.faults:
+            self.faults.add("redirect-301")
+            threading.Timer(0.15, self.faults.discard, ("redirect-301",)).start()
         if "renewal-never" not in self.faults:
             self.issue(app)
 

@@ -72,8 +72,9 @@ FAULTS: Sequence[Fault] = (
     _fault("redirect-301", "tls/redirects: http_redirects_to_https, redirect_keeps_the_method"),
     _fault("redirect-loses-query", "tls/redirects: http_redirects_to_https"),
     _fault("open-redirect", "tls/redirects: http_redirects_to_https"),
-    _fault("renewal-never", "tls/renewal: renewal_is_served_without_a_failed_request"),
-    _fault("renewal-outage", "tls/renewal: renewal_is_served_without_a_failed_request"),
+    _fault("renewal-never", "tls/renewal: renewed_certificate_is_served"),
+    _fault("renewal-outage", "tls/renewal: no_request_fails_during_a_renewal"),
+    _fault("renewal-without-redirect", "tls/renewal: redirect_holds_during_a_renewal"),
     _fault(
         "default-app", f"routing/unknown_host: {_UNKNOWN}, {_CROSS}", "routing/smuggling: ambiguous_request_is_refused"
     ),

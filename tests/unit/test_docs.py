@@ -95,6 +95,16 @@ def test_every_environment_and_profile_is_described() -> None:
     assert [name for name in [*settings.environments(), *profiles] if f"| `{name}` |" not in README] == []
 
 
+def test_every_verb_and_session_is_described() -> None:
+    """`invoke --list` and `nox -l` hold nothing that README leaves out."""
+    verbs = re.findall(r"^@verb\ndef (\w+)", (paths.ROOT / "tasks.py").read_text("utf-8"), re.MULTILINE)
+    sessions = re.findall(r"^@nox\.session.*\ndef (\w+)", (paths.ROOT / "noxfile.py").read_text("utf-8"), re.MULTILINE)
+    checks = README.partition("| `nox -l` |")[2].partition("\n")[0]
+
+    assert [verb for verb in verbs if f"`invoke {verb}" not in README] == []
+    assert [name for name in sessions if name != "lock" and name not in checks] == []
+
+
 def test_every_key_is_described() -> None:
     """docs/operations/install.md knows every key of environment.env."""
     text = (paths.ROOT / "docs" / "operations" / "install.md").read_text("utf-8")

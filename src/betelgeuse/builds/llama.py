@@ -61,6 +61,17 @@ EDITS: Final = (
         new="""slot.task->n_tokens(), n_ubatch),
                                            ERROR_TYPE_INVALID_REQUEST);""",
     ),
+    # Embedding nothing is a mistake as well: upstream notices it only where a model adds no tokens of its own.
+    Edit(
+        file="tools/server/server-context.cpp",
+        old="""    auto tokenize_entry = [&](const json & p) {
+""",
+        new="""    auto tokenize_entry = [&](const json & p) {
+        if (p.is_string() && p.get<std::string>().empty()) {
+            throw std::invalid_argument("Input content cannot be empty");
+        }
+""",
+    ),
 )
 
 

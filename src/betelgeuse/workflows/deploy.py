@@ -1,21 +1,13 @@
 """From nothing, or from anything in between, to the platform that the tree describes."""
 
 import time
-from dataclasses import replace
 
-from betelgeuse import budget, lock, render, settings, trust
+from betelgeuse import doctor, lock, render, settings, system, trust
 from betelgeuse.clusters.local import target
-from betelgeuse.clusters.local.layout import ENV as LOCAL
 from betelgeuse.kube import connect
 from betelgeuse.progress import out, say
-from betelgeuse.settings import Settings
+from betelgeuse.settings import LOCAL
 from betelgeuse.workflows import tree
-
-
-def load(env: str, nodes: int | None = None) -> Settings:
-    """Return an environment's settings, with the number of nodes given on the command line if any."""
-    loaded = settings.load(env)
-    return loaded if nodes is None else replace(loaded, nodes=nodes)
 
 
 def deploy(env: str, nodes: int | None = None) -> tree.Result:
@@ -25,13 +17,11 @@ def deploy(env: str, nodes: int | None = None) -> tree.Result:
     WaitTimeoutError with the reason where something does not become ready. Run again, it goes on where it stopped.
     """
     begin = time.monotonic()
-    chosen = load(env, nodes)
+    chosen = settings.load(env, nodes=nodes)
     with lock.exclusive(env, "deploy"):
         if env == LOCAL:
-            missing = target.missing_builds()
-            need = budget.check(env, warm=not missing)
-            if missing:
-                say(f"{len(missing)} images are not built yet: this takes up to {need.build_minutes:.0f} minutes")
+            system.install()
+            doctor.preflight(chosen)
             target.bring_up(chosen)
         else:
             target.prepare_tree()

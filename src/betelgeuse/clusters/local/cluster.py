@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from betelgeuse import paths
 from betelgeuse.clusters.local import cgroups, guard, kubeadm, network, sysctls
-from betelgeuse.clusters.local.layout import CGROUP_ROOT, CLUSTER_DIR, CONTROLLERS, DESIRED, ENV, GUARD_LOCK, Node
+from betelgeuse.clusters.local.layout import CGROUP_ROOT, CONTROLLERS, DESIRED, ENV, GUARD_LOCK, Node
 from betelgeuse.errors import BetelgeuseError, RefusedError, WaitTimeoutError
 from betelgeuse.progress import Ticker, say, step
 from betelgeuse.shell import run

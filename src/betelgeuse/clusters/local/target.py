@@ -8,7 +8,7 @@ from typing import Final
 
 import yaml
 
-from betelgeuse import materialise, paths, system
+from betelgeuse import budget, materialise, paths
 from betelgeuse.builds import artifacts, golang, images
 from betelgeuse.builds.images import Image
 from betelgeuse.clusters.local import cluster, layout
@@ -16,6 +16,7 @@ from betelgeuse.clusters.local.kubeadm import Versions
 from betelgeuse.clusters.local.layout import Node
 from betelgeuse.pipeline import Task
 from betelgeuse.pipeline import run as run_tasks
+from betelgeuse.progress import say
 from betelgeuse.settings import Settings
 
 CONTROL_PLANE: Final = ("pause", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
@@ -134,13 +135,15 @@ def bring_up(settings: Settings) -> None:
 
     Raises BuildError, RefusedError, WaitTimeoutError with the reason; run again, it goes on where it stopped.
     """
-    system.install()
     nodes = nodes_of(settings)
     loader = _Import(nodes)
     table = images.table()
     needed = needed_images()
     control = [table[name] for name in CONTROL_PLANE]
     others = [image for image in needed if image not in control]
+    if missing := [image for image in needed if not images.archive(image).is_file()]:
+        minutes = budget.load(budget.profile_of(settings.env)).build_minutes
+        say(f"{len(missing)} of {len(needed)} images are not built yet: building takes up to {minutes:.0f} minutes")
 
     def start() -> None:
         cluster.boot(nodes, programs())
@@ -171,8 +174,3 @@ def build_report() -> list[tuple[str, float]]:
     """Return what was built and how long it took in seconds, longest first."""
     records = [json.loads(path.read_text()) for path in (paths.CACHE / "store").glob("*.json")]
     return sorted(((record["name"], record["seconds"]) for record in records), key=lambda row: -row[1])
-
-
-def missing_builds() -> list[str]:
-    """Return the images of this machine's table that are not in the store yet."""
-    return [image.name for image in needed_images() if not images.archive(image).is_file()]

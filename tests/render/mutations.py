@@ -334,6 +334,11 @@ MUTATIONS: Final = (
         "plain_http_is_only_redirected",
         _set("ListenerSet", "llm", "spec/listeners/0/protocol", "HTTP"),
     ),
+    Mutation(
+        "redirect of a host gone",
+        "hosts_have_a_redirect_of_their_own",
+        _drop("HTTPRoute", "llm-redirect", "spec/hostnames"),
+    ),
     Mutation("redirect gone", "plain_http_is_only_redirected", _drop("HTTPRoute", "redirect", "spec/rules/0/filters")),
 )
 

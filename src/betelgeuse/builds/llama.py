@@ -72,6 +72,12 @@ EDITS: Final = (
         }
 """,
     ),
+    # So is an image for a model that sees none.
+    Edit(
+        file="tools/server/server-common.cpp",
+        old='throw std::runtime_error("image input is not supported',
+        new='throw std::invalid_argument("image input is not supported',
+    ),
 )
 
 

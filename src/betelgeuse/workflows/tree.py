@@ -18,8 +18,8 @@ from betelgeuse.settings import Settings
 from betelgeuse.wait import explain, observe, summary, until_ready
 from betelgeuse.waves import BUILT_IN, Group, custom_kinds, plan
 
-READY_SECONDS: Final = 900.0
-"""Bounds each wait of a deploy: a cold start on two busy cores loads models and starts Java."""
+READY_SECONDS: Final = 420.0
+"""Bounds each wait of a deploy: a cold start on two busy cores loads models."""
 _CRD_SECONDS: Final = 60.0
 _COPY_EVERY: Final = 3.0
 _PAUSE: Final = 1.0

@@ -13,8 +13,28 @@ _AUTH_POLICIES: Final = ("SecurityPolicy", "BackendTrafficPolicy", "ClientTraffi
 
 
 def _app_routes(tree: Tree) -> Iterator[Obj]:
-    """Yield the routes of applications: the gateway's own redirect and its 404 serve no application."""
-    return (route for route in tree.kind("HTTPRoute") if route["metadata"]["namespace"] != _GATEWAY)
+    """Yield the routes of applications: redirects from plain HTTP and the gateway's own 404 serve no application."""
+    for route in tree.kind("HTTPRoute"):
+        if route["metadata"]["namespace"] != _GATEWAY and not _hangs_on_plain_http(route):
+            yield route
+
+
+def _hangs_on_plain_http(route: Obj) -> bool:
+    return any(ref.get("sectionName") == "http" for ref in route["spec"]["parentRefs"])
+
+
+def hosts_have_a_redirect_of_their_own(tree: Tree) -> Iterator[str]:
+    """Each host is redirected from plain HTTP by name: while a challenge's route names it, the catch-all is not asked."""
+    redirected = {
+        host
+        for route in tree.kind("HTTPRoute")
+        if _hangs_on_plain_http(route)
+        for host in route["spec"].get("hostnames", ())
+    }
+    for route in _app_routes(tree):
+        for host in route["spec"].get("hostnames", ()):
+            if host not in redirected:
+                yield f"{shown(route)}: no route redirects http://{host}"
 
 
 def routes_name_their_hosts(tree: Tree) -> Iterator[str]:
@@ -103,7 +123,7 @@ def plain_http_is_only_redirected(tree: Tree) -> Iterator[str]:
     for route in tree.kind("HTTPRoute"):
         for ref in route["spec"]["parentRefs"]:
             filters = [each["type"] for rule in route["spec"].get("rules", ()) for each in rule.get("filters", ())]
-            if ref.get("sectionName") == "http" and "RequestRedirect" not in filters:
+            if ref.get("sectionName") == "http" and filters != ["RequestRedirect"] * len(route["spec"]["rules"]):
                 yield f"{shown(route)}: hangs on the plain HTTP listener without redirecting"
 
 
@@ -115,4 +135,5 @@ CHECKS: Final = (
     implementation_is_replaceable,
     routes_are_standard,
     plain_http_is_only_redirected,
+    hosts_have_a_redirect_of_their_own,
 )

@@ -174,8 +174,8 @@ class Tree:
             _match(match)
             for route in routes
             for rule in route["spec"].get("rules", [])
-            # A rule that redirects serves no path of the application.
-            if not any(each["type"] == "RequestRedirect" for each in rule.get("filters", []))
+            # A rule without a backend redirects or refuses: what it matches is no page of the application.
+            if rule.get("backendRefs")
             for match in rule.get("matches", [{}])
         }
         namespace = (refs[0] if refs else listeners[0].owner).namespace

@@ -1,12 +1,15 @@
 """How a user of the APIs connects: key and trusted roots come from the environment, never from argv."""
 
 import os
+import time
 
 import requests
 from locust import User
 
 # Longer than the gateway lets a request run: whoever gives up first should be the platform.
 TIMEOUT = 660.0
+# Seconds before the next try after a failure.
+PATIENCE = 1.0
 
 
 class ApiUser(User):
@@ -39,6 +42,11 @@ class ApiUser(User):
             message = f"{response.status_code} {response.text[:200]}"
             raise RuntimeError(message)
         return response
+
+    def fail(self, name: str, began: float, error: Exception) -> None:
+        """Show a failed request, and wait as a person would: a server that refuses at once is not to be flooded."""
+        self.fire(name, time.perf_counter() - began, error)
+        time.sleep(PATIENCE)
 
     def fire(self, name: str, seconds: float, error: Exception | None = None) -> None:
         """Show a duration in Locust's table and charts."""

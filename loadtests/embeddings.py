@@ -36,7 +36,7 @@ class Embedder(ApiUser):
                 raise RuntimeError(message)  # noqa: TRY301 - counted like what the server says
         except Exception as error:  # noqa: BLE001 - whatever a server or a network does wrong is a failed request
             RUN.add_failure()
-            self.fire("batch", time.perf_counter() - began, error)
+            self.fail("batch", began, error)
             return
         seconds = time.perf_counter() - began
         RUN.add_batch(len(texts), seconds)

@@ -39,7 +39,7 @@ class Chatter(ApiUser):
             self._read(body, answer)
         except Exception as error:  # noqa: BLE001 - whatever a server or a network does wrong is a failed request
             RUN.add_failure()
-            self.fire("answer", time.perf_counter() - answer.asked, error)
+            self.fail("answer", answer.asked, error)
             return
         RUN.add_answer(answer)
         self.fire("first token", answer.time_to_first_token)

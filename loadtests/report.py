@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -40,7 +41,9 @@ def report_for(target: str, profile: str) -> Run:
         lines += [f"FAILED  {words}" for words in broken] or ["all limits hold"]
         print("\n".join(lines), flush=True)  # noqa: T201 - the report is for people
         REPORTS.mkdir(exist_ok=True)
-        result = {"target": target, "profile": profile, "loop": "closed", "seconds": seconds, "figures": figures}
+        # JSON has no NaN: what was not observed is null.
+        known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        result = {"target": target, "profile": profile, "loop": "closed", "seconds": seconds, "figures": known}
         (REPORTS / f"loadtest-{target}-{profile}.json").write_text(json.dumps({**result, "broken": broken}, indent=1))
         environment.process_exit_code = 1 if broken else 0
 

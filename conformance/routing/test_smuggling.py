@@ -5,6 +5,7 @@ Each is sent with the host's credential: what an outsider cannot send is no proo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pytest
 
@@ -20,6 +21,9 @@ from conformance.verdict import require
 _HIDDEN = "GET /smuggled HTTP/1.1\r\nHost: {host}\r\n\r\n"
 _REFUSALS = frozenset({0, 400, 403, 404, 405, 408, 411, 413, 421, 426, 431, 501, 505})
 """0 is a connection closed without an answer."""
+
+_BEFORE_THE_BODY: Final = frozenset({0, 400, 404, 501, 503})
+"""Faults of the body may go unread where there is no route or no application: then the answer comes without it."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,10 @@ CASES: Sequence[Case] = (
     Case("coding-list", _HEAD + "Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n{hidden}"),
     Case("space-before-colon", _HEAD + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{hidden}"),
     Case("vertical-tab-coding", _HEAD + "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n{hidden}"),
-    Case("bad-chunk-size", _HEAD + "Transfer-Encoding: chunked\r\n\r\nzz\r\n{hidden}"),
-    Case("huge-chunk-size", _HEAD + "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{hidden}"),
+    Case("bad-chunk-size", _HEAD + "Transfer-Encoding: chunked\r\n\r\nzz\r\n{hidden}", _BEFORE_THE_BODY),
+    Case(
+        "huge-chunk-size", _HEAD + "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{hidden}", _BEFORE_THE_BODY
+    ),
     Case("space-in-name", _HEAD + "Bad Name: x\r\nContent-Length: 0\r\n\r\n"),
     Case("nul-in-value", _HEAD + "X-Test: a\x00b\r\nContent-Length: 0\r\n\r\n"),
     Case("empty-name", _HEAD + ": x\r\nContent-Length: 0\r\n\r\n"),

@@ -47,6 +47,12 @@ def pod_spec(image: str = "model/app:1.2.3") -> Raw:
     return {"automountServiceAccountToken": False, "serviceAccountName": "app", "containers": [container]}
 
 
+def _redirect() -> Raw:
+    """Return the spec of a route that leads to no application."""
+    filters = [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 308}}]
+    return {"parentRefs": [{"name": "gateway", "namespace": "gateway"}], "rules": [{"filters": filters}]}
+
+
 def _app(name: str, port: int) -> list[Raw]:
     host = f"{name}.{DOMAIN}"
     parent = {"kind": "ListenerSet", "name": name}
@@ -60,6 +66,7 @@ def _app(name: str, port: int) -> list[Raw]:
     return [
         _object(gateway, "ListenerSet", _meta(name, "ai"), {"listeners": [listener]}),
         _object(gateway, "HTTPRoute", _meta(name, "ai"), {"hostnames": [host], "parentRefs": [parent], "rules": rules}),
+        _object(gateway, "HTTPRoute", _meta(f"{name}-redirect", "ai"), {"hostnames": [host], **_redirect()}),
         _object(
             envoy,
             "SecurityPolicy",

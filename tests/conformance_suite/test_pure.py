@@ -33,7 +33,7 @@ def test_tree_reads_hosts_with_routes_and_keys(tree: Tree) -> None:
         "llm",
         "ai",
     )
-    assert [str(route) for route in llm.routes] == ["HTTPRoute/ai/llm"]
+    assert [str(route) for route in llm.routes] == ["HTTPRoute/ai/llm", "HTTPRoute/ai/llm-redirect"]
     assert llm.door == Match("/v1/models", "GET", exact=True)
     assert llm.keys[0].secret.name == "llm-api-keys"
     assert llm.keys[0].value("k") == "Bearer k"

@@ -62,10 +62,15 @@ def _members(group: Path) -> set[int]:
     return pids
 
 
+def _left(node: Node) -> list[Path]:
+    """Return the cgroups of a node that exist: ours, and the one runc adds in the unified hierarchy."""
+    return [group for group in (*node.cgroups, CGROUP_ROOT / "unified" / node.scope) if group.is_dir()]
+
+
 def kill_all(node: Node) -> None:
     """Kill every process of the node, thawing what is frozen, until none is left."""
     deadline = time.monotonic() + _EMPTY_SECONDS
-    groups = [group for group in node.cgroups if group.is_dir()]
+    groups = _left(node)
     while pids := set().union(*(_members(group) for group in groups)) - {0}:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -82,9 +87,7 @@ def kill_all(node: Node) -> None:
 
 def remove(node: Node) -> None:
     """Remove the node's cgroups, deepest first; their absence is fine."""
-    for group in node.cgroups:
-        if not group.is_dir():
-            continue
+    for group in _left(node):
         for folder in [*sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True), group]:
             _remove_empty(folder)
 

@@ -272,7 +272,7 @@ def _power_off(node: Node) -> None:
 def _strays() -> list[Node]:
     """Return nodes that left a cgroup or a namespace behind although nothing records them any more."""
     prefix = f"btg-{ENV}-node-"
-    places = [*(CGROUP_ROOT / controller for controller in CONTROLLERS), Path("/run/netns")]
+    places = [*(CGROUP_ROOT / controller for controller in (*CONTROLLERS, "unified")), Path("/run/netns")]
     names = {path.name for place in places if place.is_dir() for path in place.glob(f"{prefix}*")}
     indexes = sorted(int(name.removeprefix(prefix)) for name in names if name.removeprefix(prefix).isdigit())
     return [Node(index, "", 0, "") for index in indexes]
@@ -288,4 +288,6 @@ def destroy() -> None:
             _power_off(node)
     network.bridge_down()
     sysctls.restore()
-    shutil.rmtree(paths.state_dir(ENV), ignore_errors=True)
+    if (folder := paths.state_dir(ENV)).is_dir():
+        with step(f"remove {folder}"):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -114,8 +114,12 @@ def _fault(site: Site, host: Host, request: Request, answer: Answer) -> str:
         and match.method in {"", request.method}
         for match in host.matches
     )
-    strict = routed and request.method not in {"TRACE", "FOO"} and _is_routed(site, host)
-    allowed = {401} if strict else _REFUSED
+    # A gateway that upgrades no connection may say so (403) before it asks who calls.
+    upgrades = any(name.lower() == "upgrade" for name, _ in request.headers)
+    strict = routed and not upgrades and request.method not in {"TRACE", "FOO"} and _is_routed(site, host)
+    # Where a route takes no upgrades at all, that is refused before anyone asks who is there.
+    upgrade = any(name == "Upgrade" for name, _ in request.headers)
+    allowed = ({401, 403} if upgrade else {401}) if strict else _REFUSED
     return "" if answer.status in allowed else f"{request.method} {request.path}: {answer}"
 
 

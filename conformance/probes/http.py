@@ -3,6 +3,7 @@
 import http.client
 import shlex
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -120,7 +121,7 @@ class Endpoint:
         try:
             with self.connect(request, timeout) as connection:
                 # A server may refuse a large body before it has all of it: its answer is still worth reading.
-                with suppress(ConnectionError):
+                with suppress(ConnectionError, ssl.SSLError):
                     connection.sendall(request.wire())
                 return _read(connection, request.method, begin)
         except (OSError, ValueError, http.client.HTTPException) as error:

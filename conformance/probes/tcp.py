@@ -12,6 +12,8 @@ ALL_PORTS: Final = range(1, 65536)
 _WINDOW: Final = 512
 """Connections under way at once: far below the usual limit of 1024 open files."""
 
+_PATIENCE: Final = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -42,6 +44,7 @@ class _Scanner:
         self.selector = selector
         self.pending: dict[socket.socket, tuple[int, float]] = {}
         self.found: set[int] = set()
+        self.silent: list[int] = []
         self.asked = 0
 
     def start(self, port: int) -> None:
@@ -68,9 +71,10 @@ class _Scanner:
 
     def expire(self, before: float) -> None:
         """Give up on those begun earlier: filtered."""
-        for connection, (_, since) in list(self.pending.items()):
+        for connection, (port, since) in list(self.pending.items()):
             if since >= before:
                 break  # begun in order, so the rest is younger
+            self.silent.append(port)
             self.drop(connection)
 
     def drop(self, connection: socket.socket) -> None:
@@ -79,7 +83,7 @@ class _Scanner:
         del self.pending[connection]
 
 
-def scan(address: str, ports: Iterable[int], port_timeout: float, budget: float) -> Scan:
+def scan(address: str, ports: Iterable[int], port_timeout: float, budget: float, *, again: bool = True) -> Scan:
     """Try every port, a window of them at a time, until done or over budget."""
     begin = time.monotonic()
     waiting = iter(ports)
@@ -98,4 +102,9 @@ def scan(address: str, ports: Iterable[int], port_timeout: float, budget: float)
         complete = port is None and not scanner.pending
         for connection in list(scanner.pending):
             scanner.drop(connection)
-    return Scan(address, frozenset(scanner.found), scanner.asked, complete, time.monotonic() - begin)
+    found = frozenset(scanner.found)
+    if complete and again and scanner.silent:
+        # A busy machine answers late: who said nothing is asked once more, with more patience.
+        left = max(budget - (time.monotonic() - begin), port_timeout)
+        found |= scan(address, scanner.silent, _PATIENCE * port_timeout, left, again=False).open
+    return Scan(address, found, scanner.asked, complete, time.monotonic() - begin)

@@ -24,7 +24,7 @@ def _hangs_on_plain_http(route: Obj) -> bool:
 
 
 def hosts_have_a_redirect_of_their_own(tree: Tree) -> Iterator[str]:
-    """Each host is redirected from plain HTTP by name: while a challenge's route names it, the catch-all is not asked."""
+    """Each host is redirected from plain HTTP by name: a challenge at work hides the catch-all."""
     redirected = {
         host
         for route in tree.kind("HTTPRoute")

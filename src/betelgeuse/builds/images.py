@@ -64,7 +64,7 @@ def table() -> dict[str, Image]:
 def _inputs(image: Image) -> dict[str, object]:
     return {
         "image": image.replaces,
-        "folder": hash_tree(image.folder),
+        "folder": {path.name: hash_tree(path) for path in sorted(image.folder.iterdir()) if path.suffix != ".md"},
         "base": _base_key(image.base),
         "context": {target: artifacts.key(source) for target, source in sorted(image.context.items())},
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from betelgeuse import inventory, secrets, webhooks
-from betelgeuse.apply import Applied, Applier, snapshot
+from betelgeuse.apply import Applied, Applier, Outcome, snapshot
 from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
 from betelgeuse.kube import Kube, Obj
@@ -195,6 +195,9 @@ def apply_tree(
             inventory.save(kube, run.owned.partial(run.applier.applied.records))
         raise
     run.result.pruned = prune(kube, run.owned, objects)
+    for key, outcome in run.applier.applied.outcomes.items():
+        if outcome is Outcome.CHANGED:
+            say(f"{key}: changed")
     for key in run.result.pruned.deleted:
         say(f"{key}: deleted, it left the tree")
     _tell(run.result.pruned)

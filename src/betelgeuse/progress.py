@@ -9,7 +9,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Self, TextIO
@@ -103,18 +103,35 @@ def out(text: str) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _beat(text: str, begin: float, detail: Callable[[], str], over: threading.Event, owner: object) -> None:
+    """Show that a step lives: each second in the live line, now and then as a line of its own without a terminal."""
+    printed = begin
+    while not over.wait(1.0):
+        now = time.monotonic()
+        line = f"{text} … {now - begin:.0f} s {detail()}".rstrip()
+        if _SCREEN.terminal:
+            _SCREEN.show(owner, line)
+        elif now - printed >= _QUIET_SECONDS:
+            printed = now
+            say(line)
+
+
 @contextmanager
-def step(text: str) -> Iterator[None]:
-    """Tell that a piece of work begins, and how long it took when it ends."""
-    begin, owner = time.monotonic(), object()
+def step(text: str, detail: Callable[[], str] = str) -> Iterator[None]:
+    """Tell that a piece of work begins, how far it is (`detail`) while it goes on, and how long it took in the end."""
+    begin, owner, over = time.monotonic(), object(), threading.Event()
     if not _SCREEN.terminal:
         say(f"{text} …")
     _SCREEN.show(owner, f"{text} …")
     outcome = "failed"
+    heart = threading.Thread(target=_beat, args=(text, begin, detail, over, owner), daemon=True)
+    heart.start()
     try:
         yield
         outcome = "done"
     finally:
+        over.set()
+        heart.join()
         _SCREEN.show(owner, "")
         say(f"{text} … {outcome} ({time.monotonic() - begin:.1f} s)")
 

@@ -119,7 +119,18 @@ def commands(product: str) -> Path:
     def make(out: Path) -> None:
         variables = "".join(f" -X {name}={value}" for name, value in flags.variables)
         tags = ["-tags", flags.tags] if flags.tags else []
-        argv = [str(toolchain()), "build", "-trimpath", *tags, "-ldflags", f"-s -w{variables}", "-o", f"{out}/", "tool"]
+        argv = [
+            str(toolchain()),
+            "build",
+            "-v",
+            "-trimpath",
+            *tags,
+            "-ldflags",
+            f"-s -w{variables}",
+            "-o",
+            f"{out}/",
+            "tool",
+        ]
         log = paths.CACHE / "logs" / f"go-{product}.log"
         try:
             run(argv, cwd=folder, env=environment(cgo=flags.cgo), log=log, timeout=3600)

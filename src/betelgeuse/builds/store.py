@@ -14,6 +14,8 @@ from betelgeuse import paths
 from betelgeuse.progress import step
 
 _KEY_LENGTH: Final = 16
+_TAIL: Final = 1000
+_SHOWN: Final = 60
 
 
 def key_of(inputs: Mapping[str, object]) -> str:
@@ -49,6 +51,17 @@ def _alone(target: Path) -> Iterator[None]:
         yield
 
 
+def _last_line(log: Path) -> str:
+    """Return the end of a log's last line: `[77/126] Building …` or the package a compiler is at."""
+    try:
+        with log.open("rb") as handle:
+            handle.seek(max(0, log.stat().st_size - _TAIL))
+            lines = handle.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip()[:_SHOWN] for line in reversed(lines) if line.strip()), "")
+
+
 def produce(name: str, inputs: Mapping[str, object], make: Callable[[Path], None]) -> Path:
     """Return the folder of a result, made by `make(folder)` unless it is there already.
 
@@ -66,7 +79,7 @@ def produce(name: str, inputs: Mapping[str, object], make: Callable[[Path], None
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         begin = time.monotonic()
-        with step(f"build {name}"):
+        with step(f"build {name}", lambda: _last_line(paths.CACHE / "logs" / f"{name}.log")):
             make(unfinished)
         record = {"name": name, "seconds": round(time.monotonic() - begin, 1), "inputs": dict(inputs)}
         target.with_suffix(".json").write_text(json.dumps(record, indent=1, default=str))

@@ -104,12 +104,20 @@ def open(_: Context, app: str, env: str = LOCAL) -> None:  # noqa: A001 - the ve
     explain(env, app)
 
 
+def _typed(env: str) -> bool:
+    """Ask for the environment's name; without anybody to ask the answer is no."""
+    try:
+        return input(f"Type {env} to remove everything we own there: ") == env
+    except EOFError:
+        return False
+
+
 @verb
 def destroy(_: Context, env: str = LOCAL, yes: bool = False) -> None:
     """Remove an environment; anything but local asks first (or --yes)."""
     from betelgeuse.workflows.deploy import destroy as run
 
-    if env != LOCAL and not yes and input(f"Type {env} to remove everything we own there: ") != env:
-        message = "nothing was removed"
+    if env != LOCAL and not yes and not _typed(env):
+        message = f"nothing was removed: type {env}, or say --yes"
         raise Exit(message, 3)
     run(env)

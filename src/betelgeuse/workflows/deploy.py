@@ -1,10 +1,11 @@
 """From nothing, or from anything in between, to the platform that the tree describes."""
 
 import time
+from collections.abc import Sequence
 
 from betelgeuse import doctor, lock, render, settings, system, trust
 from betelgeuse.clusters.local import target
-from betelgeuse.kube import connect
+from betelgeuse.kube import Obj, connect
 from betelgeuse.progress import out, say
 from betelgeuse.settings import LOCAL
 from betelgeuse.workflows import tree
@@ -39,15 +40,10 @@ def deploy(env: str, nodes: int | None = None) -> tree.Result:
     return result
 
 
-def hosts_of(objects: list[dict[str, object]]) -> set[str]:
+def hosts_of(objects: Sequence[Obj]) -> set[str]:
     """Return every host name that a listener of the tree serves."""
-    names: set[str] = set()
-    for obj in objects:
-        if obj["kind"] in {"Gateway", "ListenerSet"}:
-            spec = obj["spec"]
-            assert isinstance(spec, dict)  # noqa: S101 - the schema check of the tree guarantees it; this tells mypy
-            names.update(listener["hostname"] for listener in spec["listeners"] if "hostname" in listener)
-    return names
+    owners = [obj for obj in objects if obj["kind"] in {"Gateway", "ListenerSet"}]
+    return {listener["hostname"] for obj in owners for listener in obj["spec"]["listeners"] if "hostname" in listener}
 
 
 def destroy(env: str) -> None:

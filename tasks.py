@@ -1,6 +1,7 @@
 """Betelgeuse's verbs: `invoke --list`. Each is a thin call into betelgeuse.workflows."""
 
 import functools
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,9 @@ def verb(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - invoke's own de
 
     @functools.wraps(function)
     def run(context: Context, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the task's own
+        # A closed terminal or a polite kill ends like Ctrl-C: what we started is stopped too.
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ending, signal.default_int_handler)
         try:
             function(context, *args, **kwargs)
         except BetelgeuseError as error:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from betelgeuse import paths
 from betelgeuse.errors import BetelgeuseError
-from betelgeuse.kube import Kube
+from betelgeuse.kube import Kube, Obj
 from betelgeuse.progress import say
 
 _PEBBLE: Final = "/api/v1/namespaces/pebble/services/https:pebble:management/proxy/roots/0"
@@ -33,8 +33,8 @@ def merge(*bundles: str) -> str:
     return b"".join(seen).decode()
 
 
-def _current(kube: Kube, kinds: Iterable[str]) -> str:
-    if "pebble" in kinds:
+def _current(kube: Kube, namespaces: set[str]) -> str:
+    if "pebble" in namespaces:
         return kube.raw(_PEBBLE)
     secret = kube.get("v1", "Secret", "own-ca", "cert-manager")
     return "" if secret is None else base64.b64decode(secret["data"]["ca.crt"]).decode()
@@ -48,13 +48,13 @@ def _register_anew(kube: Kube) -> None:
     kube.request("PATCH", path, body=forget, content_type="application/merge-patch+json")
 
 
-def refresh(env: str, kube: Kube, namespaces: Iterable[str]) -> Path | None:
+def refresh(env: str, kube: Kube, objects: Iterable[Obj]) -> Path | None:
     """Add the environment's present roots to its bundle and return the file; None where public roots are enough.
 
     Old roots stay: certificates issued before the issuer's restart are still valid and still served.
     """
     try:
-        present = _current(kube, namespaces)
+        present = _current(kube, {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"})
     except BetelgeuseError as error:
         message = f"the issuer's root cannot be read: {error}"
         raise BetelgeuseError(message) from None

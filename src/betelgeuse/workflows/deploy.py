@@ -29,8 +29,7 @@ def deploy(env: str, nodes: int | None = None) -> tree.Result:
         objects = render.render(env)
         kube = connect(chosen)
         result = tree.apply_tree(chosen, kube, objects)
-        namespaces = [obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"]
-        roots = trust.refresh(env, kube, namespaces)
+        roots = trust.refresh(env, kube, objects)
     hosts = sorted(hosts_of(objects))
     address = chosen.gateway_addresses[0] if chosen.gateway_addresses else "the gateway's address"
     say(f"{env} is up after {time.monotonic() - begin:.1f} s; {result.changes} changes")

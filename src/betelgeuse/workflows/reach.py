@@ -11,8 +11,7 @@ from betelgeuse.workflows.deploy import hosts_of
 def roots(env: str) -> None:
     """Print the file with the roots that clients must trust, brought up to date."""
     chosen = settings.load(env)
-    namespaces = [obj["metadata"]["name"] for obj in render.render(env) if obj["kind"] == "Namespace"]
-    path = trust.refresh(env, connect(chosen), namespaces)
+    path = trust.refresh(env, connect(chosen), render.render(env))
     out(str(path) if path is not None else f"{env}: certificates chain to public roots, nothing to trust")
 
 

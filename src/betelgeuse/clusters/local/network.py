@@ -52,12 +52,12 @@ def bridge_down() -> None:
 
 def node_up(node: Node) -> None:
     """Create a node's namespace and cable; what is there already and right is kept."""
-    if not node.netns.exists() or not _alive(node):
+    if not node.netns.exists() or not _has_link(node, "lo"):
         run(["ip", "netns", "delete", node.scope]) if node.netns.exists() else None
         run(["ip", "netns", "add", node.scope])
     inside = ["ip", "-netns", node.scope]
     if node.veth not in _links():
-        run([*inside, "link", "delete", "eth0"]) if _has_eth0(node) else None
+        run([*inside, "link", "delete", "eth0"]) if _has_link(node, "eth0") else None
         run(["ip", "link", "add", node.veth, "type", "veth", "peer", "name", "eth0", "netns", node.scope])
     run(["ip", "link", "set", node.veth, "master", BRIDGE, "up"])
     run([*inside, "link", "set", "lo", "up"])
@@ -67,18 +67,10 @@ def node_up(node: Node) -> None:
     run([*inside, "route", "replace", SERVICE_CIDR, "dev", "eth0", "src", node.address])
 
 
-def _alive(node: Node) -> bool:
-    """Tell whether the pinned file is a namespace: a reboot or a kill in `ip netns add` leaves a plain file."""
+def _has_link(node: Node, name: str) -> bool:
+    """Tell whether a node's namespace has a link; a plain file, left by a reboot or a kill, is no namespace."""
     try:
-        run(["ip", "-netns", node.scope, "link", "show", "lo"])
-    except BetelgeuseError:
-        return False
-    return True
-
-
-def _has_eth0(node: Node) -> bool:
-    try:
-        run(["ip", "-netns", node.scope, "link", "show", "eth0"])
+        run(["ip", "-netns", node.scope, "link", "show", name])
     except BetelgeuseError:
         return False
     return True

@@ -9,8 +9,9 @@ from betelgeuse import shell
 from betelgeuse.errors import UsageError
 from betelgeuse.progress import say
 
-WORKERS: Final = 2
-"""Compilers use every core by themselves; a second task fills their download and link pauses."""
+WORKERS: Final = 3
+"""Compilers use every core by themselves; the others fill their download and link pauses (two left a core idle a seventh
+of the time)."""
 
 
 @dataclass(frozen=True)

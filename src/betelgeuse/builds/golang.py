@@ -124,6 +124,8 @@ def commands(product: str) -> Path:
             "build",
             "-v",
             "-trimpath",
+            # The linker drops debug information anyway (-s -w): not making it spares an eighth of the compile time.
+            "-gcflags=all=-dwarf=false",
             *tags,
             "-ldflags",
             f"-s -w{variables}",

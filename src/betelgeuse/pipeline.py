@@ -10,8 +10,8 @@ from betelgeuse.errors import UsageError
 from betelgeuse.progress import say
 
 WORKERS: Final = 3
-"""Compilers use every core by themselves; the others fill their download and link pauses (two left a core idle a seventh
-of the time)."""
+"""Compilers use every core by themselves; the others fill their download and link pauses: with two workers a core was
+idle a seventh of the time."""
 
 
 @dataclass(frozen=True)

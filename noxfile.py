@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).parent
 REPORTS: Final = ROOT / "reports"
 LOCKS: Final = ROOT / "locks"
 
-TYPED: Final = ("src", "tests", "conformance", "loadtests", "tasks.py", "noxfile.py")
+TYPED: Final = ("src", "tests", "conformance", "loadtests", "images/portal", "tasks.py", "noxfile.py")
 """What mypy reads; a part that does not exist yet is left out."""
 
 PURE: Final = (
@@ -29,10 +29,13 @@ PURE: Final = (
     "certificate",
     "diff",
     "doctor",
+    "identity",
     "inventory",
     "materialise",
     "pods",
+    "policy",
     "readiness",
+    "rotation",
     "schema",
     "secrets",
     "settings",
@@ -107,9 +110,15 @@ def render(session: nox.Session) -> None:
     _python(session, "pytest", *(session.posargs or ["tests/render"]), env=checkov)
 
 
+def _browser(session: nox.Session) -> None:
+    """Install the browser that some checks use; where that cannot be, those checks fail and say what is missing."""
+    session.run(sys.executable, "-m", "invoke", "setup", "--browser", external=True, success_codes=range(8))
+
+
 @nox.session
 def suite(session: nox.Session) -> None:
     """Prove the conformance suite on stand-in platforms, good and broken: nox -s suite -- -k smuggling."""
+    _browser(session)
     _python(session, "pytest", *(session.posargs or ["tests/conformance_suite"]))
 
 
@@ -130,8 +139,17 @@ def engine(session: nox.Session) -> None:
 @nox.session
 def conformance(session: nox.Session) -> None:
     """Check a living cluster against what its tree declares: nox -s conformance -- --env=local."""
+    _browser(session)
     chosen = any(argument.startswith("--env") for argument in session.posargs)
     _python(session, "pytest", "conformance", *([] if chosen else ["--env=local"]), *session.posargs)
+
+
+@nox.session
+def drill(session: nox.Session) -> None:
+    """Take parts of a living cluster away on purpose and see who notices: nox -s drill -- -k identity."""
+    chosen = any(argument.startswith("--env") for argument in session.posargs)
+    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "conformance" / "drills").glob("drill_*.py"))
+    _python(session, "pytest", *files, "--report=drill", *([] if chosen else ["--env=local"]), *session.posargs)
 
 
 @nox.session(venv_backend="uv")

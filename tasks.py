@@ -35,11 +35,12 @@ def verb(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - invoke's own de
 
 
 @verb
-def setup(_: Context) -> None:
-    """Install the system packages the embedded cluster needs (deploy does this too)."""
+def setup(_: Context, browser: bool = False) -> None:
+    """Install the system packages the embedded cluster needs (deploy does this too), or the browser of the checks."""
     from betelgeuse import system
 
-    sys.stdout.write(f"installed: {' '.join(system.install()) or 'nothing was missing'}\n")
+    packages = system.BROWSER if browser else system.PACKAGES
+    sys.stdout.write(f"installed: {' '.join(system.install(packages)) or 'nothing was missing'}\n")
 
 
 @verb
@@ -93,6 +94,14 @@ def doctor(_: Context, env: str = LOCAL, json: bool = False) -> None:
 
 
 @verb
+def policy_graph(_: Context, env: str = LOCAL, live: bool = False) -> None:
+    """Draw who may call whom, as a table and an SVG file; --live adds what the network dropped lately."""
+    from betelgeuse.workflows.policy import show
+
+    show(env, live=live)
+
+
+@verb
 def ca(_: Context, env: str = LOCAL) -> None:
     """Print the file with the roots that clients must trust."""
     from betelgeuse.workflows.reach import roots
@@ -106,6 +115,32 @@ def open(_: Context, app: str, env: str = LOCAL) -> None:  # noqa: A001 - the ve
     from betelgeuse.workflows.reach import explain
 
     explain(env, app)
+
+
+@verb
+def token(_: Context, client: str, env: str = LOCAL) -> None:
+    """Print a token of a machine client, and nothing else: for curl and scripts."""
+    from betelgeuse.workflows.identity import token as show
+
+    show(env, client)
+
+
+@verb
+def user(
+    _: Context, name: str, groups: str = "", email: str = "", new_password: bool = False, env: str = LOCAL
+) -> None:
+    """Make a person's account, or add groups to it (--groups=a,b); prints a password to be changed at first login."""
+    from betelgeuse.workflows.identity import user as make
+
+    make(env, name, [group for group in groups.split(",") if group], email, new_password=new_password)
+
+
+@verb
+def rotate_secrets(_: Context, only: str = "", env: str = LOCAL) -> None:
+    """Make generated secrets anew, all or --only=namespace/name,…, and roll what uses them; safe to kill and repeat."""
+    from betelgeuse.workflows.rotate import rotate
+
+    rotate(env, [name for name in only.split(",") if name])
 
 
 def _typed(env: str) -> bool:

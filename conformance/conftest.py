@@ -1,6 +1,8 @@
 """Options, the site and the plugin of the conformance suite."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import pytest
@@ -8,8 +10,13 @@ import pytest
 from betelgeuse import kube, paths, render
 from betelgeuse import settings as environments
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.identity.forward import to_pod
+from betelgeuse.kube.command import exec_in
+from betelgeuse.settings import Settings
 from conformance import exemptions, features
+from conformance.identity import Forward
 from conformance.inside import Inside, running
+from conformance.matrix import Matrix, observe
 from conformance.plugin import Suite
 from conformance.probes.k8s import Cluster
 from conformance.site import Site
@@ -22,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options."""
     group = parser.getgroup("conformance", "what is judged")
     group.addoption("--env", default="local", help="environment, a folder of overlays/ (default: local)")
+    group.addoption("--report", default="conformance", help="name of the reports' files (default: conformance)")
     group.addoption(
         "--feature",
         action="append",
@@ -54,12 +62,25 @@ def pytest_configure(config: pytest.Config) -> None:
         cluster=cluster,
         ca=bundle if bundle.exists() else None,
         features=features.present(tree, settings, tuple(config.option.feature)),
+        forward=forwarding(settings, cluster),
+        execute=partial(exec_in, settings),
     )
     if config.option.xmlpath is None:
-        config.option.xmlpath = str(paths.REPORTS / f"conformance-{env}.xml")
+        config.option.xmlpath = str(paths.REPORTS / f"{config.option.report}-{env}.xml")
     suite = Suite(config, site, paths.REPORTS)
     config.stash[_SUITE] = suite
     config.pluginmanager.register(suite, "betelgeuse-conformance")
+
+
+def forwarding(settings: Settings, cluster: Cluster) -> Forward:
+    """Return the way to a pod's port: kubectl's, through the API server."""
+
+    @contextmanager
+    def forward(namespace: str, pod: str, port: int) -> Iterator[str]:
+        with to_pod(settings, cluster.kube, namespace, pod, port) as local:
+            yield f"http://127.0.0.1:{local}"
+
+    return forward
 
 
 @pytest.fixture(scope="session")
@@ -69,9 +90,10 @@ def suite(pytestconfig: pytest.Config) -> Suite:
 
 
 @pytest.fixture(scope="session")
-def site(suite: Suite) -> Site:
-    """Return the platform under test."""
-    return suite.site
+def site(suite: Suite) -> Iterator[Site]:
+    """Return the platform under test; what was made for the run is removed behind it."""
+    yield suite.site
+    suite.site.close()
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +101,12 @@ def inside(site: Site) -> Iterator[Inside]:
     """Put the prober into the cluster for the time of the run."""
     with running(site) as prober:
         yield prober
+
+
+@pytest.fixture(scope="session")
+def matrix(site: Site, inside: Inside) -> Matrix:
+    """Let everybody try everybody, once."""
+    return observe(site, inside)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ that was not collected, a loop over nothing, a silent deselection or a surprisin
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -102,24 +102,51 @@ def _add_listeners(found: dict[str, set[str]], listeners: Iterable[Raw], domain:
             found["tls_name"].add(listener.get("hostname") or domain)
 
 
-def _keyed(objects: Sequence[Raw]) -> set[str]:
-    """Return the hosts whose routes a key policy names."""
-    keyed = {
+def _app_routes(objects: Sequence[Raw]) -> list[Raw]:
+    """Return the routes that lead to an application."""
+    routes = (obj for obj in objects if obj["kind"] == "HTTPRoute")
+    return [route for route in routes if any("backendRefs" in rule for rule in route["spec"].get("rules", []))]
+
+
+def _behind(objects: Sequence[Raw], asks: Callable[[Raw], object]) -> set[str]:
+    """Return the hosts of the routes whose policy asks in a certain way."""
+    asked = {
         (policy["metadata"]["namespace"], target["name"])
         for policy in objects
-        if policy["kind"] == "SecurityPolicy" and "apiKeyAuth" in policy["spec"]
-        for target in policy["spec"].get("targetRefs") or [policy["spec"]["targetRef"]]
+        if policy["kind"] == "SecurityPolicy" and asks(policy["spec"])
+        for target in policy["spec"].get("targetRefs", [])
     }
-    routes = (obj for obj in objects if obj["kind"] == "HTTPRoute")
     return {
         name
-        for route in routes
-        if (route["metadata"]["namespace"], route["metadata"]["name"]) in keyed
+        for route in _app_routes(objects)
+        if (route["metadata"]["namespace"], route["metadata"]["name"]) in asked
         for name in route["spec"].get("hostnames", [])
     }
 
 
-def subjects(objects: Sequence[Raw], settings: Settings, exemptions: Exemptions) -> dict[str, set[str]]:
+def _public(objects: Sequence[Raw]) -> set[str]:
+    """Return the hosts whose routes say why they ask nobody."""
+    return {
+        name
+        for route in _app_routes(objects)
+        if route["metadata"].get("annotations", {}).get("betelgeuse.io/public")
+        for name in route["spec"].get("hostnames", [])
+    }
+
+
+def _accounts(objects: Sequence[Raw]) -> set[str]:
+    """Return the service accounts that exist or are bound, as namespace/name."""
+    found = {_label(obj).partition("/")[2] for obj in objects if obj["kind"] == "ServiceAccount"}
+    for obj in objects:
+        if obj["kind"] in {"RoleBinding", "ClusterRoleBinding"}:
+            accounts = (each for each in obj.get("subjects") or [] if each["kind"] == "ServiceAccount")
+            found |= {
+                f"{each.get('namespace', obj['metadata'].get('namespace', ''))}/{each['name']}" for each in accounts
+            }
+    return found
+
+
+def subjects(objects: Sequence[Raw], settings: Settings) -> dict[str, set[str]]:
     """Return what each argument must have swept, from the raw objects."""
     found: dict[str, set[str]] = {
         name: set() for name in ("tls_name", "host", "listener_port", "workload", "namespace")
@@ -136,8 +163,11 @@ def subjects(objects: Sequence[Raw], settings: Settings, exemptions: Exemptions)
     }
     found["namespace"] = {name.partition("/")[2] for name in found["namespace"]}
     found["namespace"] |= {name.split("/")[1] for name in found["workload"]}
-    found["keyed_host"] = _keyed(objects)
-    found["guarded_host"] = {name for name in found["host"] if not exemptions.public(name.partition(".")[0])}
+    found["app_route"] = {_label(route) for route in _app_routes(objects)}
+    found["token_host"] = _behind(objects, lambda spec: "jwt" in spec and "oidc" not in spec)
+    found["login_host"] = _behind(objects, lambda spec: "oidc" in spec)
+    found["account"] = _accounts(objects) | {f"{namespace}/default" for namespace in found["namespace"]}
+    found["guarded_host"] = found["host"] - _public(objects)
     found["gateway_address"] = set(settings.gateway_addresses) or {"published"}
     found["weak_suites"] = set(hello.WEAK)
     found["old_version"] = set(hello.VERSIONS)

@@ -44,10 +44,11 @@ class PortExemption:
 
 
 @dataclass(frozen=True, slots=True)
-class PublicHost:
-    """A host that needs no credential."""
+class PowerExemption:
+    """A service account (namespace/name with * and ?) with rights by which it becomes more than it is."""
 
-    host: str
+    account: str
+    powers: tuple[str, ...]
     reason: str
 
 
@@ -67,7 +68,7 @@ class Exemptions:
     namespaces: tuple[NamespaceExemption, ...] = ()
     pods: tuple[PodExemption, ...] = ()
     ports: tuple[PortExemption, ...] = ()
-    public_hosts: tuple[PublicHost, ...] = ()
+    powers: tuple[PowerExemption, ...] = ()
     absent_features: tuple[AbsentFeature, ...] = ()
 
     def level(self, namespace: str) -> str:
@@ -78,9 +79,9 @@ class Exemptions:
         """Whether a pod may break a rule."""
         return any(rule in entry.rules and entry.matches(namespace, pod) for entry in self.pods)
 
-    def public(self, label: str) -> bool:
-        """Whether a host needs no credential."""
-        return any(entry.host == label for entry in self.public_hosts)
+    def powers_of(self, account: str) -> set[str]:
+        """Return the powers that a service account may have."""
+        return {power for entry in self.powers if fnmatchcase(account, entry.account) for power in entry.powers}
 
     def may_lack(self, env: str, feature: str) -> bool:
         """Whether an environment may lack a feature."""
@@ -91,7 +92,7 @@ _SECTIONS: Final[Mapping[str, type]] = {
     "namespaces": NamespaceExemption,
     "pods": PodExemption,
     "ports": PortExemption,
-    "public_hosts": PublicHost,
+    "powers": PowerExemption,
     "absent_features": AbsentFeature,
 }
 

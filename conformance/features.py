@@ -4,9 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from betelgeuse.settings import Settings
+from conformance import gates
+from conformance.probes import mimic
 from conformance.tree import Tree
 
 _PUBLIC_ACME: Final = "letsencrypt.org"
+_OWN_CONTROL_PLANE: Final = ("local",)
+"""Environments whose control plane this project forms, so that it can promise what etcd keeps."""
 
 
 def _host(label: str) -> Callable[[Tree, Settings], bool]:
@@ -16,9 +20,14 @@ def _host(label: str) -> Callable[[Tree, Settings], bool]:
 FEATURES: Final[Mapping[str, Callable[[Tree, Settings], bool]]] = {
     "llm": _host("llm"),
     "embeddings": _host("embeddings"),
-    "api-keys": lambda tree, _: any(host.keys for host in tree.hosts),
-    "two-guarded-hosts": lambda tree, _: sum(1 for host in tree.hosts if host.keys) > 1,
+    "tokens": lambda tree, _: bool(tree.behind(gates.TOKEN)),
+    "two-token-hosts": lambda tree, _: len(tree.behind(gates.TOKEN)) > 1,
+    "login": lambda tree, _: bool(tree.behind(gates.LOGIN)),
+    "password": lambda tree, _: bool(tree.behind(gates.PASSWORD)),
+    "portal": _host("portal"),
     "prober": lambda tree, _: bool(tree.gateways),
+    "etcd": lambda _, settings: settings.env in _OWN_CONTROL_PLANE,
+    "matrix": lambda tree, _: bool(mimic.image(tree)),
     "multi-node": lambda _, settings: settings.nodes > 1,
     "forced-renewal": lambda tree, _: (
         bool(tree.certificates) and not any(_PUBLIC_ACME in server for server in tree.acme_servers)

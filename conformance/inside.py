@@ -24,9 +24,14 @@ IDENTITY: Final = (
     "X-Forwarded-Email",
     "X-Forwarded-Groups",
     "X-Forwarded-Preferred-Username",
+    "X-Auth-Request-Access-Token",
+    "X-Forwarded-Access-Token",
     "X-WEBAUTH-USER",
+    "X-WEBAUTH-GROUPS",
     "Remote-User",
+    "Remote-Groups",
     "X-Remote-User",
+    "X-Client-Id",
 )
 """Headers by which some application somewhere believes who the caller is (CVE-2025-64484)."""
 CONTROL: Final = "X-Conformance-Control"
@@ -169,12 +174,16 @@ def _remove(site: Site, name: str) -> None:
         site.cluster.kube.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
 
+def is_left_over(obj: Raw) -> bool:
+    """Whether something of a run is what an interrupted one left; a young one may belong to a run beside this one."""
+    return datetime.now(UTC) - datetime.fromisoformat(obj["metadata"]["creationTimestamp"]) > _LONGEST_RUN
+
+
 @contextmanager
 def running(site: Site) -> Iterator[Inside]:
     """Put the prober into the cluster, and take it away, with what an interrupted run may have left."""
     for left in site.cluster.fresh("v1", "Namespace", labels=f"{prober.LABEL}=true"):
-        # A young one may belong to a run beside this one.
-        if datetime.now(UTC) - datetime.fromisoformat(left["metadata"]["creationTimestamp"]) > _LONGEST_RUN:
+        if is_left_over(left):
             _remove(site, left["metadata"]["name"])
     namespace = f"conformance-{uuid.uuid4().hex[:8]}"
     image, nodes = _image(site)

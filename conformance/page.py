@@ -1,5 +1,6 @@
 """The report as one HTML file: no script, no outside asset, readable on a phone and by a screen reader."""
 
+import base64
 from html import escape
 from itertools import groupby
 from typing import Final
@@ -20,6 +21,7 @@ pre { background: #8881; padding: .6rem; margin: .3rem 0; white-space: pre-wrap;
 article { border: 1px solid var(--bad); border-radius: .4rem; padding: .5rem 1rem; margin: .8rem 0 }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: 0 } dt { color: var(--dim) }
 dd { margin: 0; overflow-wrap: anywhere } summary { cursor: pointer }
+figure { margin: 1rem 0 } img { max-width: 100%; border: 1px solid var(--line) }
 """
 _WORDS: Final = {
     "conformant": "Every declared promise was checked and holds.",
@@ -70,6 +72,24 @@ def _families(run: Run) -> str:
     return "".join(sections)
 
 
+def _picture(name: str, caption: str, png: bytes) -> str:
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return (
+        f'<figure id="{escape(name)}"><img alt="{escape(caption)}" src="{source}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _pictures(run: Run) -> str:
+    shown = "".join(_picture(each.name, each.caption, each.png) for each in run.pictures)
+    return f"<h2>What a browser showed</h2>{shown}" if shown else ""
+
+
+def _probes(run: Run) -> str:
+    """Return how many requests each family of checks made."""
+    return _pairs({family: str(number) for family, number in run.probes().items() if number})
+
+
 def render(run: Run) -> str:
     """Return the page."""
     failures = [result for result in run.results if result.outcome == FAILED]
@@ -84,6 +104,8 @@ def render(run: Run) -> str:
 <div class="verdict {run.verdict}"><b>{run.verdict.upper()}</b> · {counts}<br>{_WORDS[run.verdict]}</div>
 <p>{escape(run.domain)}, {run.started:%Y-%m-%d %H:%M} UTC, {run.seconds:.0f} s</p>
 {broken}{gaps}<h2>Promises</h2>{_families(run)}
+{_pictures(run)}<h2>Requests to the gateway</h2>{_probes(run)}
 <h2>Features</h2>{_pairs(features)}<h2>Versions</h2>{_pairs(run.versions)}
+<h2>Looked at</h2>{_pairs(run.facts)}
 </body></html>
 """

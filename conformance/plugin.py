@@ -53,6 +53,7 @@ class Suite:
     ran: Ran = field(default_factory=Ran)
     results: dict[str, Result] = field(default_factory=dict)
     begin: float = field(default_factory=time.monotonic)
+    _counted: int = 0
 
     def __post_init__(self) -> None:
         """Prepare the run's record."""
@@ -66,7 +67,7 @@ class Suite:
         return gaps(
             self.ran,
             promised=promises(),
-            expected=subjects(site.tree.objects, site.settings, site.exemptions),
+            expected=subjects(site.tree.objects, site.settings),
             features=site.features,
             env=site.settings.env,
             exemptions=site.exemptions,
@@ -81,8 +82,13 @@ class Suite:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Put the completeness check last: it judges what ran before it."""
-        items.sort(key=lambda item: item.nodeid.endswith(SELF))
+        """Put what starts a clock first, what waits for it near the end, and the judge of the run itself last."""
+
+        def place(item: pytest.Item) -> tuple[bool, bool, bool]:
+            early, late = (item.get_closest_marker(name) is not None for name in ("early", "late"))
+            return item.nodeid.endswith(SELF), late, not early
+
+        items.sort(key=place)
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Remember what was taken out of the run."""
@@ -137,7 +143,9 @@ class Suite:
             got=got,
             reproduce=reproduce if report.failed else "",
             detail=str(report.longrepr) if report.failed else "",
+            probes=self.site.sent - self._counted,
         )
+        self._counted = self.site.sent
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -149,10 +157,14 @@ class Suite:
         run.seconds = time.monotonic() - self.begin
         run.gaps = [MASKER.clean(gap) for gap in self.find_gaps()] if run.complete else []
         run.versions = versions.collect(self.site)
+        run.pictures = self.site.pictures
+        run.facts = dict(self.site.facts)
         if run.gaps and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self.reports.mkdir(parents=True, exist_ok=True)
-        stem = self.reports / f"conformance-{run.env}"
+        stem = self.reports / f"{self.config.option.report}-{run.env}"
+        for picture in run.pictures:
+            stem.with_name(f"{stem.name}-{picture.name}.png").write_bytes(picture.png)
         stem.with_suffix(".json").write_text(MASKER.clean(json.dumps(run.as_json(), indent=1)), "utf-8")
         stem.with_suffix(".html").write_text(MASKER.clean(page.render(run)), "utf-8")
 
@@ -167,9 +179,15 @@ class Suite:
             good = sum(result.outcome == PASSED for result in results)
             terminalreporter.write(f"{outcome:8}", **{colour: True})
             terminalreporter.write_line(f"{good:4}/{len(results):<4} {results[0].claim}  ({promise})")
+        for name, fact in self.run.facts.items():
+            terminalreporter.write_line(f"{name}: {fact}")
+        probes = ", ".join(f"{family} {number}" for family, number in self.run.probes().items() if number)
+        terminalreporter.write_line(f"requests to the gateway: {sum(self.run.probes().values())} ({probes})")
         for gap in self.run.gaps:
             terminalreporter.write_line(f"NOT CHECKED  {gap}", red=True)
-        terminalreporter.write_line(f"reports: {self.reports}/conformance-{self.run.env}.{{html,json,xml}}")
+        terminalreporter.write_line(
+            f"reports: {self.reports}/{self.config.option.report}-{self.run.env}.{{html,json,xml}}"
+        )
 
 
 def promise_id(item: pytest.Item) -> str:

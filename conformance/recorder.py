@@ -24,6 +24,17 @@ class Result:
     got: str = ""
     reproduce: str = ""
     detail: str = ""
+    probes: int = 0
+    """Requests to the gateway that it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What a browser showed."""
+
+    name: str
+    caption: str
+    png: bytes = field(repr=False)
 
 
 @dataclass
@@ -40,6 +51,16 @@ class Run:
     results: list[Result] = field(default_factory=list)
     features: dict[str, bool] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+    """What was looked at, in numbers."""
+    pictures: list[Picture] = field(default_factory=list)
+
+    def probes(self) -> dict[str, int]:
+        """Return how many requests to the gateway each family took."""
+        found: dict[str, int] = {}
+        for result in self.results:
+            found[result.family] = found.get(result.family, 0) + result.probes
+        return found
 
     def count(self, outcome: str) -> int:
         """Return how many checks ended this way."""
@@ -71,6 +92,8 @@ class Run:
             "verdict": self.verdict,
             "complete": self.complete,
             "gaps": self.gaps,
+            "probes": self.probes(),
+            "pictures": [picture.name for picture in self.pictures],
             "counts": {outcome: self.count(outcome) for outcome in (PASSED, FAILED, SKIPPED)},
             "promises": [
                 {
@@ -84,6 +107,7 @@ class Run:
             ],
             "features": self.features,
             "versions": self.versions,
+            "facts": self.facts,
             "results": [asdict(result) for result in self.results],
         }
 

@@ -4,20 +4,27 @@ import hashlib
 import ssl
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from betelgeuse.errors import BetelgeuseError
 from betelgeuse.settings import Settings
 from conformance.exemptions import Exemptions
+from conformance.identity import Forward, Identity, no_way
+from conformance.parallel import gather
 from conformance.probes import hello, tls
+from conformance.probes.etcd import Etcd, Exec, members, no_exec
 from conformance.probes.http import Answer, Endpoint, Header, Request
 from conformance.probes.k8s import Cluster
+from conformance.probes.pool import Pool
+from conformance.recorder import Picture
 from conformance.secrecy import Secret
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host, KeySource, Tree
+from conformance.tree import Host, Tree
+from conformance.verdict import PromiseBrokenError
 
 _T = TypeVar("_T")
 
@@ -37,6 +44,14 @@ class Site:
     cluster: Cluster
     ca: Path | None
     features: dict[str, bool]
+    forward: Forward = no_way
+    pictures: list[Picture] = field(default_factory=list)
+    execute: Exec = no_exec
+    facts: dict[str, str] = field(default_factory=dict)
+    """What the report tells about the run besides its results: how many cells, ports, accounts were looked at."""
+    sent: int = 0
+    """Requests made so far; the report tells how many a family of checks took."""
+    _pool: Pool = field(default_factory=Pool)
     _seen: dict[object, object] = field(default_factory=dict)
     _locks: dict[object, threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -94,11 +109,23 @@ class Site:
         return shown in known
 
     def send(self, request: Request, timeout: float = TIMEOUTS.answer, address: str = "") -> Answer:
-        """Send a request to the gateway."""
+        """Send a request to the gateway, on a connection of its own."""
+        self._count(1)
         return self.endpoint(address).send(request, timeout)
+
+    def sweep(self, requests: Sequence[Request], timeout: float = TIMEOUTS.answer) -> list[Answer]:
+        """Send many requests, on connections that stay open between them; return the answers in their order."""
+        self._count(len(requests))
+        endpoint = self.endpoint()
+        return gather(lambda request: self._pool.send(endpoint, request, timeout), requests)
+
+    def _count(self, number: int) -> None:
+        with self._lock:
+            self.sent += number
 
     def send_raw(self, request: Request, data: bytes) -> list[Answer]:
         """Send bytes to the gateway as they are."""
+        self._count(1)
         return self.endpoint().send_raw(request, data, TIMEOUTS.connect, TIMEOUTS.silence)
 
     def curl(self, request: Request, address: str = "") -> str:
@@ -124,20 +151,34 @@ class Site:
         tail = f" {' '.join(options)}" if options else ""
         return f"openssl s_client -connect {self.endpoint().address}:{self.https} {server_name}{ca}{tail} </dev/null"
 
-    def key(self, source: KeySource) -> Secret | None:
-        """Return the first key of a source, as its header carries it."""
-        plain = self.once(("key", source.secret), lambda: self.cluster.secret(source.secret))
-        if plain is None:
-            return None
-        return Secret(source.value(plain.reveal()), source.value(plain.shell))
+    @cached_property
+    def etcd(self) -> tuple[Etcd, ...]:
+        """The members of etcd; none where the control plane is somebody else's."""
+        return members(self.cluster, self.execute)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Whom the checks appear as."""
+        return Identity(self)
+
+    def close(self) -> None:
+        """Remove the run's people and programs, and close what is open."""
+        self.identity.close()
+        self._pool.close()
 
     def credentials(self, host: Host) -> tuple[Header, ...]:
-        """Return the headers that open a host; none when it asks for none, or when its Secret is not there."""
-        for source in host.keys:
-            key = self.key(source)
-            if key is not None:
-                return ((source.header, key),)
-        return ()
+        """Return the headers that open a host; none when it asks for none."""
+        return self.identity.credentials(host)
+
+    def credentials_if_any(self, host: Host) -> tuple[Header, ...]:
+        """Return the headers that open a host, none where they cannot be had.
+
+        For checks that hold with and without them: that nobody gets a credential is for others to say.
+        """
+        try:
+            return self.identity.credentials(host)
+        except (BetelgeuseError, PromiseBrokenError):
+            return ()
 
     def host(self, label: str) -> Host:
         """Return the application's host by its first label."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from conformance import gates
 from conformance.probes import hello
 from conformance.site import Site
 from conformance.workloads.rules import RULES
@@ -10,14 +11,18 @@ from conformance.workloads.rules import RULES
 SUBJECTS: Final[Mapping[str, Callable[[Site], Sequence[object]]]] = {
     "tls_name": lambda site: site.tree.tls_names,
     "host": lambda site: site.tree.hosts,
-    "guarded_host": lambda site: [host for host in site.tree.hosts if not site.exemptions.public(host.label)],
-    "keyed_host": lambda site: [host for host in site.tree.hosts if host.keys],
+    "app_route": lambda site: site.tree.routes,
+    # A host without a class counts as guarded: nobody said that it may be open.
+    "guarded_host": lambda site: [host for host in site.tree.hosts if host.gate.kind != gates.PUBLIC],
+    "token_host": lambda site: site.tree.behind(gates.TOKEN),
+    "login_host": lambda site: site.tree.behind(gates.LOGIN),
     "gateway": lambda site: site.tree.gateways,
     "gateway_address": lambda site: site.settings.gateway_addresses or ("published",),
     "listener_port": lambda site: site.tree.ports,
     "certificate": lambda site: site.tree.certificates,
     "namespace": lambda site: site.tree.namespaces,
     "workload": lambda site: site.tree.workloads,
+    "account": lambda site: site.tree.accounts,
     "declared": lambda site: site.tree.declared,
     "weak_suites": lambda _: tuple(hello.WEAK),
     "old_version": lambda _: tuple(hello.VERSIONS),

@@ -23,11 +23,26 @@ class Timeouts:
     embedding: float = 30.0
     """One batch of embeddings on a CPU."""
 
+    login: float = 30.0
+    """One step of a login, or one call of Keycloak's: a password takes it a while on purpose, a busy machine longer."""
+
+    skew: float = 75.0
+    """An expired token being refused: the minute by which clocks may differ, and a little."""
+
+    browser: float = 30.0
+    """A page being there in a real browser: its start, and the login's redirects, on a busy two-core machine."""
+
     scan_port: float = 1.0
     """A port that says neither yes nor no within this is filtered, hence not open to us."""
 
     scan_all: float = 20.0
     """A full port scan that would take longer than this is cut down to the well-known ports, and the report says so."""
+
+    scan_inside: float = 60.0
+    """The same scan from a pod, which has less of the machine."""
+
+    matrix: float = 150.0
+    """All pods of the isolation matrix having started, tried everybody and ended; a busy node starts pods late."""
 
     renewal: float = 90.0
     """From asking cert-manager for a renewal to the new certificate being served: ACME order, challenge, SDS push."""

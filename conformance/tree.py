@@ -3,34 +3,19 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
-Raw = dict[str, Any]
+from betelgeuse.policy.access import DEFAULT, Access, Account
+from conformance import gates
+from conformance.gates import Client, Gate
+from conformance.refs import Raw, Ref, ref
+
+__all__ = ["Client", "Gate", "Host", "Listener", "Match", "Raw", "Ref", "Route", "TlsName", "Tree", "ref"]
 
 WORKLOAD_KINDS: Final = ("Deployment", "StatefulSet", "DaemonSet")
 LISTENER_KINDS: Final = ("Gateway", "ListenerSet")
 ANY_HOST: Final = ""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Ref:
-    """The name of one object."""
-
-    kind: str
-    namespace: str
-    name: str
-    api_version: str = ""
-
-    def __str__(self) -> str:
-        """Show it as the ids of the checks do: `Deployment/ai/llm`."""
-        return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
-
-    def kubectl(self, verb: str) -> str:
-        """Return the command that looks at it."""
-        group = self.api_version.partition("/")[0] if "/" in self.api_version else ""
-        kind = f"{self.kind}.{group}".lower() if group.count(".") else self.kind.lower()
-        place = f" -n {self.namespace}" if self.namespace else ""
-        return f"kubectl{place} {verb} {kind} {self.name}"
+_START: Final = "betelgeuse.io/start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +30,6 @@ class Listener:
     certificates: tuple[Ref, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class KeySource:
-    """Where an API key comes from and how a client sends it."""
-
-    secret: Ref
-    header: str
-
-    def value(self, key: str) -> str:
-        """Return the header's value for a key: Authorization has a scheme, other headers carry the key alone."""
-        return f"Bearer {key}" if self.header.lower() == "authorization" else key
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Match:
     """What one rule of a route lets through; an empty method is any."""
@@ -64,6 +37,18 @@ class Match:
     path: str
     method: str
     exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route of an application, with what stands before it."""
+
+    ref: Ref
+    gate: Gate
+
+    def __str__(self) -> str:
+        """Show the name."""
+        return str(self.ref)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +60,9 @@ class Host:
     listeners: tuple[Listener, ...]
     routes: tuple[Ref, ...]
     matches: tuple[Match, ...]
-    keys: tuple[KeySource, ...]
+    gate: Gate
+    entrance: str = ""
+    """The page people begin at, where its routes alone do not tell one (betelgeuse.io/start)."""
 
     @property
     def label(self) -> str:
@@ -85,6 +72,8 @@ class Host:
     @property
     def door(self) -> Match:
         """A request that the application itself must answer: a GET if a route takes one, on the shortest path."""
+        if self.entrance:
+            return Match(self.entrance, "GET", exact=True)
         choices = sorted(self.matches, key=lambda match: (match.method not in {"", "GET"}, len(match.path)))
         return choices[0] if choices else Match("/", "", exact=False)
 
@@ -103,12 +92,6 @@ class TlsName:
     def __str__(self) -> str:
         """Show the name."""
         return self.name
-
-
-def ref(obj: Raw) -> Ref:
-    """Return the name of a raw object."""
-    meta = obj["metadata"]
-    return Ref(obj["kind"], meta.get("namespace", ""), meta["name"], obj["apiVersion"])
 
 
 def _match(match: Raw) -> Match:
@@ -179,8 +162,32 @@ class Tree:
             for match in rule.get("matches", [{}])
         }
         namespace = (refs[0] if refs else listeners[0].owner).namespace
-        keys = tuple(self._keys({str(r) for r in refs} | {str(listener.owner) for listener in listeners}))
-        return Host(name, namespace, listeners, refs, tuple(sorted(matches)), keys)
+        gate = gates.of_host([route.gate for route in self.routes if route.ref in refs])
+        starts = ((route["metadata"].get("annotations") or {}).get(_START, "") for route in routes)
+        entrance = next((start for start in starts if start), "")
+        return Host(name, namespace, listeners, refs, tuple(sorted(matches)), gate, entrance)
+
+    @cached_property
+    def routes(self) -> tuple[Route, ...]:
+        """Every route to an application, with its gate; what only redirects or refuses is none."""
+        policies = list(self.kind("SecurityPolicy"))
+        found = [route for route in self.kind("HTTPRoute") if gates.has_backend(route)]
+        return tuple(Route(ref(route), gates.of_route(route, self._owners(route), policies)) for route in found)
+
+    def behind(self, kind: str) -> tuple[Host, ...]:
+        """Return the hosts with one class of gate."""
+        return tuple(host for host in self.hosts if host.gate.kind == kind)
+
+    @cached_property
+    def clients(self) -> tuple[Client, ...]:
+        """Every OAuth client."""
+        return gates.clients(self.objects)
+
+    def _owners(self, route: Raw) -> Iterator[Ref]:
+        """Yield what a route hangs on: ListenerSets and Gateways."""
+        namespace = route["metadata"].get("namespace", "")
+        for parent in route["spec"].get("parentRefs", []):
+            yield Ref(parent.get("kind", "Gateway"), parent.get("namespace", namespace), parent["name"])
 
     def _route_names(self, route: Raw) -> set[str]:
         """Return the names a route serves: its own, or those of the listeners it hangs on."""
@@ -199,25 +206,17 @@ class Tree:
             }
         return names - {ANY_HOST}
 
-    def _keys(self, targets: set[str]) -> Iterator[KeySource]:
-        for policy in self.kind("SecurityPolicy"):
-            spec, namespace = policy["spec"], policy["metadata"].get("namespace", "")
-            if "apiKeyAuth" not in spec:
-                continue
-            refs = spec.get("targetRefs") or [spec["targetRef"]]
-            if not any(f"{r['kind']}/{namespace}/{r['name']}" in targets for r in refs):
-                continue
-            headers = [
-                name for source in spec["apiKeyAuth"].get("extractFrom", []) for name in source.get("headers", [])
-            ]
-            for secret in spec["apiKeyAuth"]["credentialRefs"]:
-                place = Ref("Secret", secret.get("namespace", namespace), secret["name"], "v1")
-                yield KeySource(place, (headers or ["Authorization"])[0])
-
     @cached_property
     def workloads(self) -> tuple[Ref, ...]:
         """Everything that runs pods for good."""
         return tuple(sorted(ref(obj) for obj in self.kind(*WORKLOAD_KINDS)))
+
+    @cached_property
+    def accounts(self) -> tuple[Account, ...]:
+        """Every service account that the tree declares or binds, and the default one of every namespace."""
+        found = {Account(o["metadata"]["namespace"], o["metadata"]["name"]) for o in self.kind("ServiceAccount")}
+        found |= Access.read(self.objects).bound() | {Account(namespace, DEFAULT) for namespace in self.namespaces}
+        return tuple(sorted(found))
 
     @cached_property
     def namespaces(self) -> tuple[str, ...]:

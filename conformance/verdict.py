@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from conformance.secrecy import MASKER
 from conformance.timeouts import TIMEOUTS
 
 _T = TypeVar("_T")
@@ -27,6 +28,13 @@ def require(holds: object, *, where: str, want: str, got: object, reproduce: str
         raise PromiseBrokenError(where, want, shorten(got), reproduce)
 
 
+def demand(value: _T | None, *, where: str, want: str, got: object, reproduce: str) -> _T:
+    """Return what is there, or fail with all four parts."""
+    if value is None:
+        raise PromiseBrokenError(where, want, shorten(got), reproduce)
+    return value
+
+
 def require_none(faults: list[str], *, where: str, want: str, reproduce: str) -> None:
     """Fail with every fault found, not only the first: one run should tell the whole story."""
     if faults:
@@ -34,8 +42,8 @@ def require_none(faults: list[str], *, where: str, want: str, reproduce: str) ->
 
 
 def shorten(value: object, limit: int = 600) -> str:
-    """Return the text of a value, cut to what a person reads."""
-    text = str(value)
+    """Return the text of a value, cut to what a person reads; masked before, for half a secret is not recognised."""
+    text = MASKER.clean(str(value))
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 

@@ -1,4 +1,4 @@
-"""How a user of the APIs connects: key and trusted roots come from the environment, never from argv."""
+"""How a user of the APIs connects: token and trusted roots come from the environment, never from argv."""
 
 import os
 import time
@@ -6,14 +6,17 @@ import time
 import requests
 from locust import User
 
+from loadtests.tokens import Tokens
+
 # Longer than the gateway lets a request run: whoever gives up first should be the platform.
 TIMEOUT = 660.0
 # Seconds before the next try after a failure.
 PATIENCE = 1.0
+TOKENS = Tokens()
 
 
 class ApiUser(User):
-    """A client with a key that trusts the platform's roots and keeps one connection.
+    """A client with a token that trusts the platform's roots and keeps one connection.
 
     Locust's own HttpUser counts a streamed answer as done when its headers are there, hence a plain session.
     """
@@ -25,8 +28,6 @@ class ApiUser(User):
         self.session = requests.Session()
         # Neither a proxy nor roots of the machine's own: what is measured is said here.
         self.session.trust_env = False
-        if key := os.environ.get("BETELGEUSE_API_KEY"):
-            self.session.headers["Authorization"] = f"Bearer {key}"
         if roots := os.environ.get("BETELGEUSE_CA"):
             self.session.verify = roots
 
@@ -37,7 +38,10 @@ class ApiUser(User):
     def post(self, path: str, body: dict[str, object], *, stream: bool = False) -> requests.Response:
         """Post JSON; an answer that is not 200 raises."""
         url = f"{(self.host or '').rstrip('/')}{path}"
-        response = self.session.post(url, json=body, stream=stream, timeout=TIMEOUT, allow_redirects=False)
+        headers = {"Authorization": f"Bearer {token}"} if (token := TOKENS.get()) else {}
+        response = self.session.post(
+            url, json=body, headers=headers, stream=stream, timeout=TIMEOUT, allow_redirects=False
+        )
         if response.status_code != requests.codes.ok:
             message = f"{response.status_code} {response.text[:200]}"
             raise RuntimeError(message)

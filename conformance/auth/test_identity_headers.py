@@ -19,6 +19,8 @@ SPELLINGS: Final[Mapping[str, Callable[[str], tuple[str, ...]]]] = {
     "underscores": lambda name: (underscored(name),),
     "odd-case": lambda name: (name.swapcase(),),
     "twice": lambda name: (name, name.lower()),
+    "dash-then-underscore": lambda name: (name, underscored(name)),
+    "underscore-upper": lambda name: (underscored(name).upper(),),
 }
 
 

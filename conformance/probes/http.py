@@ -123,8 +123,8 @@ class Endpoint:
                 # A server may refuse a large body before it has all of it: its answer is still worth reading.
                 with suppress(ConnectionError, ssl.SSLError):
                     connection.sendall(request.wire())
-                return _read(connection, request.method, begin)
-        except (OSError, ValueError, http.client.HTTPException) as error:
+                return read(connection, request.method, begin)
+        except (OSError, ValueError) as error:
             return Answer(error=f"{type(error).__name__}: {error}", seconds=time.monotonic() - begin)
 
     def send_raw(self, request: Request, data: bytes, timeout: float, silence: float) -> list[Answer]:
@@ -169,10 +169,15 @@ def _shell_header(key: str, value: str | Secret) -> str:
     return f'"{key}: {value.shell}"' if isinstance(value, Secret) else shlex.quote(f"{key}: {value}")
 
 
-def _read(connection: socket.socket, method: str, begin: float) -> Answer:
+def read(connection: socket.socket, method: str, begin: float) -> Answer:
+    """Read one answer off a connection; what is no HTTP raises ValueError."""
     response = http.client.HTTPResponse(connection, method=method)
     try:
-        response.begin()
+        try:
+            response.begin()
+        except http.client.HTTPException as garbage:
+            message = f"{type(garbage).__name__}: {garbage}"
+            raise ValueError(message) from None
         pieces = []
         error = ""
         try:

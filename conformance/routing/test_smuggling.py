@@ -22,7 +22,7 @@ _HIDDEN = "GET /smuggled HTTP/1.1\r\nHost: {host}\r\n\r\n"
 _REFUSALS = frozenset({0, 400, 403, 404, 405, 408, 411, 413, 421, 426, 431, 501, 505})
 """0 is a connection closed without an answer."""
 
-_BEFORE_THE_BODY: Final = frozenset({0, 400, 404, 501, 503})
+_BEFORE_THE_BODY: Final = frozenset({0, 400, 404, 405, 501, 503})
 """Faults of the body may go unread where there is no route or no application: then the answer comes without it."""
 
 
@@ -73,7 +73,7 @@ def _body_path(host: Host) -> str:
 
 
 def _bytes(site: Site, host: Host, template: str) -> tuple[Request, bytes]:
-    headers = site.credentials(host)
+    headers = site.credentials_if_any(host)
     auth = "".join(f"{name}: {value.reveal() if isinstance(value, Secret) else value}\r\n" for name, value in headers)
     text = template
     fillings = {

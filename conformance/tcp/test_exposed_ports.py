@@ -6,6 +6,7 @@ from conformance.timeouts import TIMEOUTS
 from conformance.tree import Ref
 from conformance.verdict import require
 
+_SSH = 22
 _WELL_KNOWN = (
     *range(1, 1025),
     *(2375, 2376, 2379, 2380, 3000, 3306, 4194, 4240, 4244, 5000, 5432, 6379, 6443, 7472, 7687, 8000, 8080, 8443, 8888),
@@ -30,14 +31,6 @@ def _scan(site: Site, address: str) -> tcp.Scan:
     return site.once(("scan", address), look)
 
 
-def _health_checks(site: Site) -> set[int]:
-    """Return the ports on which kube-proxy tells load balancers whether a node has an endpoint (policy Local)."""
-    services = site.cluster.list("v1", "Service")
-    return {
-        service["spec"]["healthCheckNodePort"] for service in services if service["spec"].get("healthCheckNodePort")
-    }
-
-
 def test_declared_port_is_open(site: Site, gateway_address: str, listener_port: int) -> None:
     """Every port a listener declares accepts connections at every address of the gateway."""
     address = _address(site, gateway_address)
@@ -56,7 +49,7 @@ def test_declared_port_is_open(site: Site, gateway_address: str, listener_port: 
 def test_other_ports_are_closed(site: Site, gateway_address: str) -> None:
     """No port is open at a public address but the declared ones and those listed with a reason."""
     address = _address(site, gateway_address)
-    allowed = {*site.tree.ports, *(entry.port for entry in site.exemptions.ports), *_health_checks(site)}
+    allowed = {*site.tree.ports, *(entry.port for entry in site.exemptions.ports), *site.cluster.health_checks()}
 
     seen = _scan(site, address)
 
@@ -67,6 +60,25 @@ def test_other_ports_are_closed(site: Site, gateway_address: str) -> None:
         want=f"only {sorted(allowed)}",
         got=f"{surplus} open too",
         reproduce="; ".join(f"curl -v --max-time 2 telnet://{address}:{port} </dev/null" for port in surplus[:5]),
+    )
+
+
+def test_no_listed_port_is_stale(site: Site, gateway_address: str) -> None:
+    """Every port listed with a reason is open: what nothing serves any more is taken off the list."""
+    seen = {address: _scan(site, address) for address in {_address(site, gateway_address), *site.addresses}}
+    absent = set() if site.settings.ssh_hosts else {_SSH}
+    unused = [
+        str(entry.port)
+        for entry in site.exemptions.ports
+        if entry.port not in absent and not any(entry.port in scan.open for scan in seen.values())
+    ]
+
+    require(
+        not unused or any(scan.asked < len(tcp.ALL_PORTS) for scan in seen.values()),
+        where="conformance/exemptions.yaml, ports",
+        want="open at one node at least",
+        got=f"{', '.join(unused)} open nowhere",
+        reproduce=f"for port in {' '.join(unused)}; do nc -zv {site.addresses[0]} $port; done",
     )
 
 

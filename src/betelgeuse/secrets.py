@@ -1,4 +1,4 @@
-"""Secrets made once in the cluster: never in git, in arguments or in logs, and never changed afterwards.
+"""Secrets made once in the cluster: never in git, in arguments or in logs, and changed by a rotation only.
 
 A Secret of the tree carries no data, only the annotation `betelgeuse.io/generate`: a YAML map of key -> recipe:
 
@@ -10,9 +10,14 @@ A Secret of the tree carries no data, only the annotation `betelgeuse.io/generat
 | `selfsigned:cn,name,...`   | under the key `tls`: tls.crt, tls.key and ca.crt, its own CA      |
 | `copy:namespace/name/key`  | the value of another Secret (also one that a controller makes)    |
 | `literal:text`             | the text, for what is no secret but must lie beside one           |
+| `htpasswd:user/key`        | the user's line for Basic Auth, from the password under that key  |
+
+A rotation (rotation.py) writes new values, the time, and for a while the old value of a key as `previous-<key>`. Copies
+of a rotated Secret follow it; other copies stay as they are.
 """
 
 import base64
+import hashlib
 import secrets as random
 import string
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +31,11 @@ from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.kube import Kube, Obj, describe
 
 ANNOTATION: Final = "betelgeuse.io/generate"
-RECIPES: Final = ("hex", "base64", "password", "selfsigned", "copy", "literal")
+ROTATED: Final = "betelgeuse.io/rotated"
+"""Annotation of a Secret in the cluster: when its values were last made anew."""
+PREVIOUS: Final = "previous-"
+"""Begins the key under which a rotation keeps an old value until everybody knows the new one."""
+RECIPES: Final = ("hex", "base64", "password", "selfsigned", "copy", "literal", "htpasswd")
 _MAX_SIZE: Final = 4096
 _MIN_PASSWORD: Final = 8
 _COPY_PARTS: Final = 3
@@ -85,6 +94,9 @@ def _recipe(text: object) -> Recipe:
     if kind == "selfsigned" and not all(argument.split(",")):
         message = "must be selfsigned:<common name>,<dns name>,…"
         raise ValueError(message)
+    if kind == "htpasswd" and (argument.count("/") != 1 or ":" in argument or not all(argument.split("/"))):
+        message = "must be htpasswd:<user>/<key of the password>"
+        raise ValueError(message)
     if kind in {"hex", "base64", "password"}:
         _size(argument, _MIN_PASSWORD if kind == "password" else 1)
     return Recipe(kind, argument)
@@ -108,7 +120,19 @@ def recipes(obj: Mapping[str, Any]) -> dict[str, Recipe]:
             # The text behind `literal:` may be private; the kind is enough to find the place.
             message = f"{where}: the recipe of {key!r} {error}"
             raise UsageError(message) from None
+    for key, one in found.items():
+        source = one.argument.rpartition("/")[2]
+        # A hash without salt protects long random passwords only, so it is made of no other.
+        if one.kind == "htpasswd" and (source not in found or found[source].kind != "password"):
+            message = f"{where}: the recipe of {key!r} needs a key {source!r} with a recipe password:…"
+            raise UsageError(message)
     return found
+
+
+def _htpasswd(user: str, password: str) -> str:
+    """Return a line of an htpasswd file; SHA-1 is the only hash that Envoy's Basic Auth reads."""
+    digest = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
+    return f"{user}:{{SHA}}{base64.b64encode(digest).decode()}\n"
 
 
 def produced(key: str, recipe: Recipe) -> tuple[str, ...]:
@@ -126,10 +150,16 @@ def complete(obj: Obj, existing: Mapping[str, str], lookup: Lookup) -> tuple[dic
     """Return the data a Secret must have (base64; existing values win) and the copies that have no source yet."""
     data: dict[str, str] = {}
     missing: list[str] = []
-    for key, recipe in recipes(obj).items():
+    wanted = recipes(obj)
+    # What is derived comes last, and follows the password it is made of.
+    for key, recipe in sorted(wanted.items(), key=lambda item: item[1].kind == "htpasswd"):
         names = produced(key, recipe)
         present = [name for name in names if existing.get(name)]
-        if len(present) == len(names):
+        if recipe.kind == "htpasswd":
+            user, source = recipe.argument.split("/")
+            line = _htpasswd(user, base64.b64decode(data[source]).decode())
+            data[key] = base64.b64encode(line.encode()).decode()
+        elif len(present) == len(names):
             data |= {name: existing[name] for name in names}
         elif present:
             absent = ", ".join(sorted(set(names) - set(present)))
@@ -171,6 +201,34 @@ def _sources(obj: Obj) -> set[Key]:
     return {Key("", "Secret", namespace, name) for namespace, name, _ in parts}
 
 
+def stamp(live: Mapping[str, Any] | None) -> str:
+    """Return when a Secret of the cluster was rotated, empty for never."""
+    return str(((live or {}).get("metadata", {}).get("annotations") or {}).get(ROTATED, ""))
+
+
+def write(kube: Kube, obj: Obj, data: Mapping[str, str], rotated: str = "") -> Obj:
+    """Set a Secret's values (base64): exactly these of ours, so what is left out is removed."""
+    meta = {"name": obj["metadata"]["name"], "namespace": obj["metadata"]["namespace"]}
+    marks = {"annotations": {ROTATED: rotated}} if rotated else {}
+    wanted = {"apiVersion": "v1", "kind": "Secret", "metadata": meta | marks, "type": obj.get("type", "Opaque")}
+    # A person's edit of a generated value is taken back only here, where the value is meant to change.
+    return kube.server_side_apply(wanted | {"data": dict(data)}, SECRETS_MANAGER, force=bool(rotated))
+
+
+def outdated(obj: Obj, live: Mapping[Key, Obj]) -> list[str]:
+    """Return the copies of a Secret whose source was rotated and has another value now."""
+    existing = (live.get(key_of(obj)) or {}).get("data") or {}
+    found = []
+    for name, recipe in recipes(obj).items():
+        if recipe.kind == "copy" and name in existing:
+            namespace, source, key = recipe.argument.split("/")
+            origin = live.get(Key("", "Secret", namespace, source))
+            value = ((origin or {}).get("data") or {}).get(key)
+            if stamp(origin) and value and value != existing[name]:
+                found.append(name)
+    return found
+
+
 def ensure(kube: Kube, objects: Iterable[Obj], live: Mapping[Key, Obj]) -> Made:
     """Make what is missing. `live` holds the cluster's Secrets as listed before; it spares a request each."""
     made, known = Made(), dict(live)
@@ -184,13 +242,14 @@ def ensure(kube: Kube, objects: Iterable[Obj], live: Mapping[Key, Obj]) -> Made:
     for obj in _in_order(objects):
         identity = key_of(obj)
         existing = (known.get(identity) or {}).get("data") or {}
-        data, missing = complete(obj, existing, lookup)
+        stale = outdated(obj, known)
+        data, missing = complete(obj, {name: existing[name] for name in existing if name not in stale}, lookup)
         if missing:
             made.waiting[identity] = missing[0]
-        fresh = sorted(set(data) - set(existing))
+        fresh = sorted(key for key in data if data[key] != existing.get(key))
         if fresh:
-            meta = {"name": identity.name, "namespace": identity.namespace}
-            wanted = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": obj.get("type", "Opaque")}
-            known[identity] = kube.server_side_apply(wanted | {"data": data}, SECRETS_MANAGER)
+            times = [stamp(known.get(identity)), *(stamp(known.get(source)) for source in _sources(obj) if stale)]
+            kept = {name: value for name, value in existing.items() if name.startswith(PREVIOUS)}
+            known[identity] = write(kube, obj, data | kept, max(times))
             made.generated[identity] = fresh
     return made

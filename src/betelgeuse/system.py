@@ -1,7 +1,8 @@
-"""Debian packages the embedded cluster needs on this machine, and their installation."""
+"""Debian packages that the embedded cluster and the checks need on this machine, and their installation."""
 
 import os
 import shutil
+from collections.abc import Mapping
 from typing import Final
 
 from betelgeuse import paths
@@ -23,6 +24,7 @@ PACKAGES: Final[dict[str, tuple[str, str]]] = {
     "ipset": ("/usr/sbin/ipset", "Cilium's node needs it"),
     "iptables": ("/usr/sbin/iptables", "kubeadm and Cilium expect it on a node"),
     "libseccomp-dev": ("/usr/include/seccomp.h", "runc's seccomp profiles"),
+    "maven": ("/usr/bin/mvn", "fetches Keycloak"),
     "mmdebstrap": ("/usr/bin/mmdebstrap", "base file systems for images"),
     "mount": ("/usr/bin/mount", "the nodes' mount namespaces"),
     "ninja-build": ("/usr/bin/ninja", "builds llama.cpp"),
@@ -33,18 +35,25 @@ PACKAGES: Final[dict[str, tuple[str, str]]] = {
     "util-linux": ("/usr/bin/nsenter", "entering and creating namespaces"),
 }
 
+BROWSER: Final[dict[str, tuple[str, str]]] = {
+    "chromium": ("/usr/bin/chromium", "the browser in which conformance logs in to the portal"),
+    "chromium-driver": ("/usr/bin/chromedriver", "drives it"),
+    "libnss3-tools": ("/usr/bin/certutil", "puts the platform's roots into the browser's trust"),
+}
+"""For the checks only: a deploy does not need it."""
 
-def missing() -> list[str]:
+
+def missing(packages: Mapping[str, tuple[str, str]] = PACKAGES) -> list[str]:
     """Return the packages whose command or file is absent."""
-    return [package for package, (probe, _) in PACKAGES.items() if not os.path.lexists(probe)]
+    return [package for package, (probe, _) in packages.items() if not os.path.lexists(probe)]
 
 
-def install() -> list[str]:
+def install(packages: Mapping[str, tuple[str, str]] = PACKAGES) -> list[str]:
     """Install what is missing and return its names; needs root and apt-get.
 
     Raises RefusedError without root, BuildError where apt-get is absent or fails.
     """
-    wanted = missing()
+    wanted = missing(packages)
     if not wanted:
         return []
     names = " ".join(wanted)
@@ -59,7 +68,7 @@ def install() -> list[str]:
     with step(f"system packages: {names}"):
         run(["apt-get", "update", "-qq"], env=quiet, log=log, timeout=600)
         run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *wanted], env=quiet, log=log, timeout=1200)
-    if still := missing():
+    if still := missing(packages):
         message = f"apt-get finished, yet {' '.join(still)} did not bring the expected files; see {log}"
         raise BuildError(message)
     return wanted

@@ -3,15 +3,19 @@
 import base64
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from betelgeuse.kube import ApiError, Resource, UnknownKindError
+from betelgeuse.policy.parties import Party
+from conformance.probes.k8s import MIMIC
 from conformance.tree import Raw
-from tests.conformance_suite.model import APPS, DOMAIN, KEYS, ROUTES
+from tests.conformance_suite import gate, idp, network
+from tests.conformance_suite.idp import DOMAIN
+from tests.conformance_suite.model import APPS, ROUTES
 
 _PLURALS = {"NetworkPolicy": "networkpolicies", "SecurityPolicy": "securitypolicies"}
-_GLOBAL = {"Namespace", "Node", "ClusterRoleBinding"}
+_GLOBAL = {"Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CiliumClusterwideNetworkPolicy"}
 _LABEL = "pod-security.kubernetes.io/enforce"
 
 
@@ -27,7 +31,7 @@ def _listener(name: str, port: int, protocol: str, secret: str = "", hostname: s
     return {**found, "hostname": hostname} if hostname else found
 
 
-def pod_spec(image: str = "model/app:1.2.3") -> Raw:
+def pod_spec(image: str = "model/portal:1.2.3") -> Raw:
     """Return the spec of a pod that obeys every rule."""
     amounts = {"cpu": "100m", "memory": "64Mi"}
     security = {
@@ -53,32 +57,81 @@ def _redirect() -> Raw:
     return {"parentRefs": [{"name": "gateway", "namespace": "gateway"}], "rules": [{"filters": filters}]}
 
 
+_GATEWAY, _ENVOY = "gateway.networking.k8s.io/v1", "gateway.envoyproxy.io/v1alpha1"
+
+
 def _app(name: str, port: int) -> list[Raw]:
-    host = f"{name}.{DOMAIN}"
-    parent = {"kind": "ListenerSet", "name": name}
+    """Return an API: its host, behind a token."""
     rules = [
         {"matches": [{"method": method, "path": {"type": "Exact", "value": path}}], "backendRefs": [{"name": name}]}
         for method, path in sorted(ROUTES[name])
     ]
-    keys = {"credentialRefs": [{"name": f"{name}-api-keys"}], "extractFrom": [{"headers": ["Authorization"]}]}
+    jwt = {"providers": [{"name": "realm", "issuer": idp.ISSUER, "audiences": [name]}]}
+    return [*_host(name, "ai", port, rules), _policy(name, "ai", "token", jwt=jwt), *_workload(name, "ai")]
+
+
+def _host(name: str, namespace: str, port: int, rules: list[Raw], **annotations: str) -> list[Raw]:
+    """Return what makes a name public."""
+    host = f"{name}.{DOMAIN}"
+    parent = {"kind": "ListenerSet", "name": name}
     listener = _listener("https", port, "HTTPS", f"{name}-tls", host)
-    gateway, envoy = "gateway.networking.k8s.io/v1", "gateway.envoyproxy.io/v1alpha1"
+    known = {f"betelgeuse.io/{key}": value for key, value in annotations.items()}
+    meta = {**_meta(name, namespace), "annotations": known}
+    certificate = {"secretName": f"{name}-tls", "dnsNames": [host]}
     return [
-        _object(gateway, "ListenerSet", _meta(name, "ai"), {"listeners": [listener]}),
-        _object(gateway, "HTTPRoute", _meta(name, "ai"), {"hostnames": [host], "parentRefs": [parent], "rules": rules}),
-        _object(gateway, "HTTPRoute", _meta(f"{name}-redirect", "ai"), {"hostnames": [host], **_redirect()}),
-        _object(
-            envoy,
-            "SecurityPolicy",
-            _meta(name, "ai"),
-            {"targetRefs": [{"kind": "HTTPRoute", "name": name}], "apiKeyAuth": keys},
-        ),
-        _object(
-            "cert-manager.io/v1", "Certificate", _meta(name, "ai"), {"secretName": f"{name}-tls", "dnsNames": [host]}
-        ),
-        _object("v1", "Service", _meta(name, "ai"), {"selector": {"app": name}, "ports": [{"port": 80}]}),
-        _object("apps/v1", "Deployment", _meta(name, "ai"), {"replicas": 1, "template": {"spec": pod_spec()}}),
+        _object(_GATEWAY, "ListenerSet", _meta(name, namespace), {"listeners": [listener]}),
+        _object(_GATEWAY, "HTTPRoute", meta, {"hostnames": [host], "parentRefs": [parent], "rules": rules}),
+        _object(_GATEWAY, "HTTPRoute", _meta(f"{name}-redirect", namespace), {"hostnames": [host], **_redirect()}),
+        _object("cert-manager.io/v1", "Certificate", _meta(name, namespace), certificate),
     ]
+
+
+def _policy(name: str, namespace: str, kind: str, **spec: object) -> Raw:
+    meta = {**_meta(name, namespace), "labels": {"betelgeuse.io/gate": kind}}
+    return _object(_ENVOY, "SecurityPolicy", meta, {"targetRefs": [{"kind": "HTTPRoute", "name": name}], **spec})
+
+
+def _workload(name: str, namespace: str) -> list[Raw]:
+    service = {"selector": {"app": name}, "ports": [{"port": 80}]}
+    return [
+        _object("v1", "Service", _meta(name, namespace), service),
+        _object("apps/v1", "Deployment", _meta(name, namespace), {"replicas": 1, "template": {"spec": pod_spec()}}),
+    ]
+
+
+def _portal(port: int) -> list[Raw]:
+    """Return the portal, behind a login, and a page behind a password."""
+    paths = ("/", "/style.css", "/oauth2/callback", "/oauth2/logout")
+    rules = [{"matches": [{"path": {"type": "Exact", "value": path}} for path in paths], "backendRefs": [{}]}]
+    claims = [{"name": "groups", "valueType": "StringArray", "values": list(gate.GROUPS)}]
+    allow = {"action": "Allow", "principal": {"jwt": {"provider": "realm", "claims": claims}}}
+    quiet = [{"name": name, "value": value} for name, value in gate.QUIET]
+    login = {"provider": {"issuer": idp.ISSUER}, "clientID": "portal", "logoutPath": "/oauth2/logout"}
+    policy = _policy(
+        "portal",
+        "ai",
+        "login",
+        oidc={**login, "denyRedirect": {"headers": quiet}},
+        jwt={"providers": [{"issuer": idp.ISSUER, "audiences": ["portal"]}]},
+        authorization={"defaultAction": "Deny", "rules": [allow]},
+    )
+    whole = [{"matches": [{"path": {"type": "Exact", "value": "/"}}], "backendRefs": [{}]}]
+    basic = _policy("vault", "ai", "password", basicAuth={"users": {"name": "vault-basic-auth"}})
+    return [*_host("portal", "ai", port, rules), policy, *_host("vault", "ai", port, whole), basic]
+
+
+def _keycloak(port: int) -> list[Raw]:
+    """Return the identity provider, and the clients that the tree declares."""
+    prefixes = ("/realms/betelgeuse", "/admin/realms/betelgeuse")
+    rules = [{"matches": [{"path": {"type": "PathPrefix", "value": path}} for path in prefixes], "backendRefs": [{}]}]
+    told = {"public": "people log in here", "start": "/realms/betelgeuse/account/"}
+    found = [*_host("auth", "auth", port, rules, **told), *_workload("keycloak", "auth")]
+    clients = {name: f"id: {name}\naudiences: [{', '.join(apis)}]" for name, apis in idp.AUDIENCES.items()}
+    clients["portal-oidc"] = "id: portal\nlogin: {host: portal, callback: /oauth2/callback}"
+    for name, text in clients.items():
+        meta = {**_meta(name, "auth"), "annotations": {"betelgeuse.io/oidc-client": text}}
+        found.append(_object("v1", "Secret", meta))
+    return found
 
 
 def _object(api_version: str, kind: str, metadata: Raw, spec: Raw | None = None) -> Raw:
@@ -94,12 +147,13 @@ def tree_objects(https: int, http: int) -> list[Raw]:
         _object("gateway.networking.k8s.io/v1", "Gateway", _meta("gateway", "gateway"), {"listeners": gateway}),
         _object("cert-manager.io/v1", "Certificate", _meta("default", "gateway"), {"secretName": "default"}),
     ]
-    for namespace in ("ai", "gateway"):
+    for namespace in ("ai", "auth", "gateway"):
         found.append(_object("v1", "Namespace", _meta(namespace, **{_LABEL: "restricted"})))
         found.append(_object("networking.k8s.io/v1", "NetworkPolicy", _meta("default-deny", namespace), deny))
+    found += [*network.policies((https, http)), *network.access()]
     for app in APPS:
         found += _app(app, https)
-    return found
+    return [*found, *_portal(https), *_keycloak(https)]
 
 
 def _ready(obj: Raw) -> None:
@@ -111,6 +165,8 @@ def _ready(obj: Raw) -> None:
         obj["status"] = {"observedGeneration": 1, "readyReplicas": 1, "updatedReplicas": 1}
     if kind == "Gateway":
         obj["status"] = {"conditions": [{"type": "Programmed", **yes}], "addresses": [{"value": "127.0.0.1"}]}
+    if kind == "SecurityPolicy":
+        obj["status"] = {"ancestors": [{"conditions": [{"type": "Accepted", **yes}]}]}
     if kind == "HTTPRoute":
         conditions = [{"type": "Accepted", **yes}, {"type": "ResolvedRefs", **yes}]
         obj["status"] = {"parents": [{"conditions": conditions}]}
@@ -142,8 +198,9 @@ def proxy() -> Raw:
 
 def node(name: str) -> Raw:
     """Return a ready node."""
+    addresses = [{"type": "InternalIP", "address": network.NODE_ADDRESS}]
     info = {"kubeletVersion": "v1", "containerRuntimeVersion": "model", "kernelVersion": "6"}
-    status = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": info, "addresses": []}
+    status = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": info, "addresses": addresses}
     return {**_object("v1", "Node", _meta(name)), "status": status}
 
 
@@ -157,18 +214,26 @@ class FakeKube:
     live: list[Raw] = field(default_factory=list)
     cut_off: bool = False
     """Whether no pod reaches any other."""
+    sealed: bool = True
+    """Whether etcd keeps Secrets as ciphertext."""
+    log: str = ""
+    """What every pod logs."""
+    metrics: str = "cilium_drop_count_total 0"
 
     def __post_init__(self) -> None:
         """Make everything live and ready."""
         self.live = copy.deepcopy(self.tree)
         for obj in self.live:
             _ready(obj)
-        self.live += [pod(f"{app}-0", app) for app in APPS]
-        for at, each in enumerate(self._of("Pod", "ai"), start=2):
+        keycloak = pod("keycloak-0", "keycloak")
+        keycloak["metadata"]["namespace"] = "auth"
+        self.live += [*(pod(f"{app}-0", app) for app in APPS), keycloak]
+        for at, each in enumerate(self._of("Pod", None), start=2):
             each["status"]["podIP"] = f"10.0.0.{at}"
         ports = [listener["port"] for listener in self.find("Gateway", "gateway")["spec"]["listeners"]]
         front = {"type": "LoadBalancer", "selector": {"app": "gateway"}, "ports": [{"port": port} for port in ports]}
         self.live += [proxy(), node("node-1"), _object("v1", "Service", _meta("gateway", "gateway"), front)]
+        self.live += [*network.members(), network.secret("keys", "ai", "correct-horse-battery-staple")]
 
     def find(self, kind: str, name: str, namespace: str = "") -> Raw:
         """Return the live object itself, for a test to break."""
@@ -193,26 +258,44 @@ class FakeKube:
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Raw | None:
         """Return one object."""
-        if kind == "Secret":
-            return self._secret(name)
+        if kind == "Secret" and (found := self._secret(name)):
+            return found
         self.resource(api_version, kind)
         return next((copy.deepcopy(o) for o in self._of(kind, namespace) if o["metadata"]["name"] == name), None)
 
     def _secret(self, name: str) -> Raw | None:
-        data: dict[str, bytes] = {}
-        if name.removesuffix("-api-keys") in KEYS:
-            data = {"admin": KEYS[name.removesuffix("-api-keys")].encode()}
-        elif name.removesuffix("-tls") in self.stored:
+        words = {
+            **{name: {"client-secret": secret} for name, secret in idp.SECRETS.items()},
+            "portal-oidc": {"client-secret": idp.SECRETS["portal"]},
+            "keycloak-admin": dict(zip(("username", "password"), idp.ADMIN, strict=True)),
+            "vault-basic-auth": {".htpasswd": "admin:{SHA}x", "password": "model-password"},
+        }
+        data = {key: value.encode() for key, value in words.get(name, {}).items()}
+        if name.removesuffix("-tls") in self.stored:
             data = {"tls.crt": self.stored[name.removesuffix("-tls")]}
         return {"data": {key: base64.b64encode(value).decode() for key, value in data.items()}} if data else None
 
-    def request(self, method: str, path: str, *, body: Raw | None = None, **_: object) -> bytes:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Raw | None = None,
+        headers: Mapping[str, str] | None = None,
+        **_: object,
+    ) -> bytes:
         """Make one of the calls that are not plain reads."""
         body = body or {}
         if method == "POST" and path.endswith("/pods"):
             self._admit(path.split("/")[4], body)
         if method == "PUT" and "/certificates/" in path:
             self.renew(path.split("/")[-2])
+        if path.endswith("/selfsubjectrulesreviews"):
+            return network.reviewed(self.live, (headers or {})["Impersonate-User"], body["spec"]["namespace"])
+        if path.endswith("/log"):
+            pod_ = self.find("Pod", path.split("/")[6], path.split("/")[4])
+            played = MIMIC in pod_["metadata"].get("labels", {})
+            return (network.printed(self.live, pod_, cut_off=self.cut_off) if played else self.log).encode()
         if "/proxy/to/" in path:
             return self._call(int(path.rpartition("/")[2]))
         if path.endswith("/metrics"):
@@ -227,13 +310,9 @@ class FakeKube:
         config = json.loads(self.find("ConfigMap", "probe")["data"]["envoy.json"])
         endpoint = config["static_resources"]["clusters"][at]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
         address = endpoint["endpoint"]["address"]["socket_address"]["address"]
-        target = next(p for p in self._of("Pod", None) if p["status"].get("podIP") == address)
-        namespace = target["metadata"]["namespace"]
-        policies = self._of("NetworkPolicy", namespace)
-        shut = policies and not any(policy["spec"].get("ingress") for policy in policies)
         port = endpoint["endpoint"]["address"]["socket_address"]["port_value"]
-        front = self.find("Service", "gateway")["spec"]["ports"]
-        if self.cut_off or (shut and port not in [entry["port"] for entry in front]):
+        caller = Party(self.find("ConfigMap", "probe")["metadata"]["namespace"], "probe")
+        if self.cut_off or not network.comes_through(self.live, caller, address, port):
             message = "upstream connect error or disconnect/reset before headers. reset reason: connection timeout"
             raise ApiError(message, 503)
         return b"hello"
@@ -241,8 +320,11 @@ class FakeKube:
     def server_side_apply(self, obj: Raw, _manager: str, *, force: bool = False) -> Raw:
         """Keep an object; a pod is ready at once."""
         kept = copy.deepcopy(obj)
+        kept["metadata"]["uid"] = f"uid-{len(self.live)}"
         if obj["kind"] == "Pod":
-            kept["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+            played = MIMIC in obj["metadata"].get("labels", {})
+            phase = "Succeeded" if played else "Running"
+            kept["status"] = {"phase": phase, "conditions": [{"type": "Ready", "status": "True"}]}
         if obj["kind"] == "Namespace":
             self.live.append(_object("v1", "ServiceAccount", _meta("default", obj["metadata"]["name"])))
         self.live.append(kept)
@@ -253,7 +335,16 @@ class FakeKube:
         """Remove a namespace with all that is in it."""
         name = obj["metadata"]["name"]
         self.live = [o for o in self.live if o["metadata"].get("namespace") != name and o["metadata"]["name"] != name]
+        # What it owned goes with it.
+        owners = [(o, [owner["name"] for owner in o["metadata"].get("ownerReferences", [])]) for o in self.live]
+        self.live = [o for o, names in owners if name not in names]
         return True
+
+    def execute(self, _namespace: str, pod_: str, argv: Sequence[str]) -> str:
+        """Run a program in a pod: etcd's client, or a look at the metrics of the network's agent."""
+        if pod_.startswith("etcd"):
+            return network.stored(self.live, argv, sealed=self.sealed)
+        return self.metrics
 
     def raw(self, path: str) -> str:
         """Say that all is well."""
@@ -268,5 +359,5 @@ class FakeKube:
         bad = bad or "volumes" in spec or security["capabilities"].get("add")
         bad = bad or security["seccompProfile"]["type"] == "Unconfined"
         if bad and level == "restricted":
-            message = "pods is forbidden: violates PodSecurity"
+            message = 'pods is forbidden: violates PodSecurity "restricted:latest": …'
             raise ApiError(message, 403)

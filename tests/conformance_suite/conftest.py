@@ -9,12 +9,13 @@ import pytest
 
 from betelgeuse.settings import Settings
 from conformance import features
-from conformance.exemptions import Exemptions, PortExemption
+from conformance.exemptions import Exemptions, PortExemption, PowerExemption
 from conformance.probes.k8s import Cluster
 from conformance.site import Site
 from conformance.tree import Tree
 from tests.conformance_suite.cluster import FakeKube, tree_objects
-from tests.conformance_suite.model import DOMAIN, Edge
+from tests.conformance_suite.idp import DOMAIN
+from tests.conformance_suite.model import Edge
 from tests.conformance_suite.pki import Authority
 
 if TYPE_CHECKING:
@@ -40,13 +41,20 @@ def build(tmp_path: Path, authority: Authority) -> Iterator[Build]:
             tree = Tree(tree_objects(edge.https, edge.http), DOMAIN)
             kube = FakeKube(tree.objects, edge.stored, edge.renew)
             settings = Settings("model", DOMAIN, gateway_addresses=("127.0.0.1",))
-            return Site(
+            site = Site(
                 settings=settings,
                 tree=tree,
-                exemptions=Exemptions(ports=(PortExemption(22, "SSH of the machine the tests run on"),)),
+                exemptions=Exemptions(
+                    ports=(PortExemption(22, "SSH of the machine the tests run on"),),
+                    powers=(PowerExemption("gateway/envoy-gateway", ("read-secrets", "make-pods"), "starts proxies"),),
+                ),
                 cluster=Cluster(cast("Kube", kube)),
                 ca=authority.write(tmp_path / "ca.pem"),
-                features=features.present(tree, settings),
+                features={**features.present(tree, settings), "etcd": True},
+                execute=kube.execute,
+                forward=edge.forward,
             )
+            stack.callback(site.close)
+            return site
 
         yield make

@@ -7,20 +7,22 @@ import socket
 import ssl
 import threading
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance.inside import IDENTITY
 from conformance.probes.inside import saw
+from tests.conformance_suite import gate
+from tests.conformance_suite.gate import Gate, cookies_of, portal_page
+from tests.conformance_suite.idp import DOMAIN, Idp, Page
 from tests.conformance_suite.models import EmbeddingModel, LanguageModel, Reply, serve
 from tests.conformance_suite.pki import Authority
 from tests.conformance_suite.wire import Incoming, Reader, RefusedRequestError
 
-DOMAIN = "model.test"
 APPS = ("embeddings", "llm")
-KEYS = {"llm": "11112222333344445555666677778888", "embeddings": "aaaabbbbccccddddeeeeffff00001111"}
+HOSTS = ("auth", *APPS, "portal", "vault")
 ROUTES = {
     "llm": {("POST", "/v1/chat/completions"), ("GET", "/v1/models")},
     "embeddings": {("POST", "/v1/embeddings"), ("GET", "/v1/models")},
@@ -43,11 +45,15 @@ class Edge:
         self.stored: dict[str, bytes] = {}
         self.contexts: dict[str, ssl.SSLContext] = {}
         self.default = self.context("default", DOMAIN)
-        for app in APPS:
-            self.issue(app)
+        for host in HOSTS:
+            self.issue(host)
+        self.idp = Idp(self.faults)
+        self.gate = Gate(self.faults, self.idp)
         self.sockets: list[socket.socket] = []
         self.https = self._listen(self._tls)
         self.http = self._listen(self._plain)
+        self.back = self._listen(self._inside)
+        """Where a port-forward to Keycloak's pod leads."""
 
     def issue(self, app: str) -> None:
         """Make a certificate for an application and serve it."""
@@ -97,7 +103,7 @@ class Edge:
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         label = (name or "").partition(".")[0]
-        known = label in APPS and name == f"{label}.{DOMAIN}"
+        known = label in HOSTS and name == f"{label}.{DOMAIN}"
         if "app-certificate-for-all" in self.faults and not known:
             known, label = True, "llm"
         if known:
@@ -143,6 +149,22 @@ class Edge:
     def _plain(self, connection: socket.socket) -> None:
         self._talk(connection, None)
 
+    def _inside(self, connection: socket.socket) -> None:
+        reader = Reader(connection, set())
+        while True:
+            _show(connection, self._keycloak(reader.next(), inside=True))
+
+    @contextmanager
+    def forward(self, namespace: str, pod: str, port: int) -> Iterator[str]:
+        """Stand where kubectl's port-forward stands."""
+        assert (namespace, pod, port) == ("auth", "keycloak-0", 8080)
+        yield f"http://127.0.0.1:{self.back}"
+
+    def _keycloak(self, request: Incoming, *, inside: bool) -> Page:
+        headers = {name.lower(): value for name, value in request.headers}
+        cookies = cookies_of(request)
+        return self.idp.answer(request.method, request.target, headers, cookies, request.body, inside=inside)
+
     def _talk(self, connection: socket.socket, sni: str | None) -> None:
         reader = Reader(connection, self.faults)
         while True:
@@ -155,7 +177,11 @@ class Edge:
                 self._redirect(connection, request)
             else:
                 hsts = "" if "no-hsts" in self.faults else HSTS
-                _write(connection, self._answer(request, sni), hsts, head=request.method == "HEAD")
+                answer = self._answer(request, sni)
+                if isinstance(answer, Page):
+                    _show(connection, answer, hsts, head=request.method == "HEAD")
+                else:
+                    _write(connection, answer, hsts, head=request.method == "HEAD")
             if request.header("connection").lower() != "keep-alive" and "smuggling" not in self.faults:
                 return
 
@@ -179,14 +205,14 @@ class Edge:
         host = "" if "open-redirect" in self.faults and path.startswith("//") else f"https://{request.header('host')}"
         _write(connection, (status, "text/plain", b""), f"Location: {host}{path}\r\n")
 
-    def _answer(self, request: Incoming, sni: str) -> Reply:
+    def _answer(self, request: Incoming, sni: str) -> Reply | Page:
         host, target = request.header("host"), request.target
         if target.startswith("http"):
             host, _, target = target.partition("://")[2].partition("/")
             target = f"/{target}"
         path = target.partition("?")[0]
         app = host.partition(".")[0]
-        known = app in APPS and host == f"{app}.{DOMAIN}"
+        known = app in HOSTS and host == f"{app}.{DOMAIN}"
         if "default-app" in self.faults and not known:
             known, app = True, "llm"
         # One listener per name: what arrives under another name has no route there.
@@ -196,23 +222,47 @@ class Edge:
             return 404, "text/plain", b"no such host"
         if "normalises-after-gate" in self.faults and path != "/v1/models" and path.endswith("/v1/models"):
             return self._application(app, "/v1/models", request)
-        if self._shut(app, request, path):
-            return 401, "text/plain", b"who are you?"
-        return self._application(app, path, request)
+        if app not in APPS:
+            return self._page(app, path, request)
+        if {"keycloak-down", "tokens-need-keycloak"} <= self.faults:
+            return Page(401, b"who are you?")
+        refusal = None if self._open(app, request, path) else self.gate.api(app, request)
+        return refusal or self._application(app, path, request)
 
-    def _shut(self, app: str, request: Incoming, path: str) -> bool:
-        """Whether the gate stays shut: one for every routed path of an application."""
+    def _open(self, app: str, request: Incoming, path: str) -> bool:
+        """Whether nobody asks: there is no such route, or a fault has taken the gate away."""
         if (request.method, path) not in ROUTES[app] or "no-auth" in self.faults:
-            return False
+            return True
         if "health-checker-passes" in self.faults and request.header("user-agent").startswith("GoogleHC"):
-            return False
-        if "post-unguarded" in self.faults and request.method == "POST" and app == "llm":
-            return False
-        given = request.header("authorization").removeprefix("Bearer ")
-        accepted = set(KEYS.values()) if "any-apps-key" in self.faults else {KEYS[app]}
-        if "key-prefix" in self.faults:
-            return not (given and any(key.startswith(given) for key in accepted))
-        return given not in accepted
+            return True
+        return "post-unguarded" in self.faults and request.method == "POST" and app == "llm"
+
+    def _page(self, app: str, path: str, request: Incoming) -> Page:  # noqa: PLR0911 - one line per case
+        """Answer for the hosts that people open in a browser."""
+        if "no-app" in self.faults:
+            return Page(503, b"no healthy upstream")
+        if "keycloak-down" in self.faults and (app == "auth" or "sessions-need-keycloak" in self.faults):
+            return _unavailable(ugly="ugly-page" in self.faults)
+        if app == "auth":
+            outside = not path.startswith(("/realms/betelgeuse", "/admin/realms/betelgeuse"))
+            if outside and not ("master-at-edge" in self.faults and path.startswith("/realms/master")):
+                return Page(404, b"not found")
+            return self._keycloak(request, inside=False)
+        if app == "vault":
+            if path != "/":
+                return Page(404, b"not found")
+            known = request.header("authorization") == f"Basic {gate.PASSWORD}" or "any-password" in self.faults
+            asks = [("WWW-Authenticate", 'Basic realm="vault"')]
+            return Page(200, b"secrets") if known else Page(401, headers=asks)
+        if path not in {"/", "/style.css", "/oauth2/callback", "/oauth2/logout"}:
+            return Page(404, b"not found")
+        if "websocket-open" in self.faults and request.header("upgrade"):
+            return Page(101)
+        refusal = None if "no-oidc" in self.faults else self.gate.portal(request)
+        if refusal is not None and refusal.status != 200:
+            return refusal
+        shown = portal_page([f"{host}.{DOMAIN}" for host in HOSTS], self.faults)
+        return Page(200, shown.body, headers=refusal.headers if refusal else [])
 
     def _application(self, app: str, path: str, request: Incoming) -> Reply:
         if "metrics-public" in self.faults and path == "/metrics":
@@ -226,6 +276,19 @@ class Edge:
         model = self.llm if app == "llm" else self.embeddings
         reply = serve(model, f"model-{app}", path, request.method, request.body)
         return reply or (404, "text/plain", b"not found")
+
+
+def _unavailable(*, ugly: bool) -> Page:
+    """Return what strangers see while Keycloak is away."""
+    if ugly:
+        return Page(503, b"java.net.ConnectException at org.example, upstream 10.0.0.1")
+    words = b"<title>Sign-in is not available</title><p>Please try again in a minute."
+    return Page(503, words, headers=[("Retry-After", "30")])
+
+
+def _show(connection: socket.socket, page: Page, headers: str = "", *, head: bool = False) -> None:
+    text = "".join(f"{name}: {value}\r\n" for name, value in page.headers)
+    _write(connection, (page.status, page.kind, page.body), headers + text, head=head)
 
 
 def _write(connection: socket.socket, reply: Reply, headers: str, *, head: bool = False) -> None:

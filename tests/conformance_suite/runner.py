@@ -11,6 +11,7 @@ import pytest
 
 from conformance.coverage import HERE
 from conformance.inside import Inside, running
+from conformance.matrix import observe
 from conformance.site import Site
 from conformance.subjects import SUBJECTS
 from conformance.verdict import PromiseBrokenError
@@ -27,8 +28,9 @@ class Outcome:
 
 def _modules(families: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     for family in families:
-        for path in sorted((HERE / family).glob("test_*.py")):
-            yield f"{family}/{path.name}", importlib.import_module(f"conformance.{family}.{path.stem}")
+        folder, _, file = family.partition("/")
+        for path in sorted((HERE / folder).glob(f"test_{file or '*'}.py")):
+            yield f"{folder}/{path.name}", importlib.import_module(f"conformance.{folder}.{path.stem}")
 
 
 def _choices(function: Callable[..., None], site: Site, inside: Inside) -> Iterator[list[tuple[str, Any]]]:
@@ -40,6 +42,8 @@ def _choices(function: Callable[..., None], site: Site, inside: Inside) -> Itera
             yield [(name, site)]
         elif name == "inside":
             yield [(name, inside)]
+        elif name == "matrix":
+            yield [(name, site.once(("matrix", inside.namespace), lambda: observe(site, inside)))]
         elif name in {"llm", "embeddings"}:
             yield [(name, site.host(name))]
         else:
@@ -54,7 +58,9 @@ def run(site: Site, *families: str) -> Iterator[Outcome]:
             for name, function in vars(module).items():
                 if name.startswith("test_") and _wanted(module, function, site):
                     for chosen in itertools.product(*_choices(function, site, inside)):
-                        values = (_label(value) for argument, value in chosen if argument not in {"site", "inside"})
+                        values = (
+                            _label(value) for argument, value in chosen if argument not in {"site", "inside", "matrix"}
+                        )
                         yield Outcome(f"{file}::{name}", "-".join(values), _fault(function, dict(chosen)))
 
 

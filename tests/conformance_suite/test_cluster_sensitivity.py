@@ -2,13 +2,13 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import pytest
 
 from conformance import timeouts
-from conformance.exemptions import Exemptions, PodExemption, PortExemption
+from conformance.exemptions import PodExemption, PortExemption
 from conformance.site import Site
 from conformance.tree import Raw
 from tests.conformance_suite.cluster import FakeKube, node
@@ -64,8 +64,10 @@ def _mount_token(kube: FakeKube) -> None:
 
 def _bind_default(kube: FakeKube) -> None:
     subject = {"kind": "ServiceAccount", "name": "default", "namespace": "ai"}
+    ref = {"kind": "Role", "name": "absent"}
+    meta = {"name": "x", "namespace": "ai"}
     kube.live.append(
-        {"apiVersion": "v1", "kind": "RoleBinding", "metadata": {"name": "x", "namespace": "ai"}, "subjects": [subject]}
+        {"apiVersion": "v1", "kind": "RoleBinding", "metadata": meta, "roleRef": ref, "subjects": [subject]}
     )
 
 
@@ -73,8 +75,45 @@ def _remove(kind: str, name: str, namespace: str = "") -> Break:
     return lambda kube: kube.live.remove(kube.find(kind, name, namespace))
 
 
-def _relabel(kube: FakeKube) -> None:
-    kube.find("Namespace", "ai")["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "baseline"}
+def _relabel(level: str) -> Break:
+    labels = {"pod-security.kubernetes.io/enforce": level}
+    return lambda kube: kube.find("Namespace", "ai")["metadata"].update(labels=labels)
+
+
+def _more_rights(resource: str) -> Break:
+    rule = {"verbs": ["list"], "apiGroups": [""], "resources": [resource]}
+
+    def give(kube: FakeKube) -> None:
+        kube.find("ClusterRole", "controller")["rules"].append(rule)
+
+    return give
+
+
+def _bind_app(kube: FakeKube) -> None:
+    """Give an account without rights those of the controller, by a binding that no tree declares."""
+    binding = copy.deepcopy(kube.find("ClusterRoleBinding", "controller"))
+    binding["metadata"]["name"] = "surplus"
+    binding["subjects"] = [{"kind": "ServiceAccount", "name": "app", "namespace": "ai"}]
+    kube.live.append(binding)
+
+
+def _fewer_rights(kube: FakeKube) -> None:
+    kube.live.remove(kube.find("ClusterRoleBinding", "controller"))
+
+
+def _let_in(kube: FakeKube) -> None:
+    """Let another namespace's pods call one application: a policy that no tree declares."""
+    policy = copy.deepcopy(kube.find("NetworkPolicy", "default-deny", "ai"))
+    policy["metadata"]["name"] = "surplus"
+    policy["spec"] = {
+        "podSelector": {"matchLabels": {"app": "llm"}},
+        "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateway"}}}]}],
+    }
+    kube.live.append(policy)
+
+
+def _leak(kube: FakeKube) -> None:
+    kube.log = "starting with password correct-horse-battery-staple"
 
 
 def _open_policy(kube: FakeKube) -> None:
@@ -109,6 +148,20 @@ _RULE = "workloads/test_pod_rules.py::test_pods_obey"
 _DRIFT = "drift/test_tree_matches_cluster.py::test_object_is_as_declared"
 _REACHED = "isolation/test_reachability.py::test_stranger_reaches_no_pod"
 _READY = "workloads/test_ready.py::test_workload_is_ready"
+_PROXIES = "isolation/test_reachability.py::test_proxies_are_reached_from_every_node"
+_MATRIX = "isolation/test_matrix.py::test_traffic_is_what_the_policies_say"
+_FOREIGN = "isolation/test_matrix.py::test_strangers_traffic_is_what_the_policies_say"
+_CONTROL = "isolation/test_matrix.py::test_somebody_reaches_somebody"
+_NODES = "isolation/test_matrix.py::test_no_pod_reaches_what_is_the_nodes_own"
+_RIGHTS = "isolation/test_rights.py::test_account_has_the_declared_rights"
+_LEVEL = (
+    "isolation/test_pod_security.py::test_namespace_has_its_level",
+    "isolation/test_pod_security.py::test_breakout_is_refused",
+)
+_AT_REST = (
+    "isolation/test_secrets_at_rest.py::test_secret_is_ciphertext_in_etcd",
+    "isolation/test_secrets_at_rest.py::test_every_secret_is_ciphertext_in_etcd",
+)
 
 CASES: Sequence[Case] = (
     _case("root", _security("runAsNonRoot", value=False), f"{_RULE}[nonroot]"),
@@ -138,27 +191,45 @@ CASES: Sequence[Case] = (
     _case("not-ready", _set("Deployment", "llm", "ai", "status", readyReplicas=0), _READY),
     _case("scaled-to-zero", _set("Deployment", "llm", "ai", "spec", replicas=0), _READY, _DRIFT),
     _case("old-version", _set("Deployment", "llm", "ai", "status", updatedReplicas=0), _READY),
-    _case(
-        "psa-lowered",
-        _relabel,
-        "isolation/test_pod_security.py::test_namespace_has_its_level",
-        "isolation/test_pod_security.py::test_breakout_is_refused",
-        _DRIFT,
-    ),
+    _case("psa-lowered", _relabel("baseline"), *_LEVEL, _DRIFT),
+    _case("psa-off", _relabel("privileged"), *_LEVEL, _DRIFT),
     _case(
         "no-default-deny",
         _remove("NetworkPolicy", "default-deny", "ai"),
         "isolation/test_networkpolicies.py::test_namespace_denies_by_default",
         _REACHED,
+        _MATRIX,
+        _FOREIGN,
         _DRIFT,
     ),
     _case(
-        "open-policy", _open_policy, "isolation/test_networkpolicies.py::test_no_policy_opens_to_the_world", _REACHED
+        "open-policy",
+        _open_policy,
+        "isolation/test_networkpolicies.py::test_no_policy_opens_to_the_world",
+        _REACHED,
+        _MATRIX,
+        _FOREIGN,
+    ),
+    _case("one-more-caller", _let_in, _MATRIX),
+    _case("one-policy-gone", _remove("NetworkPolicy", "proxy", "gateway"), _PROXIES, _MATRIX, _FOREIGN, _DRIFT),
+    _case("guard-gone", _remove("CiliumClusterwideNetworkPolicy", "guard"), _FOREIGN, _NODES, _DRIFT),
+    _case("rights-added", _more_rights("pods"), _RIGHTS),
+    _case("rights-taken", _fewer_rights, _RIGHTS, _DRIFT),
+    _case("another-bound", _bind_app, _RIGHTS, "isolation/test_rights.py::test_only_listed_accounts_have_powers"),
+    _case("etcd-in-the-clear", lambda kube: setattr(kube, "sealed", False), *_AT_REST),
+    _case("secret-in-a-log", _leak, "isolation/test_secrets_at_rest.py::test_secret_is_nowhere_in_the_clear"),
+    _case(
+        "no-metrics",
+        lambda kube: setattr(kube, "metrics", ""),
+        "isolation/test_guard.py::test_metrics_are_there_for_those_who_may",
     ),
     _case(
         "cut-off",
         lambda kube: setattr(kube, "cut_off", True),
-        "isolation/test_reachability.py::test_proxies_are_reached_from_every_node",
+        _PROXIES,
+        _MATRIX,
+        _FOREIGN,
+        _CONTROL,
     ),
     _case("sick-node", _sick_node, "isolation/test_nodes.py::test_nodes_are_ready"),
     _case(
@@ -206,18 +277,18 @@ def test_undeclared_port_is_seen(build: Build, monkeypatch: pytest.MonkeyPatch) 
 
     assert _broken(site) == {"tcp/test_exposed_ports.py::test_other_ports_are_closed"}
 
-    site.exemptions = Exemptions(ports=(PortExemption(stranger.https, "a reason"),))
+    site.exemptions = replace(site.exemptions, ports=(PortExemption(stranger.https, "a reason"),))
     assert _broken(site) == set()
 
 
 def test_exempted_rule_may_be_broken_and_must_be_needed(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exempted rule may be broken and must be needed."""
     site = _site(build, monkeypatch)
-    site.exemptions = Exemptions(pods=(PodExemption("ai/llm-*", ("nonroot",), "a reason"),))
+    site.exemptions = replace(site.exemptions, pods=(PodExemption("ai/llm-*", ("nonroot",), "a reason"),))
 
     assert _broken(site) == {"workloads/test_pod_rules.py::test_no_exemption_is_stale"}
 
     site = _site(build, monkeypatch)
-    site.exemptions = Exemptions(pods=(PodExemption("ai/llm-*", ("nonroot",), "a reason"),))
+    site.exemptions = replace(site.exemptions, pods=(PodExemption("ai/llm-*", ("nonroot",), "a reason"),))
     _security("runAsNonRoot", value=False)(_kube(site))
     assert _broken(site) == set()

@@ -106,7 +106,7 @@ def test_both_ways_to_the_subjects_agree(build: Build) -> None:
     """Two walks over the tree, written apart: a subject one of them overlooks is a hole in the suite."""
     site = build()
 
-    counted = coverage.subjects(site.tree.objects, site.settings, site.exemptions)
+    counted = coverage.subjects(site.tree.objects, site.settings)
 
     assert set(counted) == set(SUBJECTS)
     for name, subjects in SUBJECTS.items():
@@ -118,4 +118,4 @@ def test_kind_has_no_addresses_to_declare(build: Build) -> None:
     site = build()
     site.settings = replace(Settings("kind", "x.test"))
 
-    assert coverage.subjects([], site.settings, Exemptions())["gateway_address"] == {"published"}
+    assert coverage.subjects([], site.settings)["gateway_address"] == {"published"}

@@ -246,8 +246,8 @@ def test_requests_show_secrets_by_reference_only(build: Build) -> None:
     text = f"{request} {request!r} {key} {site.curl(request)}"
 
     assert key.reveal() not in text
-    assert "1111222233334444" not in text
-    assert "kubectl -n ai get secret llm-api-keys" in text
+    assert "eyJ" not in text
+    assert "Bearer $(invoke token --client=api-client --env=model)" in text
     assert "-H 'X-A: it'\"'\"'s'" in site.curl(request)
     assert key.reveal().encode() in request.wire()
 
@@ -259,6 +259,16 @@ def test_masker_hides_plain_and_encoded() -> None:
     masker.learn("abc")
 
     assert masker.clean("x 0123456789 MDEyMzQ1Njc4OQ== abc") == f"x {MASK} {MASK} abc"
+
+
+def test_masker_hides_what_was_cut() -> None:
+    """Masker hides what was cut."""
+    masker = Masker()
+    token = f"eyJ{'abcdefgh' * 20}.e30.c2ln"
+    masker.learn(token)
+
+    assert masker.clean(f"at /x?t={token[:60]}… and {token[:30]}'") == f"at /x?t={MASK}… and {MASK}'"
+    assert masker.clean(token[:20]) == token[:20]
 
 
 def test_curl_names_the_odd_sni_and_the_missing_one() -> None:

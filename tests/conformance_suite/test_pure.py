@@ -1,5 +1,6 @@
 """The parts that only think: tree, exemptions, features, comparison, pod rules."""
 
+import copy
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +15,7 @@ from conformance.tree import Match, Raw, Ref, Tree
 from conformance.verdict import PromiseBrokenError, poll, require, require_none, shorten
 from conformance.workloads.rules import mounts_token, restart_fault
 from tests.conformance_suite.cluster import tree_objects
-from tests.conformance_suite.model import DOMAIN
+from tests.conformance_suite.idp import DOMAIN, ISSUER
 
 
 @pytest.fixture
@@ -23,9 +24,9 @@ def tree() -> Tree:
     return Tree(tree_objects(443, 80), DOMAIN)
 
 
-def test_tree_reads_hosts_with_routes_and_keys(tree: Tree) -> None:
-    """Tree reads hosts with routes and keys."""
-    embeddings, llm = tree.hosts
+def test_tree_reads_hosts_with_routes_and_gates(tree: Tree) -> None:
+    """Tree reads hosts with routes and gates."""
+    auth, embeddings, llm, portal, vault = tree.hosts
 
     assert (embeddings.name, llm.name, llm.label, llm.namespace) == (
         "embeddings.model.test",
@@ -33,11 +34,25 @@ def test_tree_reads_hosts_with_routes_and_keys(tree: Tree) -> None:
         "llm",
         "ai",
     )
+    assert [host.gate.kind for host in (auth, embeddings, llm, portal, vault)] == [
+        "public",
+        "token",
+        "token",
+        "login",
+        "password",
+    ]
     assert [str(route) for route in llm.routes] == ["HTTPRoute/ai/llm", "HTTPRoute/ai/llm-redirect"]
     assert llm.door == Match("/v1/models", "GET", exact=True)
-    assert llm.keys[0].secret.name == "llm-api-keys"
-    assert llm.keys[0].value("k") == "Bearer k"
-    assert [str(name) for name in tree.tls_names] == ["embeddings.model.test", "llm.model.test", "model.test"]
+    assert (llm.gate.issuer, llm.gate.audiences, llm.gate.realm) == (ISSUER, ("llm",), "betelgeuse")
+    assert (portal.gate.client, portal.gate.logout, len(portal.gate.groups)) == ("portal", "/oauth2/logout", 3)
+    assert portal.gate.quiet[0] == ("X-Requested-With", "XMLHttpRequest")
+    assert auth.door == Match("/realms/betelgeuse/account/", "GET", exact=True)
+    assert [(client.id, client.audiences, client.host) for client in tree.clients] == [
+        ("api-client", ("llm", "embeddings"), ""),
+        ("embeddings-client", ("embeddings",), ""),
+        ("portal", (), "portal"),
+    ]
+    assert {str(name) for name in tree.tls_names} == {*(host.name for host in tree.hosts), "model.test"}
     assert tree.ports == (80, 443)
 
 
@@ -46,15 +61,66 @@ def test_route_without_hostnames_takes_its_listeners(tree: Tree) -> None:
     for route in tree.kind("HTTPRoute"):
         del route["spec"]["hostnames"]
 
-    assert all(host.routes and host.keys for host in tree.hosts)
+    assert all(host.routes and host.gate.kind for host in tree.hosts)
 
 
 def test_host_without_a_route_is_still_a_host(tree: Tree) -> None:
     """Host without a route is still a host."""
     bare = Tree([obj for obj in tree.objects if obj["kind"] != "HTTPRoute"], DOMAIN)
 
-    assert [host.name for host in bare.hosts] == ["embeddings.model.test", "llm.model.test"]
-    assert not any(host.routes for host in bare.hosts)
+    assert [host.name for host in bare.hosts] == [host.name for host in tree.hosts]
+    assert not any(host.routes or host.gate.kind for host in bare.hosts)
+
+
+def _without(tree: Tree, kind: str, name: str) -> Tree:
+    kept = [obj for obj in tree.objects if (obj["kind"], obj["metadata"]["name"]) != (kind, name)]
+    return Tree(kept, DOMAIN)
+
+
+def _kind(tree: Tree, label: str) -> str:
+    return next(host.gate.kind for host in tree.hosts if host.label == label)
+
+
+def test_gate_is_what_asks_not_what_a_label_says(tree: Tree) -> None:
+    """Gate is what asks, not what a label says."""
+    policy = next(obj for obj in tree.kind("SecurityPolicy") if obj["metadata"]["name"] == "llm")
+
+    policy["spec"].pop("jwt")
+    assert _kind(Tree(tree.objects, DOMAIN), "llm") == ""
+    policy["spec"]["basicAuth"] = {"users": {"name": "x"}}
+    assert _kind(Tree(tree.objects, DOMAIN), "llm") == "password"
+    policy["spec"]["jwt"] = {"providers": [{"name": "a"}]}
+    assert _kind(Tree(tree.objects, DOMAIN), "llm") == "", "two at once are none"
+    assert _kind(_without(tree, "SecurityPolicy", "portal"), "portal") == ""
+
+
+def test_public_route_says_why(tree: Tree) -> None:
+    """Public route says why."""
+    route = next(obj for obj in tree.kind("HTTPRoute") if obj["metadata"]["name"] == "auth")
+
+    route["metadata"]["annotations"]["betelgeuse.io/public"] = "  "
+    assert _kind(Tree(tree.objects, DOMAIN), "auth") == ""
+    guarded = next(obj for obj in tree.kind("HTTPRoute") if obj["metadata"]["name"] == "llm")
+    guarded["metadata"]["annotations"]["betelgeuse.io/public"] = "for everybody"
+    assert _kind(Tree(tree.objects, DOMAIN), "llm") == "", "a gate, and a reason for none"
+
+
+def test_policy_of_a_listener_guards_its_routes(tree: Tree) -> None:
+    """Policy of a listener guards its routes."""
+    policy = next(obj for obj in tree.kind("SecurityPolicy") if obj["metadata"]["name"] == "llm")
+
+    policy["spec"]["targetRefs"] = [{"kind": "ListenerSet", "name": "llm"}]
+    assert _kind(Tree(tree.objects, DOMAIN), "llm") == "token"
+    policy["spec"]["targetRefs"] = [{"kind": "ListenerSet", "name": "other"}]
+    assert _kind(Tree(tree.objects, DOMAIN), "llm") == ""
+
+
+def test_host_behind_two_classes_is_behind_none(tree: Tree) -> None:
+    """Host behind two classes is behind none."""
+    route = copy.deepcopy(next(obj for obj in tree.kind("HTTPRoute") if obj["metadata"]["name"] == "llm"))
+    route["metadata"]["name"] = "llm-more"
+
+    assert _kind(Tree([*tree.objects, route], DOMAIN), "llm") == ""
 
 
 def test_kubectl_names_custom_kinds_with_their_group() -> None:

@@ -112,8 +112,8 @@ def _resolved(folder: PurePosixPath, target: str) -> str:
 
 
 def files_are_used(files: Files) -> Iterator[str]:
-    """Every file is reached from an overlay or from base/: what nothing lists is dead."""
-    entries = [name for name in files if name.startswith("overlays/") and name.endswith(f"/{KUSTOMIZATION}")]
+    """Every file is reached from an overlay, a component or base/: what nothing lists is dead."""
+    entries = [name for name in files if re.fullmatch(rf"(overlays|components)/[^/]+/{KUSTOMIZATION}", name)]
     reached: set[str] = set()
     queue = [*entries, f"base/{KUSTOMIZATION}"]
     while queue:

@@ -6,86 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from betelgeuse.kube import Obj
-from tests.render.trees import pod_spec
-
-Change = Callable[["Objects"], None]
-
-
-class Objects:
-    """A tree's objects, free to be changed."""
-
-    def __init__(self, objects: list[Obj]) -> None:
-        """Copy them, as the tree is shared by all tests; no mutation touches the megabytes of CRDs."""
-        self.all = [obj if obj["kind"] == "CustomResourceDefinition" else copy.deepcopy(obj) for obj in objects]
-
-    def one(self, kind: str, name: str, namespace: str = "") -> Obj:
-        """Return one object; a mutation whose subject is gone must be rewritten, so it raises."""
-        found = (
-            obj
-            for obj in self.all
-            if (obj["kind"], obj["metadata"]["name"]) == (kind, name)
-            and namespace in {"", obj["metadata"].get("namespace")}
-        )
-        return next(found)
-
-    def remove(self, kind: str, name: str, namespace: str = "") -> None:
-        """Remove one object."""
-        self.all.remove(self.one(kind, name, namespace))
-
-    def container(self, deployment: str) -> Obj:
-        """Return a deployment's first container."""
-        first: Obj = pod_spec(self.one("Deployment", deployment))["containers"][0]
-        return first
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """One change and the check that must go red."""
-
-    name: str
-    check: str
-    change: Change
-
-
-def _set(kind: str, name: str, path: str, value: Any) -> Change:  # noqa: ANN401 - any JSON value
-    """Set one field; numbers in the path are positions in lists."""
-
-    def change(objects: Objects) -> None:
-        *parents, last = (int(part) if part.isdigit() else part for part in path.split("/"))
-        place: Any = objects.one(kind, name)
-        for part in parents:
-            place = place[part]
-        place[last] = value
-
-    return change
-
-
-def _drop(kind: str, name: str, path: str) -> Change:
-    """Remove one field or list entry."""
-
-    def change(objects: Objects) -> None:
-        *parents, last = (int(part) if part.isdigit() else part for part in path.split("/"))
-        place: Any = objects.one(kind, name)
-        for part in parents:
-            place = place[part]
-        del place[last]
-
-    return change
-
-
-def _remove(kind: str, name: str, namespace: str = "") -> Change:
-    return lambda objects: objects.remove(kind, name, namespace)
-
-
-def _add(obj: Obj) -> Change:
-    return lambda objects: objects.all.append(obj)
-
-
-def _container(deployment: str, change: Callable[[Obj], object]) -> Change:
-    def apply(objects: Objects) -> None:
-        change(objects.container(deployment))
-
-    return apply
+from tests.render.changes import Mutation, Objects
+from tests.render.changes import add as _add
+from tests.render.changes import container as _container
+from tests.render.changes import drop_field as _drop
+from tests.render.changes import remove as _remove
+from tests.render.changes import set_field as _set
+from tests.render.gate_mutations import GATES
+from tests.render.guard_mutations import GUARDS
 
 
 def _twice(objects: Objects) -> None:
@@ -111,6 +39,7 @@ _MODES: Final = ("enforce", "audit", "warn")
 _ENVOY: Final = "gateway.envoyproxy.io/v1alpha1"
 _SPEC: Final = "spec/template/spec"
 _FIRST: Final = f"{_SPEC}/containers/0"
+_HELPER: Final = "apiVersion: v1\nkind: Pod\nspec: {containers: [{name: helper-pod, image: busybox}]}\n"
 
 MUTATIONS: Final = (
     Mutation("typo in a field", "objects_are_valid", _set("Deployment", "llm", "spec/replica", 2)),
@@ -140,10 +69,8 @@ MUTATIONS: Final = (
         "nothing_local_is_left",
         _set("ConfigMap", "coredns", "metadata/annotations", {"config.kubernetes.io/local-config": "true"}),
     ),
-    Mutation(
-        "secret in git", "secrets_hold_nothing", _set("Secret", "llm-api-keys", "stringData", {"admin": "geheim"})
-    ),
-    Mutation("secret nobody fills", "secrets_hold_nothing", _drop("Secret", "llm-api-keys", "metadata/annotations")),
+    Mutation("secret in git", "secrets_hold_nothing", _set("Secret", "portal-oidc", "stringData", {"key": "geheim"})),
+    Mutation("secret nobody fills", "secrets_hold_nothing", _drop("Secret", "portal-oidc", "metadata/annotations")),
     Mutation("ServiceAccount gone", "pods_find_what_they_mount", _remove("ServiceAccount", "llm")),
     Mutation("certificate of a mount gone", "pods_find_what_they_mount", _remove("Certificate", "envoy-gateway")),
     Mutation("secret of a mount gone", "pods_find_what_they_mount", _remove("Secret", "pebble-tls")),
@@ -167,7 +94,7 @@ MUTATIONS: Final = (
     Mutation(
         "policy for no route", "names_lead_to_objects", _set("SecurityPolicy", "llm", "spec/targetRefs/0/name", "lm")
     ),
-    Mutation("keys from nowhere", "names_lead_to_objects", _remove("Secret", "llm-api-keys")),
+    Mutation("client's key from nowhere", "names_lead_to_objects", _remove("Secret", "portal-oidc")),
     Mutation("issuer gone", "names_lead_to_objects", _remove("ClusterIssuer", "platform")),
     Mutation("gateway class gone", "names_lead_to_objects", _remove("GatewayClass", "gateway")),
     Mutation("parameters gone", "names_lead_to_objects", _remove("EnvoyProxy", "gateway")),
@@ -280,6 +207,16 @@ MUTATIONS: Final = (
         _container("llm", lambda c: c.update(image="ghcr.io/betelgeuse/llm:0.1.0")),
     ),
     Mutation(
+        "helper pod of any image",
+        "images_are_pinned",
+        _set("ConfigMap", "local-path-config", "data/helperPod.yaml", _HELPER),
+    ),
+    Mutation(
+        "helper pod nobody built",
+        "images_are_ours_where_nothing_can_be_pulled",
+        _set("ConfigMap", "local-path-config", "data/helperPod.yaml", _HELPER.replace("busybox", "docker.io/a/b:1")),
+    ),
+    Mutation(
         "always pulled",
         "images_are_ours_where_nothing_can_be_pulled",
         _container("llm", lambda c: c.update(imagePullPolicy="Always")),
@@ -305,8 +242,6 @@ MUTATIONS: Final = (
         "hosts_have_a_listener_and_a_certificate",
         _set("Certificate", "llm", "spec/dnsNames/0", "x.betelgeuse.test"),
     ),
-    Mutation("API key check removed", "hosts_are_guarded", _remove("SecurityPolicy", "llm")),
-    Mutation("policy that asks nothing", "hosts_are_guarded", _drop("SecurityPolicy", "llm", "spec/apiKeyAuth")),
     Mutation("host of another", "hosts_are_one_routes_only", _second_owner),
     Mutation(
         "implementation's own route",
@@ -340,6 +275,8 @@ MUTATIONS: Final = (
         _drop("HTTPRoute", "llm-redirect", "spec/hostnames"),
     ),
     Mutation("redirect gone", "plain_http_is_only_redirected", _drop("HTTPRoute", "redirect", "spec/rules/0/filters")),
+    *GATES,
+    *GUARDS,
 )
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.render import layout
+from tests.render.changes import Mutation, Objects
 from tests.render.checks import CHECKS
-from tests.render.mutations import EDITS, MUTATIONS, Edit, Mutation, Objects
+from tests.render.mutations import EDITS, MUTATIONS, Edit
 from tests.render.trees import Tree
 
 

@@ -101,7 +101,7 @@ def test_every_verb_and_session_is_described() -> None:
     sessions = re.findall(r"^@nox\.session.*\ndef (\w+)", (paths.ROOT / "noxfile.py").read_text("utf-8"), re.MULTILINE)
     checks = README.partition("| `nox -l` |")[2].partition("\n")[0]
 
-    assert [verb for verb in verbs if f"`invoke {verb}" not in README] == []
+    assert [verb for verb in verbs if f"`invoke {verb.replace('_', '-')}" not in README] == []
     assert [name for name in sessions if name != "lock" and name not in checks] == []
 
 

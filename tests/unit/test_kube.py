@@ -12,7 +12,17 @@ import yaml
 
 from betelgeuse import paths
 from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
-from betelgeuse.kube import ApiError, Kube, Resource, UnknownKindError, UnreachableError, connect, describe, kubeconfig
+from betelgeuse.kube import (
+    ApiError,
+    Kube,
+    Resource,
+    UnknownKindError,
+    UnreachableError,
+    command,
+    connect,
+    describe,
+    kubeconfig,
+)
 from betelgeuse.settings import Settings
 from tests.unit.fakes import obj
 
@@ -298,3 +308,23 @@ def test_unusable_kubeconfigs_are_one_line(config: Config) -> None:
     path.write_text("a: b: c")
     with pytest.raises(UsageError, match="is not a readable kubeconfig: mapping values"):
         connect(SETTINGS)
+
+
+def test_exec_names_cluster_pod_and_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The environment's own kubeconfig and context; the program's words come after `--`, so none is an option."""
+    ran: list[str] = []
+
+    def run(argv: list[str], **_: object) -> str:
+        ran.extend(argv)
+        return "out"
+
+    monkeypatch.setattr(command, "run", run)
+    monkeypatch.setattr(command, "kubeconfig", lambda _: tmp_path / "kubeconfig")
+    settings = Settings("x", "a.test", kube_context="betelgeuse-x")
+
+    assert command.exec_in(settings, "ns", "pod", ["cat", "-v"], container="c") == "out"
+
+    assert ran[1:] == [
+        *("--kubeconfig", str(tmp_path / "kubeconfig"), "--context", "betelgeuse-x", "--namespace", "ns"),
+        *("exec", "pod", "--container", "c", "--", "cat", "-v"),
+    ]

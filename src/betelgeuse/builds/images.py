@@ -164,7 +164,7 @@ def build(image: Image) -> Path:
 
     def make(out: Path) -> None:
         context = out / "context"
-        shutil.copytree(image.folder, context)
+        shutil.copytree(image.folder, context, ignore=shutil.ignore_patterns("__pycache__"))
         for target, source in sources.items():
             _place(source, context / target)
         try:

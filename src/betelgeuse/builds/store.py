@@ -27,7 +27,9 @@ def key_of(inputs: Mapping[str, object]) -> str:
 def hash_tree(folder: Path) -> str:
     """Return a hash of names, modes and contents below a folder (or of one file)."""
     digest = hashlib.sha256()
-    files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
+    # What Python leaves beside its sources is no content.
+    inner = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = [folder] if folder.is_file() else sorted(inner)
     for path in files:
         name = path.name if path == folder else str(path.relative_to(folder))
         executable = bool(path.stat().st_mode & 0o100)

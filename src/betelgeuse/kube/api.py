@@ -126,6 +126,7 @@ class Kube:
         body: object = None,
         content_type: str = "application/json",
         accept: str = "application/json",
+        headers: Mapping[str, str] | None = None,
         timeout: float = _REQUEST_SECONDS,
     ) -> bytes:
         """Send one request and return the answer's body; raise ApiError or UnreachableError."""
@@ -133,10 +134,10 @@ class Kube:
 
         url = f"{self.host}{path}" + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        headers = {**self.headers, "Accept": accept, "Content-Type": content_type}
+        sent = {**self.headers, "Accept": accept, "Content-Type": content_type, **(headers or {})}
         try:
             answer: BaseHTTPResponse = self.pool.request(
-                method, url, body=data, headers=headers, timeout=timeout, retries=urllib3.Retry(total=0, redirect=0)
+                method, url, body=data, headers=sent, timeout=timeout, retries=urllib3.Retry(total=0, redirect=0)
             )
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error) from None

@@ -1,14 +1,14 @@
 """From nothing, or from anything in between, to the platform that the tree describes."""
 
 import time
-from collections.abc import Sequence
 
 from betelgeuse import doctor, lock, render, settings, system, trust
 from betelgeuse.clusters.local import target
-from betelgeuse.kube import Obj, connect
+from betelgeuse.identity.declarations import clients, hosts
+from betelgeuse.kube import connect
 from betelgeuse.progress import out, say
 from betelgeuse.settings import LOCAL
-from betelgeuse.workflows import tree
+from betelgeuse.workflows import realm, tree
 
 
 def deploy(env: str, nodes: int | None = None) -> tree.Result:
@@ -27,22 +27,20 @@ def deploy(env: str, nodes: int | None = None) -> tree.Result:
         else:
             target.prepare_tree()
         objects = render.render(env)
+        # A wrong declaration is told before the tree is applied, not after minutes of waiting.
+        clients(objects, chosen.domain)
         kube = connect(chosen)
         result = tree.apply_tree(chosen, kube, objects)
+        result.realm = realm.reconcile(chosen, kube, objects)
         roots = trust.refresh(env, kube, objects)
-    hosts = sorted(hosts_of(objects))
+    for change in result.realm:
+        say(change)
     address = chosen.gateway_addresses[0] if chosen.gateway_addresses else "the gateway's address"
     say(f"{env} is up after {time.monotonic() - begin:.1f} s; {result.changes} changes")
-    out(f"hosts file: {address} {' '.join(hosts)}")
+    out(f"hosts file: {address} {' '.join(sorted(hosts(objects)))}")
     if roots is not None:
         out(f"roots to trust: {roots}")
     return result
-
-
-def hosts_of(objects: Sequence[Obj]) -> set[str]:
-    """Return every host name that a listener of the tree serves."""
-    owners = [obj for obj in objects if obj["kind"] in {"Gateway", "ListenerSet"}]
-    return {listener["hostname"] for obj in owners for listener in obj["spec"]["listeners"] if "hostname" in listener}
 
 
 def destroy(env: str) -> None:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from betelgeuse import inventory, secrets
+from betelgeuse import inventory, rotation, secrets
 from betelgeuse.apply import THREADS, apply_one, failure, snapshot
 from betelgeuse.apply_rules import Key, Transient, alike, key_of, prepared, settled, transient
 from betelgeuse.diff import unified
@@ -15,6 +15,7 @@ from betelgeuse.progress import out, say, step
 from betelgeuse.prune import Pruned, candidates
 from betelgeuse.settings import Settings
 from betelgeuse.waves import custom_kinds
+from betelgeuse.workflows import realm
 
 NO_CHANGES: Final = 0
 CHANGES: Final = 2
@@ -71,7 +72,9 @@ class _Plan:
         existing = (before or {}).get("data") or {}
         names = [name for key, recipe in secrets.recipes(obj).items() for name in secrets.produced(key, recipe)]
         fresh = sorted(set(names) - set(existing))
-        return f"\n# will be generated: {', '.join(fresh)}" if fresh else ""
+        stale = secrets.outdated(obj, self.live)
+        words = f"\n# will be generated: {', '.join(fresh)}" if fresh else ""
+        return words + (f"\n# will be copied anew: {', '.join(stale)}" if stale else "")
 
     def _refused(self, obj: Obj, error: BetelgeuseError) -> Change:
         key = key_of(obj)
@@ -91,6 +94,8 @@ def changes(kube: Kube, objects: Sequence[Obj]) -> tuple[list[Change], Pruned]:
     work = _Plan(kube, objects)
     with ThreadPoolExecutor(THREADS) as pool:
         found = [change for change in pool.map(work.one, objects) if change is not None]
+    rolls = rotation.pending(objects, work.live)
+    found += [Change(roll.key, f"~ {roll.key}\n# will be rolled: its Secrets were rotated") for roll in rolls]
     return found, candidates(kube, work.owned, objects)
 
 
@@ -98,8 +103,11 @@ def plan(settings: Settings, kube: Kube, objects: Sequence[Obj]) -> int:
     """Print what a deploy would change; return 0 when that is nothing, else 2."""
     with step(f"comparing {len(objects)} objects with {settings.env}"):
         found, pruned = changes(kube, objects)
+    drift = realm.drift(settings, kube, objects)
     for change in found:
         out(change.text)
+    for line in drift:
+        out(line)
     for key in pruned.deleted:
         out(f"- {key} (left the tree, will be deleted)")
     for key, reason in pruned.kept.items():
@@ -107,8 +115,10 @@ def plan(settings: Settings, kube: Kube, objects: Sequence[Obj]) -> int:
     blocked = sum(change.blocked for change in found)
     if blocked:
         say(f"{blocked} of these would stop the deploy (marked with !)")
-    if not found and not pruned.deleted:
+    if not found and not pruned.deleted and not drift:
         say(f"{settings.env}: no changes")
         return NO_CHANGES
-    say(f"{settings.env}: {len(found)} to change, {len(pruned.deleted)} to delete; `invoke deploy` does it")
+    say(
+        f"{settings.env}: {len(found) + len(drift)} to change, {len(pruned.deleted)} to delete; `invoke deploy` does it"
+    )
     return CHANGES

@@ -1,11 +1,16 @@
-"""How a person reaches the platform: addresses, hosts file, roots, keys."""
+"""How a person reaches the platform: addresses, hosts file, roots, and what stands at the door of an app."""
+
+from collections.abc import Iterator, Sequence
 
 from betelgeuse import render, settings, trust
 from betelgeuse.errors import UsageError
-from betelgeuse.kube import connect
+from betelgeuse.identity import declarations
+from betelgeuse.kube import Obj, connect
 from betelgeuse.progress import out
-from betelgeuse.settings import suggest
-from betelgeuse.workflows.deploy import hosts_of
+from betelgeuse.settings import Settings, suggest
+
+_PUBLIC = "betelgeuse.io/public"
+_START = "betelgeuse.io/start"
 
 
 def roots(env: str) -> None:
@@ -15,26 +20,74 @@ def roots(env: str) -> None:
     out(str(path) if path is not None else f"{env}: certificates chain to public roots, nothing to trust")
 
 
-def explain(env: str, app: str) -> None:
-    """Print how to reach an app from this machine; an unknown app is a UsageError with a suggestion."""
-    chosen = settings.load(env)
-    objects = render.render(env)
-    hosts = sorted(hosts_of(objects))
+def _route(objects: Sequence[Obj], host: str) -> Obj:
+    """Return the route that leads to the app behind a host."""
+    routes = [obj for obj in objects if obj["kind"] == "HTTPRoute" and host in obj["spec"].get("hostnames", ())]
+    return next(one for one in routes if any(rule.get("backendRefs") for rule in one["spec"].get("rules", ())))
+
+
+def _policy(objects: Sequence[Obj], route: Obj) -> Obj | None:
+    """Return the policy that asks the route's callers who they are."""
+    meta = route["metadata"]
+    for obj in objects:
+        if obj["kind"] == "SecurityPolicy" and obj["metadata"]["namespace"] == meta["namespace"]:
+            refs = obj["spec"].get("targetRefs", ())
+            if any((ref["kind"], ref["name"]) == ("HTTPRoute", meta["name"]) for ref in refs):
+                return obj
+    return None
+
+
+def _path(route: Obj) -> str:
+    """Return a path that answers a plain GET."""
+    matches = [match for rule in route["spec"]["rules"] for match in rule.get("matches", ())]
+    exact = [one["path"]["value"] for one in matches if one.get("method") == "GET" and one["path"]["type"] == "Exact"]
+    start = (route["metadata"].get("annotations") or {}).get(_START, "/")
+    return start if start != "/" or "/" in exact or not exact else str(exact[0])
+
+
+def lines(objects: Sequence[Obj], chosen: Settings, app: str, bundle: str) -> Iterator[str]:
+    """Yield how to reach an app; `bundle` is a file of roots, or empty.
+
+    An unknown app is a UsageError with a suggestion.
+    """
+    hosts = sorted(declarations.hosts(objects))
     known = {host.removesuffix(f".{chosen.domain}"): host for host in hosts}
     if app not in known:
-        message = f"no app {app!r} in {env}{suggest(app, known)}; there are {', '.join(known)}"
+        message = f"no app {app!r} in {chosen.env}{suggest(app, known)}; there are {', '.join(known)}"
         raise UsageError(message)
-    host = known[app]
-    address = chosen.gateway_addresses[0]
-    out(f"https://{host}/")
-    out(f"browser: add to the hosts file: {address} {' '.join(hosts)}")
-    curl = f"curl --resolve {host}:443:{address}"
-    if (bundle := trust.bundle_path(env)).is_file():
-        curl += f" --cacert {bundle}"
-    policies = [obj for obj in objects if obj["kind"] == "SecurityPolicy" and "apiKeyAuth" in obj["spec"]]
-    for policy in policies:
-        if any(ref["name"] == app for ref in policy["spec"].get("targetRefs", [])):
-            secret = policy["spec"]["apiKeyAuth"]["credentialRefs"][0]["name"]
-            namespace = policy["metadata"]["namespace"]
-            out(f"key: one of the values of Secret {namespace}/{secret}, sent as `Authorization: Bearer <key>`")
-    out(f"{curl} https://{host}/")
+    host, address = known[app], chosen.gateway_addresses[0]
+    route = _route(objects, host)
+    yield f"https://{host}{(route['metadata'].get('annotations') or {}).get(_START, '/')}"
+    yield f"browser: add to the hosts file: {address} {' '.join(hosts)}"
+    policy = _policy(objects, route)
+    spec = policy["spec"] if policy else {}
+    curl = f"curl --resolve {host}:443:{address}{f' --cacert {bundle}' if bundle else ''}"
+    url = f"https://{host}{_path(route)}"
+    if "oidc" in spec:
+        claims = [claim for rule in spec["authorization"]["rules"] for claim in rule["principal"]["jwt"]["claims"]]
+        groups = " or ".join(name for claim in claims for name in claim["values"])
+        yield f"login: in the browser, as a member of {groups}"
+        yield f"{curl} {url}"
+    elif "jwt" in spec:
+        audiences = {name for provider in spec["jwt"]["providers"] for name in provider["audiences"]}
+        clients = [one.id for one in declarations.clients(objects, chosen.domain) if audiences & set(one.audiences)]
+        names = ", ".join(clients) or "none"
+        yield f"token: sent as `Authorization: Bearer <token>`, good for 5 minutes; clients: {names}"
+        env = "" if chosen.env == "local" else f" --env={chosen.env}"
+        token = f".venv/bin/invoke token --client={clients[0] if clients else '<client>'}{env}"
+        # Through a pipe: an argument could be read by every user of the machine.
+        yield f"{token} | sed 's/^/Authorization: Bearer /' | {curl} -H @- {url}"
+    elif policy and "basicAuth" in spec:
+        place = f"{policy['metadata']['namespace']}/{spec['basicAuth']['users']['name']}"
+        yield f"password: user admin, key `password` of Secret {place}"
+        yield f"{curl} --user admin {url}"
+    else:
+        yield f"open to everybody: {(route['metadata'].get('annotations') or {}).get(_PUBLIC, 'it asks nobody')}"
+        yield f"{curl} {url}"
+
+
+def explain(env: str, app: str) -> None:
+    """Print how to reach an app from this machine; an unknown app is a UsageError with a suggestion."""
+    bundle = trust.bundle_path(env)
+    for line in lines(render.render(env), settings.load(env), app, str(bundle) if bundle.is_file() else ""):
+        out(line)

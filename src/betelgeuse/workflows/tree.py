@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from betelgeuse import inventory, secrets, webhooks
+from betelgeuse import inventory, rotation, secrets, webhooks
 from betelgeuse.apply import Applied, Applier, Outcome, snapshot
 from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
@@ -32,11 +32,16 @@ class Result:
     applied: Applied
     pruned: Pruned = field(default_factory=Pruned)
     generated: dict[Key, list[str]] = field(default_factory=dict)
+    rolled: list[Key] = field(default_factory=list)
+    """Workloads that still used values of before a rotation."""
+    realm: list[str] = field(default_factory=list)
+    """What is different in Keycloak."""
 
     @property
     def changes(self) -> int:
-        """How many objects are different now."""
-        return len(set(self.applied.changes) | set(self.generated)) + len(self.pruned.deleted)
+        """How many things are different now: objects, and settings of the realm."""
+        objects = set(self.applied.changes) | set(self.generated) | set(self.rolled)
+        return len(objects) + len(self.pruned.deleted) + len(self.realm)
 
     def __str__(self) -> str:
         """Return the summary line."""
@@ -82,6 +87,17 @@ class _Deploy:
         for key, names in made.generated.items():
             say(f"{key}: generated {', '.join(names)}")
         self.result.generated |= made.generated
+
+    def follow(self) -> None:
+        """Roll what an interrupted rotation of secrets left with older values."""
+        if not any(map(secrets.stamp, self.live.values())):
+            return
+        kinds = {"Secret", *rotation.WORKLOADS}
+        now = snapshot(self.kube, [obj for obj in self.objects if obj["kind"] in kinds])
+        for entry in rotation.pending(self.objects, now):
+            say(f"{entry.key}: rolled, its Secrets were rotated")
+            rotation.roll(self.kube, entry)
+            self.result.rolled.append(entry.key)
 
     def copies(self) -> None:
         """Try again what copies from a Secret that a controller makes."""
@@ -147,6 +163,7 @@ def _apply(run: _Deploy, env: str, *, wait: bool) -> None:
                 run.barrier(done, group)
             run.group(group)
             done += group.objects
+        run.follow()
     for warning, requests in sorted(run.kube.warnings.items()):
         more = f" and {len(requests) - 1} more" if len(requests) > 1 else ""
         say(f"warning for {'/'.join(min(requests).split('/')[-4:])}{more}: {short(warning)}")

@@ -12,7 +12,7 @@ _GATEWAY: Final = "gateway"
 _AUTH_POLICIES: Final = ("SecurityPolicy", "BackendTrafficPolicy", "ClientTrafficPolicy")
 
 
-def _app_routes(tree: Tree) -> Iterator[Obj]:
+def app_routes(tree: Tree) -> Iterator[Obj]:
     """Yield the routes of applications: redirects from plain HTTP and the gateway's own 404 serve no application."""
     for route in tree.kind("HTTPRoute"):
         if route["metadata"]["namespace"] != _GATEWAY and not _hangs_on_plain_http(route):
@@ -31,7 +31,7 @@ def hosts_have_a_redirect_of_their_own(tree: Tree) -> Iterator[str]:
         if _hangs_on_plain_http(route)
         for host in route["spec"].get("hostnames", ())
     }
-    for route in _app_routes(tree):
+    for route in app_routes(tree):
         for host in route["spec"].get("hostnames", ()):
             if host not in redirected:
                 yield f"{shown(route)}: no route redirects http://{host}"
@@ -40,7 +40,7 @@ def hosts_have_a_redirect_of_their_own(tree: Tree) -> Iterator[str]:
 def routes_name_their_hosts(tree: Tree) -> Iterator[str]:
     """An application's route names hosts below the domain: without names it would take everybody's."""
     domain = tree.settings.domain
-    for route in _app_routes(tree):
+    for route in app_routes(tree):
         hosts = route["spec"].get("hostnames", ())
         if not hosts:
             yield f"{shown(route)}: names no host"
@@ -54,7 +54,7 @@ def routes_name_their_hosts(tree: Tree) -> Iterator[str]:
 def hosts_have_a_listener_and_a_certificate(tree: Tree) -> Iterator[str]:
     """Each host has an HTTPS listener of its own in its namespace, whose certificate is for that name."""
     certificates = {(o["metadata"]["namespace"], o["spec"]["secretName"]): o["spec"] for o in tree.kind("Certificate")}
-    for route in _app_routes(tree):
+    for route in app_routes(tree):
         namespace = route["metadata"]["namespace"]
         parents = {ref["name"] for ref in route["spec"]["parentRefs"] if ref.get("kind") == "ListenerSet"}
         sets = [each for each in tree.kind("ListenerSet") if each["metadata"]["namespace"] == namespace]
@@ -72,25 +72,10 @@ def hosts_have_a_listener_and_a_certificate(tree: Tree) -> Iterator[str]:
                         yield f"{shown(route)}: Secret {ref['name']} of {host} comes from no Certificate for that name"
 
 
-def hosts_are_guarded(tree: Tree) -> Iterator[str]:
-    """Each application's route has a policy that asks who calls."""
-    guarded = {
-        (policy["metadata"]["namespace"], ref["kind"], ref["name"])
-        for policy in tree.kind("SecurityPolicy")
-        if {"apiKeyAuth", "jwt", "oidc", "basicAuth", "extAuth"} & policy["spec"].keys()
-        for ref in policy["spec"].get("targetRefs", ())
-    }
-    for route in _app_routes(tree):
-        meta = route["metadata"]
-        parents = {(meta["namespace"], ref.get("kind"), ref["name"]) for ref in route["spec"]["parentRefs"]}
-        if not guarded & {(meta["namespace"], "HTTPRoute", meta["name"]), *parents}:
-            yield f"{shown(route)}: no SecurityPolicy asks its callers for a credential"
-
-
 def hosts_are_one_routes_only(tree: Tree) -> Iterator[str]:
     """No two namespaces claim the same host."""
     owners: dict[str, str] = {}
-    for route in _app_routes(tree):
+    for route in app_routes(tree):
         for host in route["spec"].get("hostnames", ()):
             owner = owners.setdefault(host, route["metadata"]["namespace"])
             if owner != route["metadata"]["namespace"]:
@@ -130,7 +115,6 @@ def plain_http_is_only_redirected(tree: Tree) -> Iterator[str]:
 CHECKS: Final = (
     routes_name_their_hosts,
     hosts_have_a_listener_and_a_certificate,
-    hosts_are_guarded,
     hosts_are_one_routes_only,
     implementation_is_replaceable,
     routes_are_standard,

@@ -101,9 +101,10 @@ def _of_route(obj: Obj) -> Iterator[Ref]:
 
 
 def _of_policy(obj: Obj) -> Iterator[Ref]:
-    yield from (_target(obj, ref, "Gateway") for ref in obj["spec"].get("targetRefs", ()))
-    keys = obj["spec"].get("apiKeyAuth", {}).get("credentialRefs", ())
-    yield from (_target(obj, ref, "Secret") for ref in keys)
+    spec = obj["spec"]
+    yield from (_target(obj, ref, "Gateway") for ref in spec.get("targetRefs", ()))
+    secrets = [spec.get("oidc", {}).get("clientSecret"), spec.get("basicAuth", {}).get("users")]
+    yield from (_target(obj, ref, "Secret") for ref in secrets if ref)
 
 
 def _of_certificate(obj: Obj) -> Iterator[Ref]:

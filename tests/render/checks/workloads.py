@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+import yaml
+
 from betelgeuse.kube import Obj
 from conformance import exemptions
 from conformance.workloads.rules import RULES, faults
@@ -32,8 +34,18 @@ def pods_keep_the_rules(tree: Tree) -> Iterator[str]:
                 yield from (f"{shown(obj)}: {rule}: {fault}" for fault in faults(pod, rule))
 
 
+def _templates_inside(tree: Tree) -> Iterator[tuple[str, Obj]]:
+    """Yield (where, pod) of the pods that a controller makes from a text of its ConfigMap."""
+    for obj in tree.kind("ConfigMap"):
+        for key, text in (obj.get("data") or {}).items():
+            if "\nkind: Pod\n" in text:
+                yield f"{shown(obj)}: data.{key}", yaml.safe_load(text)
+
+
 def images(tree: Tree) -> Iterator[tuple[str, str]]:
     """Yield (where, image) of every image the tree names, those inside other objects included."""
+    for where, pod in _templates_inside(tree):
+        yield from ((where, container["image"]) for container in containers(pod["spec"]))
     for obj in tree.objects:
         if obj["kind"] != "CustomResourceDefinition":
             for at, text in strings(obj):

@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from betelgeuse import paths
-from betelgeuse.clusters.local import cgroups, guard, kubeadm, network, sysctls
+from betelgeuse.clusters.local import cgroups, encryption, guard, kubeadm, network, sysctls
 from betelgeuse.clusters.local.layout import CGROUP_ROOT, CONTROLLERS, DESIRED, ENV, GUARD_LOCK, Node
 from betelgeuse.errors import BetelgeuseError, RefusedError, WaitTimeoutError
 from betelgeuse.progress import Ticker, say, step
@@ -45,7 +45,7 @@ class Programs:
     versions: kubeadm.Versions
 
 
-def _wait(what: str, seconds: float, ready: Callable[[], str]) -> None:
+def wait(what: str, seconds: float, ready: Callable[[], str]) -> None:
     """Poll until `ready` returns "", else say its reason; raise with the last one when the time is over."""
     with Ticker(seconds, what) as ticker:
         while reason := ready():
@@ -119,7 +119,7 @@ def boot(nodes: Sequence[Node], programs: Programs) -> None:
     if not _guarded():
         guard.spawn()
     for node in nodes:
-        _wait(f"boot {node.name}", _BOOT_SECONDS, partial(_containerd_ready, node))
+        wait(f"boot {node.name}", _BOOT_SECONDS, partial(_containerd_ready, node))
 
 
 def _check_leftovers(nodes: Sequence[Node]) -> None:
@@ -136,7 +136,7 @@ def _check_leftovers(nodes: Sequence[Node]) -> None:
             say(f"{node.name} is no longer wanted: it is removed")
             with contextlib.suppress(BetelgeuseError):
                 # The API may be down; a Node object without a machine shows as NotReady until the next deploy.
-                _kubectl("delete", "node", node.name, "--ignore-not-found", "--wait=false")
+                kubectl("delete", "node", node.name, "--ignore-not-found", "--wait=false")
             wipe(node)
     for node in half_formed(nodes):
         say(f"{node.name}: kubeadm stopped half way last time: it starts anew")
@@ -153,7 +153,8 @@ def wipe(node: Node) -> None:
     shutil.rmtree(node.folder, ignore_errors=True)
 
 
-def _kubectl(*arguments: str, data: str | None = None, timeout: float = 30) -> str:
+def kubectl(*arguments: str, data: str | None = None, timeout: float = 30) -> str:
+    """Run kubectl as the cluster's administrator and return its output."""
     program = Path(sys.executable).with_name("kubectl")
     return run([str(program), "--kubeconfig", str(paths.kubeconfig_path(ENV)), *arguments], input=data, timeout=timeout)
 
@@ -196,15 +197,17 @@ def _marker(node: Node) -> Path:
 def form(nodes: Sequence[Node], programs: Programs, domain: str) -> None:
     """Make one Kubernetes cluster of the booted nodes; what joined stays, what stopped half way starts anew."""
     first, others = nodes[0], nodes[1:]
+    encryption.ensure(first)
     if not _marker(first).is_file():
         _kubeadm(first, "init", kubeadm.init_config(first, programs.versions, domain))
+        encryption.sealed(first).touch()
     _write_kubeconfig(first)
-    _wait("API server", _API_SECONDS, lambda: _api_ready(first))
+    wait("API server", _API_SECONDS, lambda: api_ready(first))
     for node in others:
         if not _marker(node).is_file():
             _kubeadm(node, "join", kubeadm.join_config(node, first, _new_token(), _ca_hash(first)))
     # kubeadm bars load balancers from control planes; here the control plane's address is the platform's.
-    _kubectl("label", "node", first.name, "node.kubernetes.io/exclude-from-external-load-balancers-")
+    kubectl("label", "node", first.name, "node.kubernetes.io/exclude-from-external-load-balancers-")
 
 
 def half_formed(nodes: Sequence[Node]) -> list[Node]:
@@ -237,9 +240,10 @@ def _write_kubeconfig(first: Node) -> None:
     draft.rename(target)
 
 
-def _api_ready(first: Node) -> str:
+def api_ready(first: Node) -> str:
+    """Return why the API server does not serve yet; empty when it does."""
     try:
-        answer = _kubectl("get", "--raw", "/readyz", timeout=5)
+        answer = kubectl("get", "--raw", "/readyz", timeout=5)
     except BetelgeuseError as error:
         return f"{first.address} does not answer: {str(error)[-160:]}"
     return "" if answer == "ok" else answer
@@ -249,7 +253,7 @@ def _new_token() -> str:
     token = f"{secrets.token_hex(3)}.{secrets.token_hex(8)}"
     expires = (datetime.now(UTC) + _TOKEN_LIFE).strftime("%Y-%m-%dT%H:%M:%SZ")
     # By standard input: arguments are visible to every process of the machine.
-    _kubectl("apply", "-f", "-", data=kubeadm.bootstrap_token_secret(token, expires))
+    kubectl("apply", "-f", "-", data=kubeadm.bootstrap_token_secret(token, expires))
     return token
 
 
@@ -282,7 +286,7 @@ def destroy() -> None:
     """Remove the cluster whole: processes, cgroups, namespaces, cables, files. Safe to repeat and after a kill."""
     nodes = {node.index: node for node in (*_strays(), *recorded())}
     DESIRED.unlink(missing_ok=True)
-    _wait("guard ends", _GUARD_SECONDS, lambda: f"it holds {GUARD_LOCK}" if _guarded() else "")
+    wait("guard ends", _GUARD_SECONDS, lambda: f"it holds {GUARD_LOCK}" if _guarded() else "")
     for node in nodes.values():
         with step(f"remove {node.name}"):
             _power_off(node)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import yaml
 
+from betelgeuse.clusters.local import encryption
 from betelgeuse.clusters.local.layout import API_PORT, DNS_ADDRESS, POD_CIDR, SERVICE_CIDR, Node
 
 REPOSITORY: Final = "betelgeuse.local"
@@ -112,6 +113,12 @@ def _patch(node: Node) -> dict[str, Any]:
     }
 
 
+def _encryption_volume() -> dict[str, Any]:
+    """Return the folder with the key of the Secrets, as kubeadm mounts it into the API server."""
+    place = {"hostPath": encryption.FOLDER, "mountPath": encryption.FOLDER}
+    return {"name": "encryption", **place, "readOnly": True, "pathType": "Directory"}
+
+
 def _documents(*documents: dict[str, Any]) -> str:
     return yaml.safe_dump_all(documents, sort_keys=False)
 
@@ -135,7 +142,11 @@ def init_config(node: Node, versions: Versions, domain: str) -> str:
         "controlPlaneEndpoint": f"{node.address}:{API_PORT}",
         "imageRepository": REPOSITORY,
         "networking": {"podSubnet": POD_CIDR, "serviceSubnet": SERVICE_CIDR, "dnsDomain": "cluster.local"},
-        "apiServer": {"certSANs": [node.address, f"api.{domain}", "127.0.0.1"]},
+        "apiServer": {
+            "certSANs": [node.address, f"api.{domain}", "127.0.0.1"],
+            "extraArgs": [{"name": "encryption-provider-config", "value": encryption.FILE}],
+            "extraVolumes": [_encryption_volume()],
+        },
         "etcd": {"local": {"imageTag": versions.etcd}},
         "dns": {"imageTag": versions.coredns},
     }

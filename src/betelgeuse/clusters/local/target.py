@@ -11,7 +11,7 @@ import yaml
 from betelgeuse import budget, materialise, paths
 from betelgeuse.builds import artifacts, golang, images
 from betelgeuse.builds.images import Image
-from betelgeuse.clusters.local import cluster, layout
+from betelgeuse.clusters.local import cluster, layout, sealing
 from betelgeuse.clusters.local.kubeadm import Versions
 from betelgeuse.clusters.local.layout import Node
 from betelgeuse.pipeline import Task
@@ -150,6 +150,7 @@ def bring_up(settings: Settings) -> None:
         for image in control:
             loader.load(image)
         cluster.form(nodes, programs(), settings.domain)
+        sealing.seal(nodes[0], programs(), settings.domain)
 
     node_tasks = [_work(f"go {product}") for product in _NODE_PRODUCTS]
     builds = {task.name: task for task in (*node_tasks, *build_tasks(control))}

@@ -1,0 +1,1 @@
+"""The portal: a person's way in, walked with a real browser."""

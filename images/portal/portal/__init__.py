@@ -1,0 +1,1 @@
+"""The portal: what runs on this platform, and who is asking."""

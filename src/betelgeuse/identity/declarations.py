@@ -1,0 +1,144 @@
+"""What the tree asks of Keycloak: a client per application, declared by the Secret that holds the client's key.
+
+The annotation `betelgeuse.io/oidc-client` of such a Secret is a YAML map, either of a client that people log in with
+
+    id: portal
+    login: {host: portal, callback: /oauth2/callback}
+
+or of a client that asks for tokens by itself, for the APIs it names:
+
+    id: api-client
+    audiences: [llm, embeddings]
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from betelgeuse import yamls
+from betelgeuse.apply_rules import Key, key_of
+from betelgeuse.errors import UsageError
+from betelgeuse.kube import Obj, describe
+from betelgeuse.secrets import recipes
+from betelgeuse.settings import suggest
+
+ANNOTATION: Final = "betelgeuse.io/oidc-client"
+SECRET_KEY: Final = "client-secret"  # noqa: S105 - the name of a key, as Envoy Gateway expects it
+
+_ID: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_CALLBACK: Final = re.compile(r"/[A-Za-z0-9._~/-]*")
+_KEYS: Final = ("id", "login", "audiences")
+_LOGIN_KEYS: Final = ("host", "callback")
+BUILT_IN: Final = frozenset(
+    {"account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console"}
+)
+"""Clients that Keycloak makes in every realm."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """One client: with a host it is one that people log in with, else it gets tokens for its audiences."""
+
+    id: str
+    secret: Key
+    """Where its key is."""
+    host: str = ""
+    """The full name of the application's host."""
+    callback: str = ""
+    audiences: tuple[str, ...] = ()
+
+
+def known_audiences(objects: Iterable[Obj]) -> set[str]:
+    """Return every audience that some policy of the tree accepts in a token."""
+    policies = [obj for obj in objects if obj["kind"] == "SecurityPolicy"]
+    providers = [entry for obj in policies for entry in (obj["spec"].get("jwt") or {}).get("providers") or ()]
+    return {str(audience) for provider in providers for audience in provider.get("audiences") or ()}
+
+
+def hosts(objects: Iterable[Obj]) -> set[str]:
+    """Return every host name that a listener of the tree serves."""
+    owners = [obj for obj in objects if obj["kind"] in {"Gateway", "ListenerSet"}]
+    return {listener["hostname"] for obj in owners for listener in obj["spec"]["listeners"] if "hostname" in listener}
+
+
+def _only(value: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+    for key in value:
+        if key not in keys:
+            message = f"{where}: unknown key {key!r}{suggest(str(key), list(keys))} (known: {', '.join(keys)})"
+            raise UsageError(message)
+
+
+def _login(value: object, domain: str, served: set[str], where: str) -> tuple[str, str]:
+    if not isinstance(value, dict):
+        message = f"{where}: login must be {{host: <name below {domain}>, callback: <path>}}"
+        raise UsageError(message)
+    _only(value, _LOGIN_KEYS, f"{where}: login")
+    host, callback = f"{value.get('host')}.{domain}", str(value.get("callback"))
+    if host not in served:
+        names = sorted(name.removesuffix(f".{domain}") for name in served)
+        near = suggest(str(value.get("host")), names)
+        message = f"{where}: no listener of the tree serves {host}{near} (hosts: {', '.join(names) or 'none'})"
+        raise UsageError(message)
+    if not _CALLBACK.fullmatch(callback) or "//" in callback or "/../" in f"{callback}/":
+        message = f"{where}: callback must be one exact path such as /oauth2/callback, got {callback[:60]!r}"
+        raise UsageError(message)
+    return host, callback
+
+
+def _audiences(value: object, known: set[str], where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        message = f"{where}: audiences must be a list of APIs, e.g. [llm]"
+        raise UsageError(message)
+    for audience in map(str, value):
+        if audience not in known:
+            near = suggest(audience, sorted(known))
+            have = ", ".join(sorted(known)) or "none"
+            message = f"{where}: no SecurityPolicy accepts the audience {audience!r}{near} (accepted: {have})"
+            raise UsageError(message)
+    return tuple(sorted(set(map(str, value))))
+
+
+def _client(obj: Obj, domain: str, known: set[str], served: set[str]) -> Client:
+    where = f"{describe(obj)}: annotation {ANNOTATION}"
+    if obj["kind"] != "Secret":
+        message = f"{where} belongs on the Secret that holds the client's key"
+        raise UsageError(message)
+    documents = yamls.parse(str(obj["metadata"]["annotations"][ANNOTATION]), where)
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        message = f"{where} must be a map with `id` and either `login` or `audiences`"
+        raise UsageError(message)
+    value = documents[0]
+    _only(value, _KEYS, where)
+    name = str(value.get("id"))
+    if "id" not in value or not _ID.fullmatch(name):
+        message = f"{where}: id must be lower-case letters, digits and dashes, got {name[:60]!r}"
+        raise UsageError(message)
+    if name in BUILT_IN:
+        message = f"{where}: {name!r} is a client of Keycloak's own; choose another id"
+        raise UsageError(message)
+    if ("login" in value) == ("audiences" in value):
+        message = f"{where}: {name} needs either `login` (people) or `audiences` (programs), and not both"
+        raise UsageError(message)
+    if SECRET_KEY not in recipes(obj):
+        message = f"{where}: the Secret's betelgeuse.io/generate has no recipe for {SECRET_KEY}, e.g. hex:32"
+        raise UsageError(message)
+    if "login" in value:
+        host, callback = _login(value["login"], domain, served, where)
+        return Client(name, key_of(obj), host=host, callback=callback)
+    return Client(name, key_of(obj), audiences=_audiences(value["audiences"], known, where))
+
+
+def clients(objects: Sequence[Obj], domain: str) -> list[Client]:
+    """Return the clients that the tree declares, by id; a wrong declaration is a UsageError that names it."""
+    known, served = known_audiences(objects), hosts(objects)
+    found: dict[str, Client] = {}
+    for obj in objects:
+        if ANNOTATION not in (obj["metadata"].get("annotations") or {}):
+            continue
+        client = _client(obj, domain, known, served)
+        if client.id in found:
+            message = f"client {client.id!r} is declared twice: by {found[client.id].secret} and by {client.secret}"
+            raise UsageError(message)
+        found[client.id] = client
+    return [found[name] for name in sorted(found)]

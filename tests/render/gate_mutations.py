@@ -1,0 +1,234 @@
+"""Small changes to what stands before the hosts, each of which a check must notice."""
+
+from typing import Any, Final
+
+from tests.render.changes import Change, Mutation, Objects, add, drop_field, remove, set_field
+
+_PROVIDER: Final = "spec/jwt/providers/0"
+
+
+def _two_gates(objects: Objects) -> None:
+    policy = objects.one("SecurityPolicy", "llm")
+    policy["spec"]["basicAuth"] = {"users": {"name": "llm-users"}}
+
+
+def _second_policy(objects: Objects) -> None:
+    policy = objects.one("SecurityPolicy", "llm")
+    objects.all.append({**policy, "metadata": {**policy["metadata"], "name": "other"}})
+
+
+def _dropped_no_more(header: str) -> Change:
+    """Let one header of clients pass."""
+
+    def change(objects: Objects) -> None:
+        early = objects.one("ClientTrafficPolicy", "gateway")["spec"]["headers"]["earlyRequestHeaders"]
+        early["removeOnMatch"] = [each for each in early["removeOnMatch"] if not header.startswith(each["value"])]
+
+    return change
+
+
+def _no_retry_after(objects: Objects) -> None:
+    for override in objects.one("BackendTrafficPolicy", "llm")["spec"]["responseOverride"]:
+        override["response"].pop("header", None)
+
+
+def _password(**data: Any) -> Change:  # noqa: ANN401 - any JSON value
+    """Put the portal behind a password whose Secret has these annotations."""
+
+    def change(objects: Objects) -> None:
+        spec = objects.one("SecurityPolicy", "portal")["spec"]
+        for name in ("oidc", "jwt", "authorization"):
+            del spec[name]
+        spec["basicAuth"] = {"users": {"name": "people"}}
+        meta = {"name": "people", "namespace": "portal", "annotations": data}
+        objects.all.append({"apiVersion": "v1", "kind": "Secret", "metadata": meta})
+
+    return change
+
+
+GATES: Final = (
+    Mutation("token gate removed", "hosts_have_a_gate", remove("SecurityPolicy", "llm")),
+    Mutation("login gate removed", "hosts_have_a_gate", remove("SecurityPolicy", "portal")),
+    Mutation("policy that asks nothing", "hosts_have_a_gate", drop_field("SecurityPolicy", "llm", "spec/jwt")),
+    Mutation("two gates in one", "hosts_have_a_gate", _two_gates),
+    Mutation("two policies", "hosts_have_a_gate", _second_policy),
+    Mutation("open without a reason", "hosts_have_a_gate", drop_field("HTTPRoute", "auth", "metadata/annotations")),
+    Mutation(
+        "open for a blank reason",
+        "hosts_have_a_gate",
+        set_field("HTTPRoute", "auth", "metadata/annotations", {"betelgeuse.io/public": " "}),
+    ),
+    Mutation(
+        "gate for the wrong host",
+        "hosts_have_a_gate",
+        set_field("SecurityPolicy", "llm", "spec/targetRefs/0/name", "embeddings"),
+    ),
+    Mutation(
+        "label says another gate",
+        "hosts_have_a_gate",
+        set_field("SecurityPolicy", "llm", "metadata/labels", {"betelgeuse.io/gate": "login"}),
+    ),
+    Mutation("route without a label", "hosts_have_a_gate", drop_field("HTTPRoute", "portal", "metadata/labels")),
+    Mutation("any audience", "tokens_are_checked", drop_field("SecurityPolicy", "llm", f"{_PROVIDER}/audiences")),
+    Mutation(
+        "another's audience",
+        "tokens_are_checked",
+        set_field("SecurityPolicy", "llm", f"{_PROVIDER}/audiences/0", "portal"),
+    ),
+    Mutation("any issuer", "tokens_are_checked", drop_field("SecurityPolicy", "llm", f"{_PROVIDER}/issuer")),
+    Mutation(
+        "realm master",
+        "tokens_are_checked",
+        set_field("SecurityPolicy", "llm", f"{_PROVIDER}/issuer", "https://auth.betelgeuse.test/realms/master"),
+    ),
+    Mutation(
+        "issuer not filled in",
+        "tokens_are_checked",
+        set_field("SecurityPolicy", "llm", f"{_PROVIDER}/issuer", "https://auth.DOMAIN/realms/betelgeuse"),
+    ),
+    Mutation(
+        "tokens in addresses", "tokens_are_checked", drop_field("SecurityPolicy", "llm", f"{_PROVIDER}/extractFrom")
+    ),
+    Mutation(
+        "no token will do", "tokens_are_checked", set_field("SecurityPolicy", "llm", "spec/jwt/optional", value=True)
+    ),
+    Mutation(
+        "any token will do", "tokens_are_checked", set_field("SecurityPolicy", "llm", "spec/jwt/failOpen", value=True)
+    ),
+    Mutation(
+        "client nobody declares",
+        "logins_are_strict",
+        set_field("SecurityPolicy", "portal", "spec/oidc/clientID", "portl"),
+    ),
+    Mutation(
+        "another's key",
+        "logins_are_strict",
+        set_field("SecurityPolicy", "portal", "spec/oidc/clientSecret/name", "other"),
+    ),
+    Mutation(
+        "everybody with an account",
+        "logins_are_strict",
+        set_field("SecurityPolicy", "portal", "spec/authorization/defaultAction", "Allow"),
+    ),
+    Mutation("no groups", "logins_are_strict", drop_field("SecurityPolicy", "portal", "spec/authorization")),
+    Mutation(
+        "group typo",
+        "logins_are_strict",
+        set_field(
+            "SecurityPolicy",
+            "portal",
+            "spec/authorization/rules/0/principal/jwt/claims/0/values",
+            ["platform-admin"],
+        ),
+    ),
+    Mutation("login without a token check", "logins_are_strict", drop_field("SecurityPolicy", "portal", "spec/jwt")),
+    Mutation(
+        "token not forwarded",
+        "logins_are_strict",
+        drop_field("SecurityPolicy", "portal", "spec/oidc/forwardAccessToken"),
+    ),
+    Mutation(
+        "cookies from other sites",
+        "logins_are_strict",
+        drop_field("SecurityPolicy", "portal", "spec/oidc/cookieConfig"),
+    ),
+    Mutation(
+        "cookies for every host",
+        "logins_are_strict",
+        set_field("SecurityPolicy", "portal", "spec/oidc/cookieDomain", "betelgeuse.test"),
+    ),
+    Mutation(
+        "cookies in plain text",
+        "logins_are_strict",
+        set_field("SecurityPolicy", "portal", "spec/oidc/disableTokenEncryption", value=True),
+    ),
+    Mutation(
+        "login elsewhere",
+        "logins_are_strict",
+        set_field("SecurityPolicy", "portal", "spec/oidc/provider/authorizationEndpoint", "https://auth.example.org/"),
+    ),
+    Mutation("callback not routed", "logins_are_strict", drop_field("HTTPRoute", "portal", "spec/rules/0/matches/2")),
+    Mutation("password nobody makes", "passwords_are_made", _password()),
+    Mutation(
+        "password that is no hash",
+        "passwords_are_made",
+        _password(**{"betelgeuse.io/generate": ".htpasswd: password:24"}),
+    ),
+    Mutation("Keycloak gone", "identity_is_asked_inside", remove("Service", "keycloak")),
+    Mutation(
+        "no keys, no route",
+        "identity_is_asked_inside",
+        set_field("SecurityPolicy", "llm", f"{_PROVIDER}/remoteJWKS/backendRefs", [{"name": "keycloak", "port": 80}]),
+    ),
+    Mutation(
+        "keys from the Internet",
+        "identity_is_asked_inside",
+        set_field(
+            "SecurityPolicy", "llm", f"{_PROVIDER}/remoteJWKS", {"uri": "https://auth.betelgeuse.test/realms/x/certs"}
+        ),
+    ),
+    Mutation(
+        "token endpoint elsewhere",
+        "identity_is_asked_inside",
+        set_field("SecurityPolicy", "portal", "spec/oidc/provider/tokenEndpoint", "https://auth.betelgeuse.test/token"),
+    ),
+    Mutation(
+        "wrong port of Keycloak", "identity_is_asked_inside", set_field("Service", "keycloak", "spec/ports/0/port", 81)
+    ),
+    Mutation("no rate limit", "callers_are_limited", drop_field("BackendTrafficPolicy", "llm", "spec/rateLimit")),
+    Mutation(
+        "one limit for all",
+        "callers_are_limited",
+        drop_field("BackendTrafficPolicy", "llm", "spec/rateLimit/local/rules/0/clientSelectors"),
+    ),
+    Mutation(
+        "limit by what clients say",
+        "callers_are_limited",
+        drop_field("SecurityPolicy", "llm", f"{_PROVIDER}/claimToHeaders"),
+    ),
+    Mutation("no Retry-After", "callers_are_limited", _no_retry_after),
+    Mutation("client says who it is", "identity_headers_are_dropped", _dropped_no_more("x-client-id")),
+    Mutation("client says its user", "identity_headers_are_dropped", _dropped_no_more("x-webauth-user")),
+    Mutation("client says its user by an old name", "identity_headers_are_dropped", _dropped_no_more("remote-user")),
+    Mutation(
+        "underscores pass",
+        "identity_headers_are_dropped",
+        set_field("ClientTrafficPolicy", "gateway", "spec/headers/withUnderscoresAction", "Allow"),
+    ),
+    Mutation(
+        "gate tells by a header nobody drops",
+        "identity_headers_are_dropped",
+        set_field("SecurityPolicy", "llm", f"{_PROVIDER}/claimToHeaders/0/header", "x-caller"),
+    ),
+    Mutation(
+        "API nobody serves",
+        "clients_are_declared_well",
+        set_field(
+            "Secret",
+            "api-client",
+            "metadata/annotations",
+            {
+                "betelgeuse.io/generate": "client-secret: hex:32",
+                "betelgeuse.io/oidc-client": "{id: api-client, audiences: [lm]}",
+            },
+        ),
+    ),
+    Mutation(
+        "client without a gate",
+        "clients_are_declared_well",
+        add(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {
+                    "name": "x-oidc",
+                    "namespace": "portal",
+                    "annotations": {
+                        "betelgeuse.io/generate": "client-secret: hex:32",
+                        "betelgeuse.io/oidc-client": "{id: x, login: {host: portal, callback: /oauth2/callback}}",
+                    },
+                },
+            }
+        ),
+    ),
+)

@@ -2,7 +2,7 @@
 
 import time
 
-from betelgeuse import doctor, lock, render, settings, system, trust
+from betelgeuse import doctor, edge, lock, render, settings, system, trust
 from betelgeuse.clusters.local import target
 from betelgeuse.identity.declarations import clients, hosts
 from betelgeuse.kube import connect
@@ -31,6 +31,7 @@ def deploy(env: str, nodes: int | None = None) -> tree.Result:
         clients(objects, chosen.domain)
         kube = connect(chosen)
         result = tree.apply_tree(chosen, kube, objects)
+        edge.settle(kube, objects, chosen.gateway_addresses)
         result.realm = realm.reconcile(chosen, kube, objects)
         roots = trust.refresh(env, kube, objects)
     for change in result.realm:

@@ -1,0 +1,127 @@
+"""Whether the gateway really serves every host of the tree, and the one remedy we know when it does not.
+
+A proxy that is told of several new hosts within a second can lose one's certificate on the way: it then resets each
+connection to that host, while its certificate, listener and route all say that they are ready, until it is started
+anew (known upstream: https://github.com/envoyproxy/gateway/issues/9519). So we ask, as a client would.
+"""
+
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from betelgeuse.errors import WaitTimeoutError
+from betelgeuse.kube import Kube, Obj
+from betelgeuse.progress import Ticker, say
+
+_PORT: Final = 443
+_HANDSHAKE_SECONDS: Final = 5.0
+_SETTLE_SECONDS: Final = 20.0
+"""A proxy that has only just heard of a host serves it well within this."""
+_RESTART_SECONDS: Final = 120.0
+_PAUSE: Final = 0.5
+_THREADS: Final = 8
+_SHOWN: Final = 2
+
+Probe = Callable[[str, str], str]
+"""(address, host) -> why no TLS connection comes about; empty when one does."""
+
+
+def handshake(address: str, host: str) -> str:
+    """Open a TLS connection as a client of that host; whose certificate it is, is for conformance to judge."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((address, _PORT), timeout=_HANDSHAKE_SECONDS) as connection,
+            context.wrap_socket(connection, server_hostname=host),
+        ):
+            return ""
+    except OSError as error:
+        return str(error) or type(error).__name__
+
+
+def hosts_over_tls(objects: Iterable[Obj]) -> list[str]:
+    """Return the host names that listeners of the tree end TLS for."""
+    owners = [obj for obj in objects if obj["kind"] in {"Gateway", "ListenerSet"}]
+    listeners: list[Mapping[str, Any]] = [listener for obj in owners for listener in obj["spec"]["listeners"]]
+    return sorted({each["hostname"] for each in listeners if each["protocol"] == "HTTPS" and "hostname" in each})
+
+
+def _open(address: str) -> bool:
+    try:
+        socket.create_connection((address, _PORT), timeout=_HANDSHAKE_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _unserved(addresses: Sequence[str], hosts: Sequence[str], probe: Probe) -> list[tuple[str, str]]:
+    """Return (address, what is not served there and why)."""
+    pairs = [(address, host) for address in addresses for host in hosts]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        reasons = pool.map(lambda pair: probe(*pair), pairs)
+        return [
+            (address, f"{host} at {address}: {why}") for (address, host), why in zip(pairs, reasons, strict=True) if why
+        ]
+
+
+def _until_served(
+    addresses: Sequence[str], hosts: Sequence[str], probe: Probe, seconds: float
+) -> list[tuple[str, str]]:
+    """Return what is still not served after so many seconds."""
+    with Ticker(seconds) as ticker:
+        while left := _unserved(addresses, hosts, probe):
+            if ticker.elapsed > seconds:
+                return left
+            ticker.update(f"the gateway does not serve {_told(left)}")
+            time.sleep(_PAUSE)
+    return []
+
+
+def _told(left: Sequence[tuple[str, str]]) -> str:
+    more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    return "; ".join(text for _, text in left[:_SHOWN]) + more
+
+
+def _proxies(kube: Kube, objects: Iterable[Obj]) -> list[Obj]:
+    """Return the pods behind the gateways' own Services."""
+    pods: list[Obj] = []
+    for namespace in sorted({obj["metadata"]["namespace"] for obj in objects if obj["kind"] == "Gateway"}):
+        for service in kube.list("v1", "Service", namespace):
+            if service["spec"].get("type") == "LoadBalancer" and service["spec"].get("selector"):
+                labels = ",".join(f"{key}={value}" for key, value in service["spec"]["selector"].items())
+                pods += kube.list("v1", "Pod", namespace, labels=labels)
+    return pods
+
+
+def settle(kube: Kube, objects: Sequence[Obj], addresses: Sequence[str], probe: Probe = handshake) -> int:
+    """Wait until each host is served at each address that answers; start proxies anew where one is not.
+
+    Returns how many were started anew. Raises WaitTimeoutError when that does not help either.
+    """
+    hosts = hosts_over_tls(objects)
+    near = [address for address in addresses if _open(address)]
+    for address in addresses:
+        if address not in near:
+            say(f"{address}:{_PORT} does not answer from here: what the gateway serves there is not checked")
+    left = _until_served(near, hosts, probe, _SETTLE_SECONDS)
+    if not left:
+        return 0
+    pods = _proxies(kube, objects)
+    # A proxy serves its node's address; where the address is none of a node's, any of them may be meant.
+    failing = {address for address, _ in left}
+    pods = [pod for pod in pods if pod["status"].get("hostIP") in failing] or pods
+    say(f"the gateway does not serve {_told(left)}: starting {len(pods)} of its proxies anew")
+    for pod in pods:
+        kube.delete(pod)
+    if left := _until_served(near, hosts, probe, _RESTART_SECONDS):
+        message = (
+            f"the gateway does not serve {_told(left)}, {_RESTART_SECONDS:.0f} s after its proxies were started anew; "
+            "see what they log: kubectl -n gateway logs daemonset/gateway -c envoy"
+        )
+        raise WaitTimeoutError(message)
+    return len(pods)

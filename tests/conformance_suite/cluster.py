@@ -298,8 +298,6 @@ class FakeKube:
             return (network.printed(self.live, pod_, cut_off=self.cut_off) if played else self.log).encode()
         if "/proxy/to/" in path:
             return self._call(int(path.rpartition("/")[2]))
-        if path.endswith("/metrics"):
-            return b"# TYPE llamacpp:tokens_predicted_total counter\n"
         if method == "PATCH":
             live = self.find(body["kind"], body["metadata"]["name"], body["metadata"].get("namespace", ""))
             return json.dumps({**live, "spec": body.get("spec", {})}).encode()

@@ -53,7 +53,7 @@ class Edge:
         self.https = self._listen(self._tls)
         self.http = self._listen(self._plain)
         self.back = self._listen(self._inside)
-        """Where a port-forward to Keycloak's pod leads."""
+        """Where a port-forward leads: to Keycloak, and to the models' metrics."""
 
     def issue(self, app: str) -> None:
         """Make a certificate for an application and serve it."""
@@ -152,12 +152,19 @@ class Edge:
     def _inside(self, connection: socket.socket) -> None:
         reader = Reader(connection, set())
         while True:
-            _show(connection, self._keycloak(reader.next(), inside=True))
+            request = reader.next()
+            if request.target != "/metrics":
+                _show(connection, self._keycloak(request, inside=True))
+            elif "no-metrics" in self.faults:
+                _show(connection, Page(404, b"not found"))
+            else:
+                _show(connection, Page(200, b"# TYPE llamacpp:tokens_predicted_total counter"))
 
     @contextmanager
     def forward(self, namespace: str, pod: str, port: int) -> Iterator[str]:
         """Stand where kubectl's port-forward stands."""
-        assert (namespace, pod, port) == ("auth", "keycloak-0", 8080)
+        assert (namespace, pod) == ("auth", "keycloak-0") or namespace == "ai"
+        assert port == 8080
         yield f"http://127.0.0.1:{self.back}"
 
     def _keycloak(self, request: Incoming, *, inside: bool) -> Page:

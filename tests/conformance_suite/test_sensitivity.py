@@ -101,6 +101,7 @@ FAULTS: Sequence[Fault] = (
     _fault("route-removed", "routing/hosts: host_answers_its_application", f"ai/completions: {_ANSWERS}, {_MORE}"),
     _fault("normalises-after-gate", "routing/paths: path_tricks_do_not_pass_the_gate"),
     _fault("metrics-public", "routing/paths: inner_pages_are_not_public", _SHUT + "every_path_and_method_is_refused"),
+    _fault("no-metrics", "ai/metrics: llm_has_metrics_inside, embeddings_has_metrics_inside"),
     _fault("unknown-path-200", "routing/paths: unknown_path_gets_404", _SHUT + "every_path_and_method_is_refused"),
     _fault("smuggling", "routing/smuggling: ambiguous_request_is_refused"),
     _fault("cr-passes", "routing/smuggling: bare_cr_is_not_passed_on"),

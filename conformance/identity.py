@@ -107,7 +107,7 @@ class Identity:
         selector = (service.get("spec") or {}).get("selector") or {}
         labels = ",".join(f"{key}={value}" for key, value in selector.items())
         pods = self.site.cluster.fresh("v1", "Pod", SERVICE.namespace, labels)
-        running = [pod for pod in pods if pod["status"].get("phase") == "Running" and _ready(pod)]
+        running = [pod for pod in pods if pod["status"].get("phase") == "Running" and ready(pod)]
         require(
             running and selector,
             where=str(SERVICE),
@@ -268,5 +268,6 @@ def _is(obj: Raw, wanted: Ref) -> bool:
     return (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) == (wanted.namespace, wanted.name)
 
 
-def _ready(pod: Raw) -> bool:
+def ready(pod: Raw) -> bool:
+    """Tell whether a pod is called ready."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from conformance import gates
-from conformance.identity import SERVICE
+from conformance.identity import SERVICE, ready
 from conformance.probes.http import Answer, Header, Request
 from conformance.probes.oidc import Browser, told
 from conformance.site import Site
@@ -122,7 +122,6 @@ def _host(site: Site, name: str) -> Host:
 
 def _recover(site: Site, seen: Seen, browsers: dict[str, Browser]) -> None:
     """Look until a new login works; nothing but the scale has been touched."""
-    site.identity.reopen()
     host = site.tree.behind(gates.LOGIN)[0]
     begin = time.monotonic()
     status, _ = poll(
@@ -134,6 +133,9 @@ def _recover(site: Site, seen: Seen, browsers: dict[str, Browser]) -> None:
     if status != HTTPStatus.OK:
         seen.login_after = f"no login page, {status} instead"
         return
+    # The gateway may find Keycloak before its pod is called ready, and the way to the pod of before leads nowhere.
+    poll(lambda: _pods(site), lambda pods: any(map(ready, pods)), _BACK)
+    site.identity.reopen()
     _, trail = site.identity.logged_in(host, site.identity.person(site.identity.right_group(host)))
     seen.login_after = "" if trail[-1].answer.status == HTTPStatus.OK else told(trail)
     hop = browsers[host.name].go(f"https://{host}{host.door.path}")

@@ -20,6 +20,8 @@ _PORT: Final = 443
 _HANDSHAKE_SECONDS: Final = 5.0
 _SETTLE_SECONDS: Final = 20.0
 """A proxy that has only just heard of a host serves it well within this."""
+STEADY_SECONDS: Final = 20.0
+"""A proxy waits 15 s for a certificate before it goes on without it: what it serves after that, it keeps."""
 _RESTART_SECONDS: Final = 120.0
 _PAUSE: Final = 0.5
 _THREADS: Final = 8
@@ -98,19 +100,24 @@ def _proxies(kube: Kube, objects: Iterable[Obj]) -> list[Obj]:
     return pods
 
 
-def settle(kube: Kube, objects: Sequence[Obj], addresses: Sequence[str], probe: Probe = handshake) -> int:
+def settle(
+    kube: Kube, objects: Sequence[Obj], addresses: Sequence[str], probe: Probe = handshake, *, steady: float = 0.0
+) -> int:
     """Wait until each host is served at each address that answers; start proxies anew where one is not.
 
-    Returns how many were started anew. Raises WaitTimeoutError when that does not help either.
+    With `steady`, hosts must stay served for so many seconds: say so after a change of listeners or certificates.
+    Returns how many proxies were started anew. Raises WaitTimeoutError when that does not help either.
     """
     hosts = hosts_over_tls(objects)
     near = [address for address in addresses if _open(address)]
     for address in addresses:
         if address not in near:
             say(f"{address}:{_PORT} does not answer from here: what the gateway serves there is not checked")
-    left = _until_served(near, hosts, probe, _SETTLE_SECONDS)
-    if not left:
-        return 0
+    begin = time.monotonic()
+    while not (left := _until_served(near, hosts, probe, _SETTLE_SECONDS)):
+        if not near or time.monotonic() - begin >= steady:
+            return 0
+        time.sleep(_PAUSE)
     pods = _proxies(kube, objects)
     # A proxy serves its node's address; where the address is none of a node's, any of them may be meant.
     failing = {address for address, _ in left}

@@ -82,6 +82,16 @@ def test_only_the_failing_proxy_is_started_anew() -> None:
     assert cluster.deleted == ["node-2"]
 
 
+def test_host_that_is_lost_a_moment_later_is_seen() -> None:
+    """After a change one good answer is not enough: the hosts must stay served for a while."""
+    cluster, answers = Cluster("node-1"), iter(["", "", "reset", "reset"])
+
+    def probe(_: str, __: str) -> str:
+        return "" if cluster.deleted else next(answers, "reset")
+
+    assert edge.settle(cluster, [GATEWAY, LISTENERS], ["node-1"], probe, steady=5.0) == 1  # type: ignore[arg-type]
+
+
 def test_all_proxies_go_where_the_address_is_no_node() -> None:
     """Behind an address that no node has, each proxy may be the one."""
     cluster = Cluster("node-1", "node-2")

@@ -31,8 +31,9 @@ def deploy(env: str, nodes: int | None = None) -> tree.Result:
         clients(objects, chosen.domain)
         kube = connect(chosen)
         result = tree.apply_tree(chosen, kube, objects)
-        edge.settle(kube, objects, chosen.gateway_addresses)
         result.realm = realm.reconcile(chosen, kube, objects)
+        steady = edge.STEADY_SECONDS if result.changes else 0.0
+        edge.settle(kube, objects, chosen.gateway_addresses, steady=steady)
         roots = trust.refresh(env, kube, objects)
     for change in result.realm:
         say(change)

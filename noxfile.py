@@ -110,6 +110,12 @@ def render(session: nox.Session) -> None:
     _python(session, "pytest", *(session.posargs or ["tests/render"]), env=checkov)
 
 
+def _on(session: nox.Session) -> list[str]:
+    """Return the arguments of the user's, for the embedded cluster where they name no other."""
+    chosen = any(argument.startswith("--env") for argument in session.posargs)
+    return [*([] if chosen else ["--env=local"]), *session.posargs]
+
+
 def _browser(session: nox.Session) -> None:
     """Install the browser that some checks use; where that cannot be, those checks fail and say what is missing."""
     session.run(sys.executable, "-m", "invoke", "setup", "--browser", external=True, success_codes=range(8))
@@ -140,16 +146,14 @@ def engine(session: nox.Session) -> None:
 def conformance(session: nox.Session) -> None:
     """Check a living cluster against what its tree declares: nox -s conformance -- --env=local."""
     _browser(session)
-    chosen = any(argument.startswith("--env") for argument in session.posargs)
-    _python(session, "pytest", "conformance", *([] if chosen else ["--env=local"]), *session.posargs)
+    _python(session, "pytest", "conformance", *_on(session))
 
 
 @nox.session
 def drill(session: nox.Session) -> None:
     """Take parts of a living cluster away on purpose and see who notices: nox -s drill -- -k identity."""
-    chosen = any(argument.startswith("--env") for argument in session.posargs)
     files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "conformance" / "drills").glob("drill_*.py"))
-    _python(session, "pytest", *files, "--report=drill", *([] if chosen else ["--env=local"]), *session.posargs)
+    _python(session, "pytest", *files, "--report=drill", *_on(session))
 
 
 @nox.session(venv_backend="uv")

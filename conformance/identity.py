@@ -103,16 +103,14 @@ class Identity:
 
     def _pod(self) -> str:
         services = self.site.tree.kind("Service")
-        service = next((obj for obj in services if _is(obj, SERVICE)), {})
-        selector = (service.get("spec") or {}).get("selector") or {}
-        labels = ",".join(f"{key}={value}" for key, value in selector.items())
-        pods = self.site.cluster.fresh("v1", "Pod", SERVICE.namespace, labels)
+        service = next((obj for obj in services if _is(obj, SERVICE)), None)
+        pods = self.site.cluster.behind(service) if service else ()
         running = [pod for pod in pods if pod["status"].get("phase") == "Running" and ready(pod)]
         require(
-            running and selector,
+            running,
             where=str(SERVICE),
             want="a ready pod of Keycloak's, to prepare people and programs for this run",
-            got=f"{len(pods)} pods, none of them ready" if selector else "no such Service in the tree",
+            got=f"{len(pods)} pods, none of them ready" if service else "no such Service in the tree",
             reproduce=f"kubectl -n {SERVICE.namespace} get pods",
         )
         return str(running[0]["metadata"]["name"])

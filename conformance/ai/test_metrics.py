@@ -19,8 +19,7 @@ def _pod(site: Site, host: Host) -> Raw:
                     for obj in site.tree.kind("Service")
                     if (obj["metadata"]["namespace"], obj["metadata"]["name"]) == (route.namespace, backend["name"])
                 )
-                labels = ",".join(f"{key}={value}" for key, value in service["spec"]["selector"].items())
-                for pod in site.cluster.fresh("v1", "Pod", route.namespace, labels):
+                for pod in site.cluster.behind(service):
                     if pod["status"].get("phase") == "Running":
                         return pod
     return {}

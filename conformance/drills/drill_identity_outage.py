@@ -53,9 +53,7 @@ def _scale(site: Site, replicas: int) -> None:
 
 
 def _pods(site: Site) -> list[Raw]:
-    service = site.cluster.get(SERVICE) or {}
-    labels = ",".join(f"{key}={value}" for key, value in service["spec"]["selector"].items())
-    return list(site.cluster.fresh("v1", "Pod", SERVICE.namespace, labels))
+    return list(site.cluster.behind(site.cluster.get(SERVICE) or {}))
 
 
 @contextmanager

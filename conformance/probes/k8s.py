@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Final
 
-from betelgeuse.kube import ApiError, Kube
+from betelgeuse.kube import ApiError, Kube, selecting
 from conformance.secrecy import MASKER, Secret
 from conformance.timeouts import TIMEOUTS
 from conformance.tree import Raw, Ref
@@ -139,6 +139,11 @@ class Cluster:
         meta = pod["metadata"]
         address = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}:{port}/proxy{path}"
         return self.ask("GET", address, accept="*/*")
+
+    def behind(self, service: Raw) -> tuple[Raw, ...]:
+        """Return the pods that a Service selects now; none where it selects nothing."""
+        labels = selecting(service["spec"].get("selector") or {})
+        return self.fresh("v1", "Pod", service["metadata"]["namespace"], labels) if labels else ()
 
     def rules_of(self, user: str, namespace: str) -> tuple[Raw, ...]:
         """Return what the API server lets a user do in a namespace, asked as that user (impersonation)."""

@@ -8,12 +8,12 @@ anew (known upstream: https://github.com/envoyproxy/gateway/issues/9519). So we 
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from betelgeuse.errors import WaitTimeoutError
-from betelgeuse.kube import Kube, Obj
+from betelgeuse.kube import Kube, Obj, selecting
 from betelgeuse.progress import Ticker, say
 
 _PORT: Final = 443
@@ -46,11 +46,15 @@ def handshake(address: str, host: str) -> str:
         return str(error) or type(error).__name__
 
 
-def hosts_over_tls(objects: Iterable[Obj]) -> list[str]:
-    """Return the host names that listeners of the tree end TLS for."""
-    owners = [obj for obj in objects if obj["kind"] in {"Gateway", "ListenerSet"}]
-    listeners: list[Mapping[str, Any]] = [listener for obj in owners for listener in obj["spec"]["listeners"]]
-    return sorted({each["hostname"] for each in listeners if each["protocol"] == "HTTPS" and "hostname" in each})
+def _named_listeners(objects: Iterable[Obj]) -> Iterator[Mapping[str, Any]]:
+    for obj in objects:
+        if obj["kind"] in {"Gateway", "ListenerSet"}:
+            yield from (listener for listener in obj["spec"]["listeners"] if "hostname" in listener)
+
+
+def hosts(objects: Iterable[Obj]) -> set[str]:
+    """Return every host name that a listener of the tree serves."""
+    return {listener["hostname"] for listener in _named_listeners(objects)}
 
 
 def _open(address: str) -> bool:
@@ -95,8 +99,7 @@ def _proxies(kube: Kube, objects: Iterable[Obj]) -> list[Obj]:
     for namespace in sorted({obj["metadata"]["namespace"] for obj in objects if obj["kind"] == "Gateway"}):
         for service in kube.list("v1", "Service", namespace):
             if service["spec"].get("type") == "LoadBalancer" and service["spec"].get("selector"):
-                labels = ",".join(f"{key}={value}" for key, value in service["spec"]["selector"].items())
-                pods += kube.list("v1", "Pod", namespace, labels=labels)
+                pods += kube.list("v1", "Pod", namespace, labels=selecting(service["spec"]["selector"]))
     return pods
 
 
@@ -108,13 +111,13 @@ def settle(
     With `steady`, hosts must stay served for so many seconds: say so after a change of listeners or certificates.
     Returns how many proxies were started anew. Raises WaitTimeoutError when that does not help either.
     """
-    hosts = hosts_over_tls(objects)
+    served = sorted({each["hostname"] for each in _named_listeners(objects) if each["protocol"] == "HTTPS"})
     near = [address for address in addresses if _open(address)]
     for address in addresses:
         if address not in near:
             say(f"{address}:{_PORT} does not answer from here: what the gateway serves there is not checked")
     begin = time.monotonic()
-    while not (left := _until_served(near, hosts, probe, _SETTLE_SECONDS)):
+    while not (left := _until_served(near, served, probe, _SETTLE_SECONDS)):
         if not near or time.monotonic() - begin >= steady:
             return 0
         time.sleep(_PAUSE)
@@ -125,7 +128,7 @@ def settle(
     say(f"the gateway does not serve {_told(left)}: starting {len(pods)} of its proxies anew")
     for pod in pods:
         kube.delete(pod)
-    if left := _until_served(near, hosts, probe, _RESTART_SECONDS):
+    if left := _until_served(near, served, probe, _RESTART_SECONDS):
         message = (
             f"the gateway does not serve {_told(left)}, {_RESTART_SECONDS:.0f} s after its proxies were started anew; "
             "see what they log: kubectl -n gateway logs daemonset/gateway -c envoy"

@@ -19,7 +19,7 @@ from typing import Final
 from betelgeuse import paths, shell
 from betelgeuse.builds import golang
 from betelgeuse.bundles import charts, lock
-from betelgeuse.bundles.lock import Bundle, Lock, read_lock, relative, wrong
+from betelgeuse.bundles.lock import Bundle, Lock, read_lock, wrong
 from betelgeuse.errors import BetelgeuseError, BuildError
 
 Tools = Callable[[str], Path]
@@ -103,7 +103,7 @@ def _write(path: Path, content: bytes) -> None:
 def _settle(locked: Lock, bundle: Bundle, content: bytes) -> None:
     actual = _digest(content)
     if actual != bundle.sha256:
-        edited = f"the lock or of {relative(bundle.values)}" if bundle.chart else "the lock"
+        edited = f"the lock or of {paths.shown(bundle.values)}" if bundle.chart else "the lock"
         message = (
             f"bundle {bundle.name} comes out as sha256 {actual[:_SHOWN]}…, the lock says {bundle.sha256[:_SHOWN]}…: "
             f"undo the edit of {edited}, or run `{lock.UPDATE}` and review what changes"

@@ -22,6 +22,11 @@ STATE: Final = Path(os.environ.get("BETELGEUSE_STATE") or "/var/lib/betelgeuse")
 """What belongs to a living environment: its kubeconfig, lock, node directories."""
 
 
+def shown(path: Path) -> str:
+    """Return a path as a person in the checkout would name it."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
 def state_dir(env: str) -> Path:
     """Return the state folder of one environment (it may not exist yet)."""
     return STATE / env

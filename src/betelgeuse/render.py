@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import Final
 from betelgeuse import paths, yamls
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.kube import Obj, describe
+from betelgeuse.kube.command import kubectl
 from betelgeuse.render_diagnosis import diagnose
 from betelgeuse.settings import environments, suggest
 from betelgeuse.shell import run
@@ -53,11 +53,6 @@ CLUSTER_SCOPED: Final = frozenset(
     }
 )
 SYSTEM_NAMESPACES: Final = frozenset({"default", "kube-node-lease", "kube-public", "kube-system"})
-
-
-def kubectl() -> str:
-    """Return the pinned kubectl: the wheel puts it beside our interpreter."""
-    return str(Path(sys.executable).parent / "kubectl")
 
 
 def _pinned() -> str:

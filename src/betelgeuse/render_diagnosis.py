@@ -56,8 +56,7 @@ _CHARACTERS: Final = 400
 
 def _shown(path: Path) -> str:
     # Not `resolve`: a linked folder keeps the name the tree has for it.
-    path = Path(os.path.normpath(path))
-    return str(path.relative_to(paths.ROOT)) if path.is_relative_to(paths.ROOT) else str(path)
+    return paths.shown(Path(os.path.normpath(path)))
 
 
 def _unknown(document: object, text: str, where: str) -> str | None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from ipaddress import IPv4Network, ip_address
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -231,10 +230,6 @@ def _with_nodes(settings: Settings, source: str, nodes: str) -> Settings:
     return Settings(**{**vars(settings), "nodes": count})
 
 
-def _shown(path: Path) -> str:
-    return str(path.relative_to(paths.ROOT)) if path.is_relative_to(paths.ROOT) else str(path)
-
-
 def load(env: str, *, nodes: int | str | None = None) -> Settings:
     """Read an environment; `nodes` (from --nodes) or the variable NODES overrides the file's NODES."""
     known = environments()
@@ -246,12 +241,12 @@ def load(env: str, *, nodes: int | str | None = None) -> Settings:
     try:
         content = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"{_shown(path)}: not UTF-8 text (byte {error.start})"
+        message = f"{paths.shown(path)}: not UTF-8 text (byte {error.start})"
         raise UsageError(message) from None
     except OSError as error:
-        message = f"{_shown(path)}: cannot be read: {error.strerror}"
+        message = f"{paths.shown(path)}: cannot be read: {error.strerror}"
         raise UsageError(message) from None
-    settings = parse(env, _shown(path), content)
+    settings = parse(env, paths.shown(path), content)
     if nodes is not None:
         settings = _with_nodes(settings, "--nodes", str(nodes))
     elif os.environ.get("NODES"):

@@ -9,7 +9,7 @@ from typing import Final
 
 from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
-from betelgeuse.kube import ApiError, Kube, Obj, UnknownKindError, UnreachableError
+from betelgeuse.kube import ApiError, Kube, Obj, UnknownKindError, UnreachableError, selecting
 from betelgeuse.pods import starting, worst
 from betelgeuse.progress import Ticker
 from betelgeuse.readiness import State, judge, short
@@ -72,7 +72,7 @@ def _event(kube: Kube, namespace: str, name: str) -> str:
 
 def _pods_of(kube: Kube, live: Obj) -> list[Obj]:
     selector = (live.get("spec") or {}).get("selector") or {}
-    labels = ",".join(f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items())
+    labels = selecting(selector.get("matchLabels") or {})
     return kube.list("v1", "Pod", live["metadata"]["namespace"], labels=labels) if labels else []
 
 

@@ -19,7 +19,7 @@ from betelgeuse.apply import Outcome
 from betelgeuse.apply_rules import Key, conflicts_of, transient
 from betelgeuse.errors import BetelgeuseError, ConflictError, RefusedError, WaitTimeoutError
 from betelgeuse.kube import ApiError, Kube, Obj, UnreachableError, connect
-from betelgeuse.render import kubectl
+from betelgeuse.kube.command import kubectl
 from betelgeuse.settings import Settings
 from betelgeuse.workflows.plan import plan
 from betelgeuse.workflows.status import status

@@ -16,7 +16,8 @@ import yaml
 from betelgeuse import paths, settings
 from betelgeuse.clusters.local import target
 from betelgeuse.kube import Obj
-from betelgeuse.render import kubectl, render
+from betelgeuse.kube.command import kubectl
+from betelgeuse.render import render
 from tests.render import layout
 from tests.render.trees import Tree
 

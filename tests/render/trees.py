@@ -6,12 +6,12 @@ from functools import cached_property
 from typing import Any, Final
 
 from betelgeuse.kube import Obj
+from betelgeuse.policy.parties import NAMESPACE_LABEL
+from betelgeuse.policy.selectors import matches
 from betelgeuse.settings import Settings
 
 WORKLOADS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
 POLICIES: Final = ("NetworkPolicy", "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
-NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
-CILIUM_NAMESPACE: Final = "io.kubernetes.pod.namespace"
 ANY_NAMESPACE: Final = ""
 
 
@@ -54,23 +54,6 @@ RUNTIME: Final = (
     Pods("kubeadm's CoreDNS", "kube-system", "coredns", {"k8s-app": "kube-dns"}, frozenset({53}), {}),
 )
 """Pods no object of the tree describes, and who starts them."""
-
-
-def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Tell whether a label selector matches; an empty one matches everything."""
-    if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
-        return False
-    for term in selector.get("matchExpressions", ()):
-        key, values = term["key"], term.get("values", ())
-        fits = {
-            "In": labels.get(key) in values,
-            "NotIn": labels.get(key) not in values,
-            "Exists": key in labels,
-            "DoesNotExist": key not in labels,
-        }
-        if not fits[term["operator"]]:
-            return False
-    return True
 
 
 def shown(obj: Obj) -> str:
@@ -173,9 +156,9 @@ class Tree:
                     pods.namespace == ANY_NAMESPACE and namespaces in self.namespaces
                 )
             elif pods.namespace == ANY_NAMESPACE:
-                inside = any(selects(namespaces, labels) for labels in self.namespaces.values())
+                inside = any(matches(namespaces, labels) for labels in self.namespaces.values())
             else:
-                inside = selects(namespaces, self.namespaces.get(pods.namespace, {NAMESPACE_LABEL: pods.namespace}))
-            if inside and selects(selector, pods.labels):
+                inside = matches(namespaces, self.namespaces.get(pods.namespace, {NAMESPACE_LABEL: pods.namespace}))
+            if inside and matches(selector, pods.labels):
                 found.append(pods)
         return found

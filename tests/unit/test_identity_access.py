@@ -24,7 +24,7 @@ from betelgeuse.identity import admin as admins
 from betelgeuse.identity import forward, token
 from betelgeuse.identity.admin import Admin, Credentials, KeycloakError, reason, settle
 from betelgeuse.identity.declarations import Client
-from betelgeuse.kube import Kube
+from betelgeuse.kube import Kube, command
 from betelgeuse.settings import Settings
 
 SETTINGS = Settings(env="local", domain="a.test", gateway_addresses=("127.0.0.1",), kube_context="ours")
@@ -192,7 +192,7 @@ def test_another_refusal_of_the_login_is_told() -> None:
 
 
 KNOWN = Credentials("admin", "new", ("old",))
-USERS = "GET /admin/realms/master/users?username=admin&exact=true"
+USERS = "GET /admin/realms/master/users?exact=true&username=admin"
 RESET = "PUT /admin/realms/master/users/u-1/reset-password"
 
 
@@ -237,7 +237,7 @@ def test_a_rescue_administrator_helps_once() -> None:
         f"POST {TOKEN}": [REFUSED, REFUSED, GIVEN, GIVEN],
         USERS: [(200, [{"id": "u-1"}])],
         RESET: [(204, "")],
-        "GET /admin/realms/master/users?username=rescue&exact=true": [(200, [{"id": "u-2"}])],
+        "GET /admin/realms/master/users?exact=true&username=rescue": [(200, [{"id": "u-2"}])],
         "DELETE /admin/realms/master/users/u-2": [(204, "")],
     }
     with administrator(answers) as (admin, server):
@@ -361,8 +361,8 @@ def test_the_command_reaches_one_pod_of_one_cluster(tmp_path: Path, monkeypatch:
     text += f"open({str(tmp_path / 'argv')!r}, 'w').write(' '.join([*sys.argv[1:], os.environ['NO_PROXY']]))\n"
     text += "import time; time.sleep(60)"
     argv = program(tmp_path, text)
-    monkeypatch.setattr(forward, "kubectl", lambda: argv[0])
-    monkeypatch.setattr(forward, "kubeconfig", lambda _: Path("/k"))
+    monkeypatch.setattr(command, "kubectl", lambda: argv[0])
+    monkeypatch.setattr(command, "kubeconfig", lambda _: Path("/k"))
     monkeypatch.setenv("NO_PROXY", "x.test")
     monkeypatch.delenv("KUBE_CONTEXT", raising=False)
     kube = Kube("local", "https://172.30.0.11:6443", cast("Any", None), {})

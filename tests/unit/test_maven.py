@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from betelgeuse import paths
-from betelgeuse.builds import maven
+from betelgeuse.builds import maven, pins
 from betelgeuse.errors import BuildError, UsageError
 
 ARTIFACT = "org.example:server-dist:1.2.3:zip"
@@ -59,7 +59,7 @@ def lock(folder: Path, monkeypatch: pytest.MonkeyPatch, sha256: str, artifact: s
     file = folder / "maven.lock.yaml"
     file.write_text(yaml.safe_dump({"server": {"artifact": artifact, "sha256": sha256}}))
     monkeypatch.setattr(maven, "LOCK", file)
-    maven._locked.cache_clear()
+    pins.pins.cache_clear()
 
 
 def test_artifact_is_fetched_once(site: Path) -> None:

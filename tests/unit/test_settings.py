@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from betelgeuse import paths, yamls
 from betelgeuse.errors import UsageError
-from betelgeuse.render import kubectl
+from betelgeuse.kube.command import kubectl
 from betelgeuse.settings import KEYS, Settings, SshHost, _pairs, environments, load, parse, suggest
 from betelgeuse.shell import run
 

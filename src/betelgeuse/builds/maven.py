@@ -7,14 +7,12 @@ of ours: Maven checks that a file is what its repository says, not that it is wh
 import os
 import shutil
 import tempfile
-from functools import cache
 from pathlib import Path
-from typing import Final, cast
-
-import yaml
+from typing import Final
 
 from betelgeuse import paths
 from betelgeuse.builds.archive import extract, sha256_of
+from betelgeuse.builds.pins import Pin, pin, pins
 from betelgeuse.builds.store import produce
 from betelgeuse.errors import BetelgeuseError, BuildError, UsageError
 from betelgeuse.progress import step
@@ -28,32 +26,14 @@ _SECONDS: Final = 900
 _ABSENT: Final = ("could not find artifact", "status code: 403", "status code: 404", "status: 403", "status: 404")
 
 
-@cache
-def _locked() -> dict[str, dict[str, str]]:
-    try:
-        entries = cast("dict[str, dict[str, str]]", yaml.safe_load(LOCK.read_text()))
-    except (OSError, yaml.YAMLError) as error:
-        message = f"{_name(LOCK)}: cannot be read: {error}"
-        raise UsageError(message) from None
-    for name, entry in entries.items():
+def _entry(name: str) -> Pin:
+    """Return what is locked; the whole lock is checked, so that a wrong line is told before it is needed."""
+    for each, entry in pins(LOCK).items():
         if set(entry) != _FIELDS or len(entry["artifact"].split(":")) != _PARTS:
-            message = (
-                f"{_name(LOCK)}: {name} needs exactly sha256 and artifact, written group:name:version:type; got {entry}"
-            )
+            form = "exactly sha256 and artifact, written group:name:version:type"
+            message = f"{paths.shown(LOCK)}: {each} needs {form}; got {entry}"
             raise UsageError(message)
-    return entries
-
-
-def _name(path: Path) -> Path:
-    return path.relative_to(paths.ROOT) if path.is_relative_to(paths.ROOT) else path
-
-
-def _entry(name: str) -> dict[str, str]:
-    try:
-        return _locked()[name]
-    except KeyError:
-        message = f"{_name(LOCK)}: no entry {name!r}; known: {', '.join(sorted(_locked()))}"
-        raise UsageError(message) from None
+    return pin(LOCK, name)
 
 
 def sha256(name: str) -> str:
@@ -78,7 +58,7 @@ def _fetch(artifact: str, folder: Path) -> Path:
     except BetelgeuseError as error:
         text = str(error).lower()
         if any(word in text for word in _ABSENT):
-            hint = f"the repository does not give it: pin another version in {_name(LOCK)}"
+            hint = f"the repository does not give it: pin another version in {paths.shown(LOCK)}"
         else:
             hint = "run it again; if it fails the same way, read the log"
         message = f"cannot download {artifact}: {hint}: {error}"

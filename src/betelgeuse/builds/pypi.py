@@ -6,42 +6,23 @@ They are fetched and verified, never installed: installing a source package woul
 import os
 import shutil
 import time
-from functools import cache
 from pathlib import Path
-from typing import Final, cast
-
-import yaml
+from typing import Final
 
 from betelgeuse import paths
 from betelgeuse.builds.archive import extract, sha256_of
+from betelgeuse.builds.pins import pin
 from betelgeuse.builds.store import produce
-from betelgeuse.errors import BuildError, UsageError
+from betelgeuse.errors import BuildError
 from betelgeuse.progress import step
 
 LOCK: Final = paths.ROOT / "images" / "pypi.lock.yaml"
 _TRIES: Final = 3
 
 
-@cache
-def _locked() -> dict[str, dict[str, str]]:
-    try:
-        return cast("dict[str, dict[str, str]]", yaml.safe_load(LOCK.read_text()))
-    except (OSError, yaml.YAMLError) as error:
-        message = f"{LOCK.relative_to(paths.ROOT)}: cannot be read: {error}"
-        raise UsageError(message) from None
-
-
 def sha256(package: str) -> str:
     """Return the pinned hash of a package's file: its content key."""
-    return _entry(package)["sha256"]
-
-
-def _entry(package: str) -> dict[str, str]:
-    try:
-        return _locked()[package]
-    except KeyError:
-        message = f"{LOCK.relative_to(paths.ROOT)}: no entry {package!r}; known: {', '.join(sorted(_locked()))}"
-        raise UsageError(message) from None
+    return pin(LOCK, package)["sha256"]
 
 
 def _fetch(package: str, entry: dict[str, str], target: Path) -> None:
@@ -62,7 +43,7 @@ def download(package: str) -> Path:
 
     Raises BuildError when the index refuses it or its content differs from the lock.
     """
-    entry = _entry(package)
+    entry = pin(LOCK, package)
     target = paths.CACHE / "downloads" / f"{entry['sha256'][:16]}-{entry['file']}"
     if target.is_file():
         return target
@@ -91,7 +72,6 @@ def download(package: str) -> Path:
 def unpacked(package: str) -> Path:
     """Return a folder with the content of a package's wheel or source archive."""
     archive = download(package)
-
     return produce(f"pypi-{package}", {"sha256": sha256(package)}, lambda out: extract(archive, out))
 
 
@@ -99,6 +79,6 @@ def copy(package: str, member: str, target: Path) -> None:
     """Copy one file of a package to `target`."""
     source = unpacked(package) / member
     if not source.is_file():
-        message = f"{_entry(package)['file']} holds no {member}"
+        message = f"{pin(LOCK, package)['file']} holds no {member}"
         raise BuildError(message)
     shutil.copy2(source, target)

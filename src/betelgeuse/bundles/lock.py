@@ -46,14 +46,9 @@ class Lock:
     bundles: tuple[Bundle, ...]
 
 
-def relative(path: Path) -> Path:
-    """Return a path as a person in the checkout would name it."""
-    return path.relative_to(paths.ROOT) if path.is_relative_to(paths.ROOT) else path
-
-
 def wrong(what: str) -> BuildError:
     """Return the error that something is wrong with the lock."""
-    return BuildError(f"{relative(LOCK)}: {what}")
+    return BuildError(f"{paths.shown(LOCK)}: {what}")
 
 
 def _bundle(name: str, entry: object, modules: Mapping[str, str]) -> Bundle:

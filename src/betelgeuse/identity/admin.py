@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 import requests
 
@@ -17,6 +18,7 @@ _SECONDS: Final = 60.0
 _RECOVERY_SECONDS: Final = 20.0
 """How long Keycloak may fail inside: after a restart of its database, until its old connections are used up."""
 _PAUSE: Final = 1.0
+_MASTER: Final = "master"
 RESCUE: Final = "rescue"
 """Administrator that docs/how-to/identity.md has made when nobody knows the password of the ordinary one."""
 
@@ -157,19 +159,19 @@ class Admin:
         self._call("DELETE", path, body)
 
 
-def _user(api: Api, username: str) -> str:
-    """Return the id of an administrator; empty when there is none of that name."""
-    found = api.get(f"/master/users?username={username}&exact=true") or []
+def user_id(api: Api, realm: str, username: str) -> str:
+    """Return the id of a realm's user; empty when there is none of that name."""
+    found = api.get(f"/{realm}/users?exact=true&username={quote(username, safe='')}") or []
     return str(found[0]["id"]) if found else ""
 
 
 def _set_password(admin: Admin, credentials: Credentials) -> None:
-    user = _user(admin, credentials.username)
+    user = user_id(admin, _MASTER, credentials.username)
     if not user:
         message = f"Keycloak has no user {credentials.username!r} in the realm master"
         raise KeycloakError(message)
     new = {"type": "password", "value": credentials.password, "temporary": False}
-    admin.put(f"/master/users/{user}/reset-password", new)
+    admin.put(f"/{_MASTER}/users/{user}/reset-password", new)
     if not admin.login(credentials.password):
         message = "Keycloak took the administrator's new password and then refused it"
         raise KeycloakError(message, HTTPStatus.UNAUTHORIZED)
@@ -193,5 +195,5 @@ def settle(admin: Admin, credentials: Credentials, *, dry_run: bool) -> list[str
     if not dry_run:
         _set_password(admin, credentials)
         if rescued:
-            admin.delete(f"/master/users/{_user(admin, RESCUE)}")
+            admin.delete(f"/{_MASTER}/users/{user_id(admin, _MASTER, RESCUE)}")
     return [f"administrator {credentials.username}: password set to the cluster's"]

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from betelgeuse import yamls
 from betelgeuse.apply_rules import Key, key_of
+from betelgeuse.edge import hosts
 from betelgeuse.errors import UsageError
 from betelgeuse.kube import Obj, describe
 from betelgeuse.secrets import recipes
@@ -54,12 +55,6 @@ def known_audiences(objects: Iterable[Obj]) -> set[str]:
     policies = [obj for obj in objects if obj["kind"] == "SecurityPolicy"]
     providers = [entry for obj in policies for entry in (obj["spec"].get("jwt") or {}).get("providers") or ()]
     return {str(audience) for provider in providers for audience in provider.get("audiences") or ()}
-
-
-def hosts(objects: Iterable[Obj]) -> set[str]:
-    """Return every host name that a listener of the tree serves."""
-    owners = [obj for obj in objects if obj["kind"] in {"Gateway", "ListenerSet"}]
-    return {listener["hostname"] for obj in owners for listener in obj["spec"]["listeners"] if "hostname" in listener}
 
 
 def _only(value: Mapping[str, Any], keys: Sequence[str], where: str) -> None:

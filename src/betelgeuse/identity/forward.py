@@ -12,8 +12,8 @@ from typing import IO, Final
 from urllib.parse import urlsplit
 
 from betelgeuse.errors import BetelgeuseError
-from betelgeuse.kube import Kube, kubeconfig
-from betelgeuse.render import kubectl
+from betelgeuse.kube import Kube
+from betelgeuse.kube.command import in_namespace
 from betelgeuse.settings import Settings
 from betelgeuse.shell import tail
 
@@ -82,8 +82,7 @@ def held(argv: Sequence[str], where: str, env: dict[str, str], seconds: float = 
 @contextmanager
 def to_pod(settings: Settings, kube: Kube, namespace: str, pod: str, port: int) -> Iterator[int]:
     """Give a local port, chosen by the kernel, that leads to a pod's."""
-    context = os.environ.get("KUBE_CONTEXT") or settings.kube_context
-    argv = [kubectl(), "--kubeconfig", str(kubeconfig(settings)), "--context", context, "--namespace", namespace]
+    argv = in_namespace(settings, namespace)
     argv += ["port-forward", "--address", "127.0.0.1", f"pod/{pod}", f":{port}"]
     # A proxy for the Internet does not know the nodes inside this machine.
     direct = ",".join(filter(None, (os.environ.get("NO_PROXY"), urlsplit(kube.host).hostname)))

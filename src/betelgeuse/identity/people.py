@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import quote
 
 from betelgeuse.errors import UsageError
-from betelgeuse.identity.admin import Api
+from betelgeuse.identity.admin import Api, user_id
 from betelgeuse.identity.realm import REALM
 from betelgeuse.settings import suggest
 
@@ -36,8 +35,8 @@ def ensure(api: Api, name: str, groups: Sequence[str], email: str, password: str
     A `password` is good for one login, which then asks for a better one; empty leaves an old account's alone.
     """
     wanted = _ids(api, groups)
-    found = api.get(f"{_AT}/users?exact=true&username={quote(name, safe='')}")
-    identity = str(found[0]["id"]) if found else _new(api, name, email)
+    found = user_id(api, REALM, name)
+    identity = found or _new(api, name, email)
     for group in wanted.values():
         api.put(f"{_AT}/users/{identity}/groups/{group}", None)
     if password:
@@ -48,4 +47,4 @@ def ensure(api: Api, name: str, groups: Sequence[str], email: str, password: str
 
 def exists(api: Api, name: str) -> bool:
     """Whether there is an account of this name."""
-    return bool(api.get(f"{_AT}/users?exact=true&username={quote(name, safe='')}"))
+    return bool(user_id(api, REALM, name))

@@ -1,6 +1,6 @@
 """The door to a cluster: `connect(settings)` returns a `Kube`."""
 
-from betelgeuse.kube.api import ApiError, Kube, Obj, Resource, UnknownKindError, UnreachableError, describe
+from betelgeuse.kube.api import ApiError, Kube, Obj, Resource, UnknownKindError, UnreachableError, describe, selecting
 from betelgeuse.kube.connect import connect, kubeconfig
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "connect",
     "describe",
     "kubeconfig",
+    "selecting",
 ]

@@ -70,6 +70,11 @@ class Resource:
         return f"{self.root}{middle}/{self.plural}{end}"
 
 
+def selecting(labels: Mapping[str, str]) -> str:
+    """Return labels as a list request takes them: `app=llm,tier=api`."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
 def describe(obj: Mapping[str, Any]) -> str:
     """Return how people name an object: `Deployment ai/llm`."""
     meta = obj.get("metadata") or {}

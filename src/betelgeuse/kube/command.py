@@ -1,23 +1,34 @@
-"""What only kubectl speaks: streams into a cluster (exec). Never a secret in its arguments, other users see those."""
+"""What only kubectl speaks: streams into a cluster (exec, port-forward).
+
+Never a secret in its arguments, other users see those.
+"""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from betelgeuse.kube.connect import kubeconfig
+from betelgeuse.kube.connect import context_of, kubeconfig
 from betelgeuse.settings import Settings
 from betelgeuse.shell import run
 
 _SECONDS: Final = 30.0
 
 
+def kubectl() -> str:
+    """Return the pinned kubectl: the wheel puts it beside our interpreter."""
+    return str(Path(sys.executable).with_name("kubectl"))
+
+
+def in_namespace(settings: Settings, namespace: str) -> list[str]:
+    """Return the beginning of a kubectl command that works in a namespace of the cluster that `connect` opens."""
+    where = ["--kubeconfig", str(kubeconfig(settings)), "--context", context_of(settings)]
+    return [kubectl(), *where, "--namespace", namespace]
+
+
 def exec_in(  # noqa: PLR0913 - where, what, and two options by keyword
     settings: Settings, namespace: str, pod: str, argv: Sequence[str], *, container: str = "", timeout: float = _SECONDS
 ) -> str:
     """Run a program inside a pod and return its output; raise BetelgeuseError with its last words when it fails."""
-    # The wheel puts it beside our interpreter.
-    program = Path(sys.executable).parent / "kubectl"
-    where = ["--kubeconfig", str(kubeconfig(settings)), "--context", settings.kube_context, "--namespace", namespace]
     chosen = ["--container", container] if container else []
-    return run([str(program), *where, "exec", pod, *chosen, "--", *argv], timeout=timeout)
+    return run([*in_namespace(settings, namespace), "exec", pod, *chosen, "--", *argv], timeout=timeout)

@@ -67,9 +67,14 @@ def check_kubeconfig(path: Path, context: str) -> None:
         raise RefusedError(message)
 
 
+def context_of(settings: Settings) -> str:
+    """Return the context in use: the environment's, or the one that the variable KUBE_CONTEXT names."""
+    return os.environ.get("KUBE_CONTEXT") or settings.kube_context
+
+
 def connect(settings: Settings, *, context: str | None = None) -> Kube:
     """Open the environment's cluster; `context` (or the variable KUBE_CONTEXT) must be one an environment lists."""
-    wanted = context or os.environ.get("KUBE_CONTEXT") or settings.kube_context
+    wanted = context or context_of(settings)
     if wanted != settings.kube_context:
         check_listed(settings, wanted)
     path = kubeconfig(settings)

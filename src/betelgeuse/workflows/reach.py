@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from betelgeuse import render, settings, trust
+from betelgeuse import edge, render, settings, trust
 from betelgeuse.errors import UsageError
 from betelgeuse.identity import declarations
 from betelgeuse.kube import Obj, connect
@@ -50,7 +50,7 @@ def lines(objects: Sequence[Obj], chosen: Settings, app: str, bundle: str) -> It
 
     An unknown app is a UsageError with a suggestion.
     """
-    hosts = sorted(declarations.hosts(objects))
+    hosts = sorted(edge.hosts(objects))
     known = {host.removesuffix(f".{chosen.domain}"): host for host in hosts}
     if app not in known:
         message = f"no app {app!r} in {chosen.env}{suggest(app, known)}; there are {', '.join(known)}"

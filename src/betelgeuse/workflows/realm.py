@@ -11,7 +11,7 @@ from betelgeuse.identity.admin import Admin, Credentials, settle
 from betelgeuse.identity.declarations import SECRET_KEY, clients
 from betelgeuse.identity.realm import REALM, desired
 from betelgeuse.identity.reconcile import Reconcile
-from betelgeuse.kube import Kube, Obj
+from betelgeuse.kube import Kube, Obj, selecting
 from betelgeuse.progress import step
 from betelgeuse.readiness import judge
 from betelgeuse.rotation import forget_previous, value
@@ -34,7 +34,7 @@ def provider(objects: Sequence[Obj]) -> Obj | None:
 
 def _pod(kube: Kube, workload: Obj) -> str:
     """Return the name of a pod that answers; the newest, for an old one may be about to end."""
-    labels = ",".join(f"{key}={word}" for key, word in workload["spec"]["selector"]["matchLabels"].items())
+    labels = selecting(workload["spec"]["selector"]["matchLabels"])
     pods = [pod for pod in kube.list("v1", "Pod", NAMESPACE, labels=labels) if judge(pod).ready]
     if not pods:
         message = f"no pod of {key_of(workload)} is ready; `invoke status` says why"

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from betelgeuse.policy.selectors import POD_NAMESPACE
 from conformance import exemptions
 from tests.render.exemptions import NO_DEFAULT_DENY
-from tests.render.trees import CILIUM_NAMESPACE, POLICIES, Pods, Tree, shown
+from tests.render.trees import POLICIES, Pods, Tree, shown
 
 _MODES: Final = ("enforce", "audit", "warn")
 
@@ -46,7 +47,7 @@ def namespaces_deny_by_default(tree: Tree) -> Iterator[str]:
 def _cilium(labels: Mapping[str, str]) -> tuple[str | dict[str, Any], dict[str, Any]]:
     """Return (namespaces, selector) of a Cilium selector, where the namespace is a label among others."""
     plain = {key.removeprefix("k8s:"): value for key, value in labels.items()}
-    namespace = plain.pop(CILIUM_NAMESPACE, None)
+    namespace = plain.pop(POD_NAMESPACE, None)
     return ({} if namespace is None else namespace), {"matchLabels": plain}
 
 

@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from betelgeuse import paths
 from betelgeuse.clusters.local import cgroups, encryption, guard, kubeadm, network, sysctls
 from betelgeuse.clusters.local.layout import CGROUP_ROOT, CONTROLLERS, DESIRED, ENV, GUARD_LOCK, Node
 from betelgeuse.errors import BetelgeuseError, RefusedError, WaitTimeoutError
+from betelgeuse.kube import command
 from betelgeuse.progress import Ticker, say, step
 from betelgeuse.shell import run
 
@@ -155,8 +155,8 @@ def wipe(node: Node) -> None:
 
 def kubectl(*arguments: str, data: str | None = None, timeout: float = 30) -> str:
     """Run kubectl as the cluster's administrator and return its output."""
-    program = Path(sys.executable).with_name("kubectl")
-    return run([str(program), "--kubeconfig", str(paths.kubeconfig_path(ENV)), *arguments], input=data, timeout=timeout)
+    argv = [command.kubectl(), "--kubeconfig", str(paths.kubeconfig_path(ENV)), *arguments]
+    return run(argv, input=data, timeout=timeout)
 
 
 def _guarded() -> bool:

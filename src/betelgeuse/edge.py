@@ -57,11 +57,12 @@ def hosts(objects: Iterable[Obj]) -> set[str]:
     return {listener["hostname"] for listener in _named_listeners(objects)}
 
 
-def _open(address: str) -> bool:
+def _answers(address: str) -> bool:
+    """Whether the address is within reach; a refusal is an answer: the gateway opens its port with its first host."""
     try:
         socket.create_connection((address, _PORT), timeout=_HANDSHAKE_SECONDS).close()
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, ConnectionError)
     return True
 
 
@@ -112,7 +113,7 @@ def settle(
     Returns how many proxies were started anew. Raises WaitTimeoutError when that does not help either.
     """
     served = sorted({each["hostname"] for each in _named_listeners(objects) if each["protocol"] == "HTTPS"})
-    near = [address for address in addresses if _open(address)]
+    near = [address for address in addresses if _answers(address)]
     for address in addresses:
         if address not in near:
             say(f"{address}:{_PORT} does not answer from here: what the gateway serves there is not checked")

@@ -55,7 +55,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "_SETTLE_SECONDS", 0.1)
     monkeypatch.setattr(edge, "_RESTART_SECONDS", 0.1)
     monkeypatch.setattr(edge, "_PAUSE", 0.01)
-    monkeypatch.setattr(edge, "_open", lambda address: address != "away")
+    monkeypatch.setattr(edge, "_answers", lambda address: address != "away")
 
 
 def settle(cluster: Cluster, addresses: list[str], probe: edge.Probe) -> int:
@@ -114,6 +114,21 @@ def test_unreachable_address_is_not_judged(capsys: pytest.CaptureFixture[str]) -
     assert settle(cluster, ["away"], lambda _, __: "reset") == 0
     assert cluster.deleted == []
     assert "away:443 does not answer from here" in "".join(capsys.readouterr())
+
+
+def test_refusal_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that is not open yet is waited for; only an address that says nothing is out of reach."""
+    monkeypatch.undo()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setattr(edge, "_PORT", port)
+    assert edge._answers("127.0.0.1")
+
+    def silence(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", silence)
+    assert not edge._answers("127.0.0.1")
 
 
 @pytest.fixture(params=["tls", "reset"])

@@ -160,6 +160,7 @@ class Transient:
 _WEBHOOK: Final = re.compile(
     r'fail\w* (?:to call|calling) webhook "?([^" ]+?)"?:|conversion webhook for ([^ ,]+).* failed'
 )
+_CAUSE: Final = re.compile(r'Post "[^"]+": (.+?)(?: \(HTTP \d+\))?$')
 _NEVER: Final = re.compile(r"denied the request|does not support dry run")
 
 
@@ -167,8 +168,9 @@ def _transient_answer(error: ApiError, obj: Mapping[str, Any]) -> Transient | No
     text = str(error)
     webhook = _WEBHOOK.search(text)
     name = (webhook[1] or webhook[2]) if webhook else ""
+    cause = f" ({match[1]})" if (match := _CAUSE.search(text)) else ""
     table = (
-        (name and not _NEVER.search(text), f"webhook {name} not answering yet", 180),
+        (name and not _NEVER.search(text), f"webhook {name} not answering yet{cause}", 180),
         ("is being terminated" in text, "its namespace is still being deleted", 180),
         (error.status in _BUSY, "the API server is busy", 60),
         (error.status == _GONE and "find the requested resource" in text, f"{obj.get('kind')} not served yet", 60),

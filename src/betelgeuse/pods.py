@@ -17,8 +17,17 @@ def _scheduling(pod: Obj) -> str:
     return ""
 
 
+def _state(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a container's state; one that went down with its node (no reason given, or Unknown) is being created."""
+    state = status.get("state") or {}
+    lost = (state.get("terminated") or {}).get("reason") == "Unknown"
+    if lost or ("waiting" in state and not (state["waiting"] or {}).get("reason")):
+        return {"waiting": {"reason": "ContainerCreating"}}
+    return state
+
+
 def _waiting(status: Mapping[str, Any], waiting: Mapping[str, Any]) -> str:
-    reason, message = str(waiting.get("reason", "waiting")), str(waiting.get("message", ""))
+    reason, message = str(waiting["reason"]), str(waiting.get("message", ""))
     if reason in _IMAGE:
         # Here nothing is ever pulled, so the usual "back-off" hides the point.
         return f"{reason}: image {status.get('image')} is not on the node; `invoke images` puts it there"
@@ -38,11 +47,11 @@ def _containers(pod: Obj) -> Iterator[Mapping[str, Any]]:
 
 def _container(status: Mapping[str, Any]) -> tuple[int, str]:
     """Return how telling a container's state is (0 most) and its words; empty when there is nothing wrong."""
-    state = status.get("state") or {}
+    state = _state(status)
     name, restarts = status.get("name"), int(status.get("restartCount") or 0)
     if "waiting" in state:
         words = _waiting(status, state["waiting"])
-        return (3 if state["waiting"].get("reason") in _STARTING else 0), words
+        return (3 if state["waiting"]["reason"] in _STARTING else 0), words
     code = (state.get("terminated") or {}).get("exitCode")
     if code:
         return 1, f"{name} ended with exit code {code} ({state['terminated'].get('reason', 'Error')})"
@@ -54,8 +63,8 @@ def _container(status: Mapping[str, Any]) -> tuple[int, str]:
 
 def starting(pod: Obj) -> bool:
     """Whether the pod waits for its node: volumes, network, image; only events know what for."""
-    waits = [(status.get("state") or {}).get("waiting") or {} for status in _containers(pod)]
-    return bool(waits) and any(wait.get("reason") in _STARTING for wait in waits)
+    waits = [_state(status).get("waiting") or {} for status in _containers(pod)]
+    return any(wait.get("reason") in _STARTING for wait in waits)
 
 
 def pod_reason(pod: Obj) -> str:

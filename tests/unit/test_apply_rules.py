@@ -150,6 +150,10 @@ REASONS = [
         refused(500, 'Internal error: failed calling webhook "w.x.org": failed to call webhook: Post "https://x"'),
         "webhook w.x.org not answering yet",
     ),
+    (
+        refused(500, 'failed calling webhook "w.x.org": failed to call webhook: Post "https://x?timeout=10s": x509: no CA'),
+        "webhook w.x.org not answering yet (x509: no CA)",
+    ),
     (refused(500, "conversion webhook for x.org/v1, Kind=Lamp failed: Post"), "webhook x.org/v1 not answering yet"),
     (refused(403, "namespace n because it is being terminated"), "its namespace is still being deleted"),
     (refused(503, "apiserver is shutting down"), "the API server is busy"),

@@ -49,6 +49,11 @@ CASES = {
         'CreateContainerConfigError: secret "x" not found',
     ),
     "creating": (pod(waiting("ContainerCreating")), "ContainerCreating"),
+    "after-power-loss": (pod({"name": "c", "state": {"waiting": {}}, "lastState": CRASHED}), "ContainerCreating"),
+    "lost-with-its-node": (
+        pod({"name": "c", "state": {"terminated": {"exitCode": 255, "reason": "Unknown"}}}),
+        "ContainerCreating",
+    ),
     "ended": (pod({"name": "c", "state": {"terminated": {"exitCode": 2}}}), "c ended with exit code 2 (Error)"),
     "not-ready": (
         pod({"name": "c", "state": {"running": {}}, "restartCount": 3}),
@@ -88,6 +93,7 @@ def test_worst_prefers_telling_reasons() -> None:
     assert worst([creating]) == "pod a: ContainerCreating"
     assert worst([]) == ""
     assert (starting(creating), starting(broken), starting(pod())) == (True, False, False)
+    assert starting(pod({"name": "c", "state": {"waiting": {}}}))
 
 
 def test_init_containers_count() -> None:

@@ -26,6 +26,9 @@ class Timeouts:
     login: float = 30.0
     """One step of a login, or one call of Keycloak's: a password takes it a while on purpose, a busy machine longer."""
 
+    session_end: float = 60.0
+    """A session that has ended opening nothing any more, for whoever copied its cookies; it should take seconds."""
+
     skew: float = 75.0
     """An expired token being refused: the minute by which clocks may differ, and a little."""
 

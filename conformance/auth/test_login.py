@@ -135,7 +135,7 @@ def test_session_cookies_tell_nothing(site: Site, login_host: Host) -> None:
 
 
 def test_session_is_short(site: Site, login_host: Host) -> None:
-    """A session cookie is good for as long as an access token by itself: what a thief has is worth five minutes."""
+    """A session cookie is good for as long as an access token by itself: without Keycloak a thief has five minutes."""
     now = time.time()
 
     ends = [

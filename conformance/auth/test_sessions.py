@@ -1,21 +1,25 @@
 """Sessions: cookies that were bent, stolen, mixed or outlived, and callbacks that were not asked for.
 
-What the gateway guarantees, and what it does not: the session is in the cookies, and the gateway keeps no list of them.
-A logout takes the cookies from the browser, and the session from Keycloak, so that nothing can be renewed. A copy of
-the cookies that a thief took before is good until the access token in it ends: 300 seconds at most (test_login.py).
+The session is in the cookies, and the gateway keeps no list of them: it asks whether the session behind them lives. A
+gate may also answer cookies that it does not believe with new ones, from the refresh token beside them, which is as
+good a credential as any: what was bent did not count then either.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import pytest
 
 from conformance.auth.refusal import login_fault
+from conformance.parallel import gather
 from conformance.probes.http import Answer, Request
+from conformance.probes.keycloak import Person
 from conformance.probes.oidc import Browser, cookies_set, query, told
 from conformance.site import Site
+from conformance.timeouts import TIMEOUTS
 from conformance.tree import Host
-from conformance.verdict import require
+from conformance.verdict import poll, require
 
 pytestmark = pytest.mark.feature("login")
 
@@ -36,24 +40,13 @@ BENDS: Final[Mapping[str, Bend]] = {
 }
 
 
-def _stale(site: Site, host: Host) -> Browser:
-    """Return a logged-in browser whose session has ended in Keycloak: its cookies are valid, and cannot be renewed.
-
-    Without that, the gateway would answer bent cookies by renewing the session from the refresh token beside them,
-    which is as good a credential as any.
-    """
-
-    def make() -> Browser:
-        person = site.identity.person(site.identity.right_group(host))
-        browser, _ = site.identity.logged_in(host, person)
-        site.identity.keycloak.end_sessions(person)
-        return browser
-
-    return site.once(("stale", host.name), make)
+def _refused(host: Host, answer: Answer) -> bool:
+    return answer.status in {401, 403} or (answer.status == 302 and not login_fault(host, answer))
 
 
 def _shut_out(host: Host, answer: Answer) -> bool:
-    return answer.status in {401, 403} or (answer.status == 302 and not login_fault(host, answer))
+    """Whether what was sent did not count: refused, or replaced."""
+    return _refused(host, answer) or any("hmac" in cookie.name.lower() for cookie in cookies_set(answer))
 
 
 def _ask(site: Site, host: Host, browser: Browser) -> tuple[Request, Answer]:
@@ -62,13 +55,13 @@ def _ask(site: Site, host: Host, browser: Browser) -> tuple[Request, Answer]:
 
 
 def test_unbent_cookies_are_admitted(site: Site, login_host: Host) -> None:
-    """The control: the same cookies, as they are, open the page."""
-    request, answer = _ask(site, login_host, _stale(site, login_host))
+    """The control: the same cookies, as they are, open the page, and stay."""
+    request, answer = _ask(site, login_host, site.identity.session(login_host))
 
     require(
-        answer.status == 200,
+        answer.status == 200 and not _shut_out(login_host, answer),
         where=f"https://{login_host}{request.path}",
-        want="200 with the cookies of a session",
+        want="200 with the cookies of a session, and no others in their place",
         got=answer,
         reproduce=site.curl(request),
     )
@@ -76,10 +69,10 @@ def test_unbent_cookies_are_admitted(site: Site, login_host: Host) -> None:
 
 @pytest.mark.parametrize("bend", sorted(BENDS))
 def test_bent_cookie_is_refused(site: Site, login_host: Host, bend: str) -> None:
-    """A session with any one of its cookies bent is no session."""
-    stale = _stale(site, login_host)
-    for name in sorted(stale.cookies(login_host.name)):
-        browser = stale.copy()
+    """A session with any one of its cookies bent is no session: refused, or begun anew from the refresh token."""
+    session = site.identity.session(login_host)
+    for name in sorted(session.cookies(login_host.name)):
+        browser = session.copy()
         place = next(key for key in browser.jar if key[0] == login_host.name and key[2] == name)
         browser.jar[place] = BENDS[bend](browser.jar[place])
 
@@ -96,10 +89,9 @@ def test_bent_cookie_is_refused(site: Site, login_host: Host, bend: str) -> None
 
 def test_cookies_of_two_people_do_not_mix(site: Site, login_host: Host) -> None:
     """One cookie of another person's session does not make a session with the rest of one's own."""
-    one = _stale(site, login_host)
+    one = site.identity.session(login_host)
     other = site.identity.person(site.identity.right_group(login_host))
     stranger, _ = site.identity.logged_in(login_host, other)
-    site.identity.keycloak.end_sessions(other)
     for key, value in stranger.jar.items():
         # Of the session, that is: a login under way has cookies too, for its callback alone.
         if key[0] != login_host.name or key[1] != "/" or one.jar.get(key, value) == value:
@@ -120,7 +112,7 @@ def test_cookies_of_two_people_do_not_mix(site: Site, login_host: Host) -> None:
 
 def test_longer_session_cannot_be_written(site: Site, login_host: Host) -> None:
     """Writing a later end into the cookie that tells it ends the session."""
-    browser = _stale(site, login_host).copy()
+    browser = site.identity.session(login_host).copy()
     ends = [key for key in browser.jar if key[0] == login_host.name and browser.jar[key].isdigit()]
     for key in ends:
         browser.jar[key] = str(int(browser.jar[key]) + 36000)
@@ -165,9 +157,71 @@ def test_logout_ends_the_session(site: Site, login_host: Host) -> None:
     )
 
 
+@dataclass
+class Lost:
+    """A copy of a session's cookies, made before the session ended."""
+
+    copy: Browser
+    before: Answer
+    after: Answer
+    seconds: float
+    """From the end of the session to the answer."""
+
+
+def _sign_out(__: Site, host: Host, _: Person, browser: Browser) -> None:
+    browser.open(f"https://{host}{host.gate.logout}")
+
+
+def _end(site: Site, _: Host, person: Person, __: Browser) -> None:
+    site.identity.keycloak.end_sessions(person)
+
+
+def _disable(site: Site, _: Host, person: Person, __: Browser) -> None:
+    site.identity.keycloak.disable(person)
+
+
+ENDINGS: Final[Mapping[str, Callable[[Site, Host, Person, Browser], None]]] = {
+    "signed out": _sign_out,
+    "ended by an administrator": _end,
+    "person disabled": _disable,
+}
+
+
+def _lost(site: Site, host: Host) -> dict[str, Lost]:
+    """Return what copied cookies open after each way in which a session ends; waited for side by side, once."""
+
+    def lose(ending: str) -> Lost:
+        person = site.identity.person(site.identity.right_group(host))
+        browser, _ = site.identity.logged_in(host, person)
+        copy = browser.copy()
+        before = _ask(site, host, copy)[1]
+        ENDINGS[ending](site, host, person, browser)
+        after, seconds = poll(
+            lambda: _ask(site, host, copy)[1], lambda answer: answer.status != 200, TIMEOUTS.session_end
+        )
+        return Lost(copy, before, after, seconds)
+
+    return site.once(("lost", host.name), lambda: dict(zip(ENDINGS, gather(lose, ENDINGS), strict=True)))
+
+
+@pytest.mark.parametrize("ending", sorted(ENDINGS))
+def test_lost_session_opens_nothing(site: Site, login_host: Host, ending: str) -> None:
+    """Cookies that were copied before their session ended open nothing after it, within a minute."""
+    lost = _lost(site, login_host)[ending]
+
+    site.facts[f"copied cookies at {login_host}, {ending}"] = f"refused after {lost.seconds:.0f} s"
+    require(
+        lost.before.status == 200 and _refused(login_host, lost.after),
+        where=f"https://{login_host}{login_host.door.path}, cookies copied before: {ending}",
+        want=f"200 before, and the login page, 401 or 403 within {TIMEOUTS.session_end:.0f} s",
+        got=f"{lost.before} before; {lost.after} after {lost.seconds:.0f} s",
+        reproduce=f"a browser at https://{login_host}: copy its cookies, sign out, use the copy",
+    )
+
+
 def test_ended_session_is_not_renewed(site: Site, login_host: Host) -> None:
     """Once Keycloak has ended a session, its refresh token is dead: cookies with no time left open nothing."""
-    browser = _stale(site, login_host).copy()
+    browser = _lost(site, login_host)["ended by an administrator"].copy.copy()
     # A browser drops the short-lived cookies when their time is over; the refresh token's stays.
     for key in [key for key in browser.jar if key[0] == login_host.name and "refresh" not in key[2].lower()]:
         del browser.jar[key]
@@ -175,7 +229,7 @@ def test_ended_session_is_not_renewed(site: Site, login_host: Host) -> None:
     request, answer = _ask(site, login_host, browser)
 
     require(
-        request.secret and _shut_out(login_host, answer),
+        request.secret and _refused(login_host, answer),
         where=f"https://{login_host}{request.path}, with the refresh token of an ended session alone",
         want="the login page, 401 or 403",
         got=answer if request.secret else "no refresh token among the cookies",

@@ -209,6 +209,10 @@ class Keycloak:
         """End every session of a user."""
         self.admin("POST", f"/users/{person.id}/logout")
 
+    def disable(self, person: Person) -> None:
+        """Disable a user, as one does whose account is stolen."""
+        self.admin("PUT", f"/users/{person.id}", {"enabled": False})
+
     def is_locked(self, person: Person) -> bool:
         """Whether brute-force protection keeps the user out at this moment."""
         return bool(self.admin("GET", f"/attack-detection/brute-force/users/{person.id}").json().get("disabled"))

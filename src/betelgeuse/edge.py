@@ -1,8 +1,9 @@
-"""Whether the gateway really serves every host of the tree, and the one remedy we know when it does not.
+"""Whether the gateway really serves every host of the tree.
 
 A proxy that is told of several new hosts within a second can lose one's certificate on the way: it then resets each
 connection to that host, while its certificate, listener and route all say that they are ready, until it is started
-anew (known upstream: https://github.com/envoyproxy/gateway/issues/9519). So we ask, as a client would.
+anew (known upstream: https://github.com/envoyproxy/gateway/issues/9519). A watch beside each proxy does that
+(images/gate). Here we ask, as a client would, until every host is served.
 """
 
 import socket
@@ -13,16 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from betelgeuse.errors import WaitTimeoutError
-from betelgeuse.kube import Kube, Obj, selecting
+from betelgeuse.kube import Obj
 from betelgeuse.progress import Ticker, say
 
 _PORT: Final = 443
 _HANDSHAKE_SECONDS: Final = 5.0
-_SETTLE_SECONDS: Final = 20.0
-"""A proxy that has only just heard of a host serves it well within this."""
+_SERVED_SECONDS: Final = 120.0
+"""Twice the time in which the watch beside a proxy finds a lost certificate and starts the proxy anew."""
 STEADY_SECONDS: Final = 20.0
 """A proxy waits 15 s for a certificate before it goes on without it: what it serves after that, it keeps."""
-_RESTART_SECONDS: Final = 120.0
 _PAUSE: Final = 0.5
 _THREADS: Final = 8
 _SHOWN: Final = 2
@@ -76,63 +76,35 @@ def _unserved(addresses: Sequence[str], hosts: Sequence[str], probe: Probe) -> l
         ]
 
 
-def _until_served(
-    addresses: Sequence[str], hosts: Sequence[str], probe: Probe, seconds: float
-) -> list[tuple[str, str]]:
-    """Return what is still not served after so many seconds."""
-    with Ticker(seconds) as ticker:
-        while left := _unserved(addresses, hosts, probe):
-            if ticker.elapsed > seconds:
-                return left
-            ticker.update(f"the gateway does not serve {_told(left)}")
-            time.sleep(_PAUSE)
-    return []
-
-
 def _told(left: Sequence[tuple[str, str]]) -> str:
     more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
     return "; ".join(text for _, text in left[:_SHOWN]) + more
 
 
-def _proxies(kube: Kube, objects: Iterable[Obj]) -> list[Obj]:
-    """Return the pods behind the gateways' own Services."""
-    pods: list[Obj] = []
-    for namespace in sorted({obj["metadata"]["namespace"] for obj in objects if obj["kind"] == "Gateway"}):
-        for service in kube.list("v1", "Service", namespace):
-            if service["spec"].get("type") == "LoadBalancer" and service["spec"].get("selector"):
-                pods += kube.list("v1", "Pod", namespace, labels=selecting(service["spec"]["selector"]))
-    return pods
-
-
-def settle(
-    kube: Kube, objects: Sequence[Obj], addresses: Sequence[str], probe: Probe = handshake, *, steady: float = 0.0
-) -> int:
-    """Wait until each host is served at each address that answers; start proxies anew where one is not.
+def settle(objects: Sequence[Obj], addresses: Sequence[str], probe: Probe = handshake, *, steady: float = 0.0) -> None:
+    """Wait until each host is served at each address that is within reach.
 
     With `steady`, hosts must stay served for so many seconds: say so after a change of listeners or certificates.
-    Returns how many proxies were started anew. Raises WaitTimeoutError when that does not help either.
+    Raises WaitTimeoutError with host, address and reason.
     """
     served = sorted({each["hostname"] for each in _named_listeners(objects) if each["protocol"] == "HTTPS"})
     near = [address for address in addresses if _answers(address)]
     for address in addresses:
         if address not in near:
             say(f"{address}:{_PORT} does not answer from here: what the gateway serves there is not checked")
-    begin = time.monotonic()
-    while not (left := _until_served(near, served, probe, _SETTLE_SECONDS)):
-        if not near or time.monotonic() - begin >= steady:
-            return 0
-        time.sleep(_PAUSE)
-    pods = _proxies(kube, objects)
-    # A proxy serves its node's address; where the address is none of a node's, any of them may be meant.
-    failing = {address for address, _ in left}
-    pods = [pod for pod in pods if pod["status"].get("hostIP") in failing] or pods
-    say(f"the gateway does not serve {_told(left)}: starting {len(pods)} of its proxies anew")
-    for pod in pods:
-        kube.delete(pod)
-    if left := _until_served(near, served, probe, _RESTART_SECONDS):
-        message = (
-            f"the gateway does not serve {_told(left)}, {_RESTART_SECONDS:.0f} s after its proxies were started anew; "
-            "see what they log: kubectl -n gateway logs daemonset/gateway -c envoy"
-        )
-        raise WaitTimeoutError(message)
-    return len(pods)
+    with Ticker(_SERVED_SECONDS) as ticker:
+        since = time.monotonic()
+        while near:
+            if left := _unserved(near, served, probe):
+                since = time.monotonic()
+                reason = f"the gateway does not serve {_told(left)}"
+                if ticker.elapsed > _SERVED_SECONDS:
+                    message = (
+                        f"{reason}, after {_SERVED_SECONDS:.0f} s; see what its proxies log: "
+                        "kubectl -n gateway logs daemonset/gateway --all-containers"
+                    )
+                    raise WaitTimeoutError(message)
+                ticker.update(reason)
+            elif time.monotonic() - since >= steady:
+                return
+            time.sleep(_PAUSE)

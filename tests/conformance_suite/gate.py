@@ -158,6 +158,8 @@ class Gate:
             return Page(401)
         if not set(claims["groups"]) & set(GROUPS) and "any-group" not in self.faults:
             return self._to_login(request) if "loop" in self.faults else Page(403, b"not for you")
+        if not self.idp.alive(claims["sid"]) and "ended-lives" not in self.faults:
+            return Page(401, b"this session has ended")
         if fresh is not None:
             return Page(200, headers=self._cookies(fresh))
         return None

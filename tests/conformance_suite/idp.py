@@ -131,6 +131,10 @@ class Idp:
         alive = user and (claims["sid"] in user.sessions or "refresh-lives" in self.faults)
         return self.tokens(user, claims["sid"], claims["c"]) if user and alive else None
 
+    def alive(self, session: str) -> bool:
+        """Whether a session has not ended."""
+        return any(session in user.sessions for user in self.users.values())
+
     def exchange(self, form: Form) -> dict[str, Any] | None:
         """Return the tokens for a code; a code is good once."""
         known = self.codes.get(form.get("code", ""))
@@ -298,6 +302,8 @@ class Idp:
             return told([{"id": session} for session in user.sessions])
         if what == "logout":
             user.sessions.clear()
+        elif method == "PUT":
+            user.sessions.clear()  # of a disabled user none is good
         elif method == "DELETE":
             del self.users[user.name]
         return Page(204)

@@ -10,13 +10,21 @@ from conformance import timeouts
 from tests.conformance_suite.conftest import Build
 from tests.conformance_suite.runner import run
 
-_FAST = timeouts.Timeouts(connect=1.0, silence=0.03, renewal=1.0, reaction=0.2, poll=0.02)
+_FAST = timeouts.Timeouts(connect=1.0, silence=0.03, renewal=1.0, session_end=0.3, reaction=0.2, poll=0.02)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait less: the model platform is in this process."""
-    for name in ("site", "verdict", "probes.k8s", "tls.test_renewal", "workloads.test_ready", "ai.test_completions"):
+    for name in (
+        "site",
+        "verdict",
+        "probes.k8s",
+        "tls.test_renewal",
+        "workloads.test_ready",
+        "ai.test_completions",
+        "auth.test_sessions",
+    ):
         monkeypatch.setattr(f"conformance.{name}.TIMEOUTS", _FAST)
     monkeypatch.setattr("conformance.auth.test_tokens._SKEW", 0.06)
     monkeypatch.setattr("conformance.auth.test_rate_limit._SECONDS", 0.5)
@@ -153,14 +161,11 @@ FAULTS: Sequence[Fault] = (
         "hmac-unchecked",
         _SESSIONS + "bent_cookie_is_refused, cookies_of_two_people_do_not_mix, longer_session_cannot_be_written",
     ),
-    _fault(
-        "refresh-lives",
-        f"{_SESSIONS}bent_cookie_is_refused, cookies_of_two_people_do_not_mix, longer_session_cannot_be_written, "
-        "ended_session_is_not_renewed",
-    ),
-    _fault("logout-keeps-session", _SESSIONS + "logout_ends_the_session"),
+    _fault("refresh-lives ended-lives", _SESSIONS + "lost_session_opens_nothing, ended_session_is_not_renewed"),
+    _fault("ended-lives", _SESSIONS + "lost_session_opens_nothing"),
+    _fault("logout-keeps-session", _SESSIONS + "logout_ends_the_session, lost_session_opens_nothing"),
     _fault("logout-keeps-cookies", _SESSIONS + "logout_ends_the_session"),
-    _fault("logout-stays", _SESSIONS + "logout_ends_the_session"),
+    _fault("logout-stays", _SESSIONS + "logout_ends_the_session, lost_session_opens_nothing"),
     _fault("state-unchecked", _SESSIONS + "callback_of_another_browser_is_refused, bent_state_is_refused"),
     _fault("callback-500", _SESSIONS + "callback_out_of_nowhere_is_refused"),
     _fault("code-reuse", _SESSIONS + "code_is_good_once"),

@@ -397,7 +397,7 @@ def test_a_silent_webhook_is_a_named_reason(settings: Settings, kube: Kube, name
 
     reason = transient(caught.value, (), instance)
     assert reason is not None
-    assert reason.reason == "webhook nobody.example.org not answering yet"
+    assert reason.reason == 'webhook nobody.example.org not answering yet (service "nobody" not found)'
 
 
 def test_conflict_is_read_from_the_servers_answer(settings: Settings, kube: Kube, namespace: str) -> None:

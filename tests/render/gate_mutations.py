@@ -143,6 +143,21 @@ GATES: Final = (
         set_field("SecurityPolicy", "portal", "spec/oidc/disableTokenEncryption", value=True),
     ),
     Mutation(
+        "sessions that end unnoticed",
+        "logins_are_strict",
+        drop_field("SecurityPolicy", "portal", "spec/extAuth"),
+    ),
+    Mutation(
+        "sessions that nobody may ask about",
+        "logins_are_strict",
+        set_field("ReferenceGrant", "session-check", "spec/from/0/namespace", "other"),
+    ),
+    Mutation(
+        "sessions that need one more thing to run",
+        "logins_are_strict",
+        drop_field("SecurityPolicy", "portal", "spec/extAuth/failOpen"),
+    ),
+    Mutation(
         "login elsewhere",
         "logins_are_strict",
         set_field("SecurityPolicy", "portal", "spec/oidc/provider/authorizationEndpoint", "https://auth.example.org/"),

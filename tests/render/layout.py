@@ -23,7 +23,8 @@ _FREE: Final = ("config", "dashboards")
 _DEPRECATED: Final = ("bases", "commonLabels", "vars", "patchesStrategicMerge", "patchesJson6902")
 _IMPLEMENTATION: Final = "gateway.envoyproxy.io"
 _ITS_PLACES: Final = re.compile(
-    r"base/gateway/|components/gateway-|.*/(securitypolicy|backendtrafficpolicy|clienttrafficpolicy)(-[a-z0-9-]+)?\.yaml$"
+    r"base/gateway/|components/gateway-"
+    r"|.*/(securitypolicy|backendtrafficpolicy|clienttrafficpolicy|referencegrant)(-[a-z0-9-]+)?\.yaml$"
 )
 _README_WORDS: Final = ("Purpose:", "Usage:", "Changes:")
 

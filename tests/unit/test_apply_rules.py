@@ -151,7 +151,9 @@ REASONS = [
         "webhook w.x.org not answering yet",
     ),
     (
-        refused(500, 'failed calling webhook "w.x.org": failed to call webhook: Post "https://x?timeout=10s": x509: no CA'),
+        refused(
+            500, 'failed calling webhook "w.x.org": failed to call webhook: Post "https://x?timeout=10s": x509: no CA'
+        ),
         "webhook w.x.org not answering yet (x509: no CA)",
     ),
     (refused(500, "conversion webhook for x.org/v1, Kind=Lamp failed: Post"), "webhook x.org/v1 not answering yet"),

@@ -33,7 +33,7 @@ def deploy(env: str, nodes: int | None = None) -> tree.Result:
         result = tree.apply_tree(chosen, kube, objects)
         result.realm = realm.reconcile(chosen, kube, objects)
         steady = edge.STEADY_SECONDS if result.changes else 0.0
-        edge.settle(kube, objects, chosen.gateway_addresses, steady=steady)
+        edge.settle(objects, chosen.gateway_addresses, steady=steady)
         roots = trust.refresh(env, kube, objects)
     for change in result.realm:
         say(change)

@@ -83,13 +83,13 @@ def hosts_are_one_routes_only(tree: Tree) -> Iterator[str]:
 
 
 def implementation_is_replaceable(tree: Tree) -> Iterator[str]:
-    """Outside its namespace the gateway's implementation is named by auth and traffic policies only."""
+    """Outside its namespace the gateway's implementation is named by auth and traffic policies, and grants for them."""
     for obj in tree.objects:
         if obj["kind"] == "CustomResourceDefinition" or obj["metadata"].get("namespace") == _GATEWAY:
             continue
         if group(obj) == _IMPLEMENTATION and obj["kind"] not in _AUTH_POLICIES:
             yield f"{shown(obj)}: is {_IMPLEMENTATION}'s outside the gateway"
-        if group(obj) == _STANDARD and obj["kind"] != "GatewayClass":
+        if group(obj) == _STANDARD and obj["kind"] not in {"GatewayClass", "ReferenceGrant"}:
             yield from (f"{shown(obj)}: {at} names {text}" for at, text in strings(obj) if _IMPLEMENTATION in text)
 
 

@@ -16,6 +16,7 @@ from tests.render.trees import Tree, shown
 
 _BEARER: Final = {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]}
 _CALLBACK: Final = "/oauth2/callback"
+_SESSIONS: Final = ("auth", "session-check")
 _SAME_SITE: Final = ("Lax", "Strict")
 _FORBIDDEN: Final = ("cookieDomain", "disableTokenEncryption", "passThroughAuthHeader")
 _IDENTITY_HEADERS: Final = (
@@ -123,6 +124,7 @@ def logins_are_strict(tree: Tree) -> Iterator[str]:
             yield f"{where}: accepts tokens for {audiences}, must be for {oidc.get('clientID')}"
         yield from _endpoints(tree, where, oidc["provider"])
         yield from _groups(where, policy["spec"].get("authorization", {}))
+        yield from _sessions(tree, policy)
         yield from _own_paths(route, oidc)
 
 
@@ -143,6 +145,26 @@ def _groups(where: str, authorization: Mapping[str, Any]) -> Iterator[str]:
         if not names or rule["action"] != "Allow":
             yield f"{where}: rule {rule.get('name')} is not about groups that are let in"
         yield from (f"{where}: the realm has no group {name}" for name in sorted(names - set(realm.GROUPS)))
+
+
+def _sessions(tree: Tree, policy: Obj) -> Iterator[str]:
+    """Yield why the gate would not learn that a session has ended: nothing asks, or nobody lets it ask."""
+    check, own = policy["spec"].get("extAuth", {}), policy["metadata"]["namespace"]
+    asked = [(ref.get("namespace", own), ref["name"]) for ref in check.get("http", {}).get("backendRefs", ())]
+    if asked != [_SESSIONS]:
+        yield f"{shown(policy)}: does not ask {'/'.join(_SESSIONS)} whether sessions live"
+    elif not check.get("failOpen"):
+        yield f"{shown(policy)}: lets nobody in while {'/'.join(_SESSIONS)} is away"
+    grants = [grant for grant in tree.kind("ReferenceGrant") if grant["metadata"]["namespace"] == _SESSIONS[0]]
+    granted = {
+        origin["namespace"]
+        for grant in grants
+        if any(to["kind"] == "Service" and to.get("name", _SESSIONS[1]) == _SESSIONS[1] for to in grant["spec"]["to"])
+        for origin in grant["spec"]["from"]
+        if origin["kind"] == "SecurityPolicy"
+    }
+    if own not in granted:
+        yield f"{shown(policy)}: no ReferenceGrant lets {own} ask {'/'.join(_SESSIONS)}"
 
 
 def _own_paths(route: Obj, oidc: Mapping[str, Any]) -> Iterator[str]:

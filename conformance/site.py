@@ -128,6 +128,11 @@ class Site:
         self._count(1)
         return self.endpoint().send_raw(request, data, TIMEOUTS.connect, TIMEOUTS.silence)
 
+    def leave(self, request: Request, stay: float) -> int:
+        """Send a request to the gateway and hang up after some seconds; return how many bytes came."""
+        self._count(1)
+        return self.endpoint().leave(request, TIMEOUTS.connect, stay)
+
     def curl(self, request: Request, address: str = "") -> str:
         """Return the command that repeats a request."""
         return self.endpoint(address).curl(request)

@@ -127,6 +127,22 @@ class Endpoint:
         except (OSError, ValueError) as error:
             return Answer(error=f"{type(error).__name__}: {error}", seconds=time.monotonic() - begin)
 
+    def leave(self, request: Request, timeout: float, stay: float) -> int:
+        """Send a request and hang up after `stay` seconds, as a client does that lost interest; return bytes read."""
+        with self.connect(request, timeout) as connection:
+            connection.sendall(request.wire())
+            deadline, read_so_far = time.monotonic() + stay, 0
+            while (left := deadline - time.monotonic()) > 0:
+                connection.settimeout(left)
+                try:
+                    piece = connection.recv(_BLOCK)
+                except TimeoutError:
+                    break
+                if not piece:
+                    break
+                read_so_far += len(piece)
+        return read_so_far
+
     def send_raw(self, request: Request, data: bytes, timeout: float, silence: float) -> list[Answer]:
         """Send bytes as they are where `request` would go; return every answer until the peer closes or is silent."""
         begin = time.monotonic()

@@ -13,8 +13,13 @@ from conformance.tree import Raw
 from tests.conformance_suite import gate, idp, network
 from tests.conformance_suite.idp import DOMAIN
 from tests.conformance_suite.model import APPS, ROUTES
+from tests.conformance_suite.models import PLACES
 
-_PLURALS = {"NetworkPolicy": "networkpolicies", "SecurityPolicy": "securitypolicies"}
+_PLURALS = {
+    "NetworkPolicy": "networkpolicies",
+    "SecurityPolicy": "securitypolicies",
+    "BackendTrafficPolicy": "backendtrafficpolicies",
+}
 _GLOBAL = {"Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CiliumClusterwideNetworkPolicy"}
 _LABEL = "pod-security.kubernetes.io/enforce"
 
@@ -153,6 +158,8 @@ def tree_objects(https: int, http: int) -> list[Raw]:
     found += [*network.policies((https, http)), *network.access()]
     for app in APPS:
         found += _app(app, https)
+    limit = {"targetRefs": [{"kind": "HTTPRoute", "name": "llm"}], "circuitBreaker": {"maxParallelRequests": PLACES}}
+    found.append(_object(_ENVOY, "BackendTrafficPolicy", _meta("llm", "ai"), limit))
     return [*found, *_portal(https), *_keycloak(https)]
 
 
@@ -165,7 +172,7 @@ def _ready(obj: Raw) -> None:
         obj["status"] = {"observedGeneration": 1, "readyReplicas": 1, "updatedReplicas": 1}
     if kind == "Gateway":
         obj["status"] = {"conditions": [{"type": "Programmed", **yes}], "addresses": [{"value": "127.0.0.1"}]}
-    if kind == "SecurityPolicy":
+    if kind in {"SecurityPolicy", "BackendTrafficPolicy"}:
         obj["status"] = {"ancestors": [{"conditions": [{"type": "Accepted", **yes}]}]}
     if kind == "HTTPRoute":
         conditions = [{"type": "Accepted", **yes}, {"type": "ResolvedRefs", **yes}]

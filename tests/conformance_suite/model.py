@@ -271,7 +271,7 @@ class Edge:
         shown = portal_page([f"{host}.{DOMAIN}" for host in HOSTS], self.faults)
         return Page(200, shown.body, headers=refusal.headers if refusal else [])
 
-    def _application(self, app: str, path: str, request: Incoming) -> Reply:
+    def _application(self, app: str, path: str, request: Incoming) -> Reply | Page:
         if "metrics-public" in self.faults and path == "/metrics":
             return 200, "text/plain", b"# TYPE secret counter"
         if "unknown-path-200" in self.faults and path.startswith("/nobody-"):
@@ -281,8 +281,10 @@ class Edge:
         if "no-app" in self.faults or ("app-down" in self.faults and app == "llm"):
             return 503, "text/plain", b"no healthy upstream"
         model = self.llm if app == "llm" else self.embeddings
-        reply = serve(model, f"model-{app}", path, request.method, request.body)
-        return reply or (404, "text/plain", b"not found")
+        reply = serve(model, f"model-{app}", path, request.method, request.body) or (404, "text/plain", b"not found")
+        admitted = self.llm.admitted(reply) if app == "llm" else reply
+        wait = [] if "llm-overload-silent" in self.faults else [("Retry-After", "2")]
+        return admitted or Page(503, b"every place is taken", headers=wait)
 
 
 def _unavailable(*, ugly: bool) -> Page:

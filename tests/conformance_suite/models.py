@@ -17,6 +17,8 @@ Reply = tuple[int, str, bytes | Iterator[bytes]]
 
 _ANSWERS = (("capital of france", "Paris"), ("2 + 2", "4"), ("opposite of hot", "Cold"))
 _CONTEXT = 4096
+PLACES = 8
+_SLOTS = 4
 _CONCEPTS = (
     {"cat", "kitten"},
     {"sleeps", "napping"},
@@ -49,6 +51,8 @@ class LanguageModel:
 
     faults: set[str] = field(default_factory=set)
     alone: threading.Lock = field(default_factory=threading.Lock)
+    places: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(PLACES))
+    slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_SLOTS))
 
     def answer(self, body: bytes) -> Reply:
         """Answer one request."""
@@ -65,7 +69,7 @@ class LanguageModel:
         prompt = " ".join(str(message.get("content")) for message in messages)
         if len(prompt.split()) > _CONTEXT:
             return _error(500 if "llm-long-500" in self.faults else 400, "longer than the context")
-        words = self._words(prompt)[:limit]
+        words = self._words(prompt, limit)[:limit]
         if payload.get("stream"):
             return 200, "text/event-stream", self._stream(words)
         usage = {"prompt_tokens": 7, "completion_tokens": len(words), "total_tokens": 7 + len(words)}
@@ -74,15 +78,15 @@ class LanguageModel:
         message = {"role": "assistant", "content": " ".join(words)}
         return _json({"model": "model-llm", "choices": [{"message": message}], "usage": usage})
 
-    def _words(self, prompt: str) -> list[str]:
+    def _words(self, prompt: str, limit: int) -> list[str]:
         if "llm-nonsense" in self.faults:
-            return ["bla"] * 48
+            return ["bla"] * limit
         if "llm-random" in self.faults:
             prompt = f"{prompt} {random.random()}"  # noqa: S311 - a nondeterministic answer is the point
         for question, word in _ANSWERS:
             if question in prompt.lower():
                 return [word]
-        return [hashlib.sha256(f"{prompt}{at}".encode()).hexdigest()[:4] for at in range(48)]
+        return [hashlib.sha256(f"{prompt}{at}".encode()).hexdigest()[:4] for at in range(limit)]
 
     def _stream(self, words: list[str]) -> Iterator[bytes]:
         events = [
@@ -90,14 +94,30 @@ class LanguageModel:
         ]
         if "llm-no-done" not in self.faults:
             events.append(b"data: [DONE]\n\n")
-        if "llm-one-piece" in self.faults:
-            yield b"".join(events)
-            return
-        if "llm-serial" in self.faults:
-            with self.alone:
-                yield from self._slowly(events)
-            return
-        yield from self._slowly(events)
+        with self.alone if "llm-serial" in self.faults else self.slots:
+            pieces = self._slowly(events)
+            try:
+                yield from [b"".join(pieces)] if "llm-one-piece" in self.faults else pieces
+            except GeneratorExit:
+                if "llm-writes-on" in self.faults:
+                    time.sleep(1.5)
+                raise
+
+    def admitted(self, reply: Reply) -> Reply | None:
+        """Take a place for a streamed answer until it ends; None when every place is taken."""
+        status, kind, pieces = reply
+        if isinstance(pieces, bytes) or "llm-endless" in self.faults:
+            return reply
+        if not self.places.acquire(blocking=False):
+            return None
+
+        def held() -> Iterator[bytes]:
+            try:
+                yield from pieces
+            finally:
+                self.places.release()
+
+        return status, kind, held()
 
     @staticmethod
     def _slowly(events: list[bytes]) -> Iterator[bytes]:

@@ -106,7 +106,12 @@ FAULTS: Sequence[Fault] = (
         "default-app", f"routing/unknown_host: {_UNKNOWN}, {_CROSS}", "routing/smuggling: ambiguous_request_is_refused"
     ),
     _fault("cross-host", f"routing/unknown_host: {_CROSS}"),
-    _fault("route-removed", "routing/hosts: host_answers_its_application", f"ai/completions: {_ANSWERS}, {_MORE}"),
+    _fault(
+        "route-removed",
+        "routing/hosts: host_answers_its_application",
+        f"ai/completions: {_ANSWERS}, {_MORE}",
+        "ai/overload: overload_is_told, who_leaves_makes_room",
+    ),
     _fault("normalises-after-gate", "routing/paths: path_tricks_do_not_pass_the_gate"),
     _fault("metrics-public", "routing/paths: inner_pages_are_not_public", _SHUT + "every_path_and_method_is_refused"),
     _fault("no-metrics", "ai/metrics: llm_has_metrics_inside, embeddings_has_metrics_inside"),
@@ -197,8 +202,15 @@ FAULTS: Sequence[Fault] = (
     _fault("llm-random", "ai/completions: same_question_same_answer"),
     _fault("llm-usage", "ai/completions: usage_is_counted"),
     _fault("llm-no-done", "ai/completions: tokens_are_streamed"),
-    _fault("llm-one-piece", "ai/completions: tokens_are_streamed, two_callers_are_served_together"),
+    _fault(
+        "llm-one-piece",
+        "ai/completions: tokens_are_streamed, two_callers_are_served_together",
+        "ai/overload: who_leaves_makes_room",  # a hung-up connection shows when something is written to it
+    ),
     _fault("llm-serial", "ai/completions: two_callers_are_served_together"),
+    _fault("llm-endless", "ai/overload: overload_is_told"),
+    _fault("llm-overload-silent", "ai/overload: overload_is_told"),
+    _fault("llm-writes-on", "ai/overload: who_leaves_makes_room"),
     _fault("llm-500", "ai/completions: bad_request_is_refused"),
     _fault("llm-long-500", "ai/completions: overlong_prompt_is_refused"),
     _fault("embed-empty-500", "ai/embeddings: bad_input_is_refused"),

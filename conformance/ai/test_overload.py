@@ -1,0 +1,109 @@
+"""More than the model can take: who comes on top is told so at once, who is in is served, who leaves makes room."""
+
+from typing import Final
+
+import pytest
+
+from conformance.parallel import gather
+from conformance.probes import openai
+from conformance.probes.http import Answer, Request
+from conformance.site import Site
+from conformance.timeouts import TIMEOUTS
+from conformance.tree import Host
+from conformance.verdict import demand, require, require_none
+
+PATH: Final = "/v1/chat/completions"
+pytestmark = pytest.mark.feature("llm")
+
+_CROWD: Final = 5
+"""So many times what is admitted, and some ten times what is written at the same time."""
+_MOST: Final = 200
+_LONG: Final = 512
+"""Tokens of an answer that nobody waits for: written to its end it would keep its place for many seconds."""
+_STAY: Final = 1.0
+"""Seconds before a client hangs up."""
+_FREED: Final = 1.0
+"""Seconds after which the place of a client that hung up is free."""
+
+
+def _places(site: Site, host: Host) -> int:
+    """Return how many requests at a time the tree lets through to a model."""
+    routes = {(ref.namespace, ref.name) for ref in host.routes}
+    for policy in site.tree.kind("BackendTrafficPolicy"):
+        breaker = policy["spec"].get("circuitBreaker", {})
+        targets = {(policy["metadata"]["namespace"], ref["name"]) for ref in policy["spec"].get("targetRefs", ())}
+        if targets & routes and "maxParallelRequests" in breaker:
+            return int(breaker["maxParallelRequests"])
+    return 0
+
+
+def _ask(site: Site, host: Host, question: str, tokens: int) -> Request:
+    payload = {"messages": [{"role": "user", "content": question}], "max_tokens": tokens, "stream": True}
+    return openai.json_request(host.name, PATH, payload, site.credentials(host))
+
+
+def _first_token(answer: Answer) -> float | None:
+    return next((event.at for event in openai.events(answer) if event.data), None)
+
+
+def test_overload_is_told(site: Site, llm: Host) -> None:
+    """A crowd gets answers or, at once, 429 or 503 with Retry-After; nothing else, and afterwards all is as before."""
+    places = _places(site, llm)
+    require(
+        places,
+        where=f"the BackendTrafficPolicy of {llm}",
+        want="circuitBreaker.maxParallelRequests: without it requests pile up before the model without end",
+        got="none",
+        reproduce="invoke render | grep -A3 circuitBreaker",
+    )
+    requests = [_ask(site, llm, f"Tell me about the number {at}.", 24) for at in range(min(_CROWD * places, _MOST))]
+
+    answers = gather(lambda request: site.send(request, TIMEOUTS.completion), requests, workers=len(requests))
+
+    served = [answer for answer in answers if answer.status == 200]
+    refused = [answer for answer in answers if answer.status in {429, 503}]
+    faults = [str(answer) for answer in answers if answer not in served + refused]
+    faults += [f"{answer} without Retry-After" for answer in refused if not answer.header("retry-after")]
+    faults += [f"{answer} after {answer.seconds:.1f} s" for answer in refused if answer.seconds > TIMEOUTS.connect]
+    faults += [] if served else ["nobody was served"]
+    faults += [] if refused else ["nobody was refused"]
+    site.facts["a crowd at the llm"] = f"{len(requests)} at once: {len(served)} served, {len(refused)} refused"
+    require_none(
+        faults,
+        where=f"https://{llm}{PATH}, {len(requests)} requests at once",
+        want=f"200, or 429 or 503 with Retry-After within {TIMEOUTS.connect:.0f} s",
+        reproduce=site.curl(requests[0]),
+    )
+    after = site.send(requests[0], TIMEOUTS.completion)
+    require(
+        after.status == 200,
+        where=f"https://{llm}{PATH}, after the crowd",
+        want="200",
+        got=after,
+        reproduce=site.curl(requests[0]),
+    )
+
+
+def test_who_leaves_makes_room(site: Site, llm: Host) -> None:
+    """When every place is taken by clients that hang up, the next one is served a second later."""
+    short = _ask(site, llm, "Say a word about the sky.", 4)
+    usual = demand(
+        _first_token(alone := site.send(short, TIMEOUTS.completion)),
+        where=f"https://{llm}{PATH}",
+        want="a streamed answer",
+        got=alone,
+        reproduce=site.curl(short),
+    )
+    leaving = [_ask(site, llm, f"Count from {at} to ten thousand.", _LONG) for at in range(_places(site, llm) or 4)]
+
+    stayed = gather(lambda request: site.leave(request, _STAY), leaving, workers=len(leaving))
+
+    answer = site.send(short, TIMEOUTS.completion)
+    first = _first_token(answer)
+    require(
+        any(stayed) and first is not None and first <= usual * 2 + _FREED,
+        where=f"https://{llm}{PATH}, after {len(leaving)} clients hung up ({sum(stayed)} bytes of answers read)",
+        want=f"the first token within {_FREED:.0f} s and twice the {usual:.2f} s it takes alone",
+        got=f"{first:.2f} s" if first is not None else answer,
+        reproduce=f"timeout 1 {site.curl(leaving[0])} ; {site.curl(short)}",
+    )

@@ -12,9 +12,11 @@ from conformance.probes.http import Answer, Request
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
 from conformance.tree import Host
-from conformance.verdict import require
+from conformance.verdict import require, require_none
 
 PATH = "/v1/chat/completions"
+_IN_A_ROW = 80
+"""Of a hundred, three were lost when a model server closed its connections and the gateway used them again."""
 pytestmark = pytest.mark.feature("llm")
 
 
@@ -146,6 +148,20 @@ def test_two_callers_are_served_together(site: Site, llm: Host) -> None:
         got=f"one from {first:.2f} to {first_end:.2f} s ({events} events), "
         f"the other from {second:.2f} to {second_end:.2f} s ({others} events)",
         reproduce=f"{site.curl(requests[0])} & {site.curl(requests[1])} ; wait",
+    )
+
+
+def test_one_stream_follows_another(site: Site, llm: Host) -> None:
+    """A client whose connection stays open asks again as soon as an answer has ended: none of its requests is lost."""
+    request = _ask(site, llm, "Say a word about the sky.", stream=True, max_tokens=4)
+
+    answers = [site.sweep([request], TIMEOUTS.completion)[0] for _ in range(_IN_A_ROW)]
+
+    require_none(
+        [f"request {at}: {answer}" for at, answer in enumerate(answers) if answer.status != 200],
+        where=f"https://{llm}{PATH}, {_IN_A_ROW} streams one after the other",
+        want="200 for each",
+        reproduce=f"for i in $(seq {_IN_A_ROW}); do {site.curl(request)}; done",
     )
 
 

@@ -19,6 +19,7 @@ _ANSWERS = (("capital of france", "Paris"), ("2 + 2", "4"), ("opposite of hot", 
 _CONTEXT = 4096
 PLACES = 8
 _SLOTS = 4
+_IN_VAIN = 40
 _CONCEPTS = (
     {"cat", "kitten"},
     {"sleeps", "napping"},
@@ -50,6 +51,7 @@ class LanguageModel:
     """`/v1/chat/completions` of a model that knows three things."""
 
     faults: set[str] = field(default_factory=set)
+    asked: int = 0
     alone: threading.Lock = field(default_factory=threading.Lock)
     places: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(PLACES))
     slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_SLOTS))
@@ -106,6 +108,9 @@ class LanguageModel:
     def admitted(self, reply: Reply) -> Reply | None:
         """Take a place for a streamed answer until it ends; None when every place is taken."""
         status, kind, pieces = reply
+        self.asked += 1
+        if "llm-loses-some" in self.faults and self.asked % _IN_VAIN == 0:
+            return None
         if isinstance(pieces, bytes) or "llm-endless" in self.faults:
             return reply
         if not self.places.acquire(blocking=False):

@@ -79,7 +79,7 @@ _ALL_TOKENS = (
 _LOGIN, _SESSIONS, _ROLES = "auth/login: ", "auth/sessions: ", "auth/roles: "
 _PROVIDER, _REALM, _RATE = "auth/identity_provider: ", "auth/realm: ", "auth/rate_limit: "
 _ANSWERS = "answers_are_sensible, usage_is_counted, same_question_same_answer, tokens_are_streamed"
-_MORE = "two_callers_are_served_together, overlong_prompt_is_refused, models_are_listed"
+_MORE = "two_callers_are_served_together, one_stream_follows_another, overlong_prompt_is_refused, models_are_listed"
 _CROSS = "host_of_another_application_is_not_reached, default_listener_does_not_reach_applications"
 _UNKNOWN = "unknown_host_gets_404, unknown_host_on_a_known_connection_gets_404"
 
@@ -211,6 +211,7 @@ FAULTS: Sequence[Fault] = (
     _fault("llm-endless", "ai/overload: overload_is_told"),
     _fault("llm-overload-silent", "ai/overload: overload_is_told"),
     _fault("llm-writes-on", "ai/overload: who_leaves_makes_room"),
+    _fault("llm-loses-some", "ai/completions: one_stream_follows_another"),
     _fault("llm-500", "ai/completions: bad_request_is_refused"),
     _fault("llm-long-500", "ai/completions: overlong_prompt_is_refused"),
     _fault("embed-empty-500", "ai/embeddings: bad_input_is_refused"),

@@ -1,0 +1,73 @@
+"""One run in one process: when requests begin, and where what they showed is kept. Knows no Locust."""
+
+import threading
+import time
+from typing import Any, Final
+
+from loadtests.arrivals import Arrivals
+from loadtests.plan import Order
+from loadtests.recorder import Recorder, Span
+
+# Seconds: a wait is cut into pieces, so that a change of the rate is heard.
+_NAP: Final = 0.25
+
+
+class Run:
+    """What the users of one process share."""
+
+    def __init__(self, order: Order, worker: int = 0) -> None:
+        """`worker`: the number of this process among those that make the load."""
+        self.order, self.worker = order, worker
+        self.began, self.ended = time.perf_counter(), 0.0
+        self.recorder = Recorder(order.scenario.slo, self.began)
+        self._arrivals = Arrivals(order.arrival, f"{order.seed}/{worker}", order.start_bound)
+        self._turn = threading.Lock()
+        self._cpu = time.process_time()
+
+    def elapsed(self) -> float:
+        """Return the seconds since the run began, up to its end."""
+        return (self.ended or time.perf_counter()) - self.began
+
+    def set_rate(self, rate: float) -> None:
+        """Open loop: let this process begin so many requests per second from now on."""
+        self._arrivals.set_rate(rate, time.perf_counter())
+
+    def begin(self) -> float:
+        """Return when the next request is meant to begin: now in a closed loop, else the arrival that was waited for.
+
+        Of the users that are free, one waits for the next arrival and the others for their turn.
+        """
+        if self.order.loop == "closed":
+            now = time.perf_counter()
+            self.recorder.at(now).started += 1
+            return now
+        with self._turn:
+            while True:
+                now = time.perf_counter()
+                intended, dropped = self._arrivals.take(now)
+                span = self.recorder.at(now)
+                span.dropped += dropped
+                if intended is not None:
+                    span.started += 1
+                    return intended
+                time.sleep(min(max(self._arrivals.due() - now, 0.0), _NAP))
+
+    def end(self) -> None:
+        """Take the end's time, and count the starts that were due and nobody made."""
+        if not self.ended:
+            self.ended = time.perf_counter()
+            if dropped := self._arrivals.close(self.ended):
+                self.recorder.at(self.ended).dropped += dropped
+
+    def cpu(self) -> float:
+        """Return the share of one core that this process used since the run began."""
+        return (time.process_time() - self._cpu) / max(self.elapsed(), 1e-9)
+
+    def measured(self) -> tuple[Span, float]:
+        """Return what happened after the warm-up, and the seconds that took."""
+        seconds, warm_up = self.elapsed(), self.order.warm_up
+        return self.recorder.between(warm_up, seconds + 1), max(seconds - warm_up, 0.0)
+
+    def shared(self) -> dict[str, Any]:
+        """Return what a worker tells the master: what is new since the last time."""
+        return {"spans": self.recorder.drain(), "cpu": self.cpu(), "ended": bool(self.ended)}

@@ -2,14 +2,13 @@
 
 import itertools
 import json
-import os
 import time
 from contextlib import suppress
 from typing import Any, Final
 
 from locust import User, task
 
-from loadtests.connection import Connection, Failure
+from loadtests.connection import Failure, connection
 from loadtests.locusts import current
 from loadtests.tokens import Tokens
 
@@ -28,9 +27,7 @@ class ApiUser(User):
     def on_start(self) -> None:
         """Open the connection that this user keeps: a handshake is no part of an answer's latency."""
         self.run_now = current()
-        self.connection = Connection(
-            self.host or "", os.environ.get("BETELGEUSE_CA", ""), os.environ.get("BETELGEUSE_ADDRESS", "")
-        )
+        self.connection = connection(self.host or "")
         self.number, self.asked = next(_NUMBERS), 0
         # What is wrong here the first request will say, and be counted.
         with suppress(Failure, OSError):

@@ -140,6 +140,11 @@ def _close(event: dict[str, Any], answer: Answer) -> None:
     answer.prompt_tokens = _count(event.get("usage"), "prompt_tokens") or answer.prompt_tokens
 
 
+def connection(url: str) -> Connection:
+    """Return a connection to trust `BETELGEUSE_CA` (a file of roots) and to go to `BETELGEUSE_ADDRESS`, where set."""
+    return Connection(url, os.environ.get("BETELGEUSE_CA", ""), os.environ.get("BETELGEUSE_ADDRESS", ""))
+
+
 def _count(usage: object, name: str) -> int:
     """Return a count of the server's, 0 where it says none."""
     found = usage.get(name) if isinstance(usage, dict) else None

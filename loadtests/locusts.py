@@ -11,6 +11,7 @@ from locust.env import Environment
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 
 from loadtests import plan, report
+from loadtests.connection import connection
 from loadtests.pacing import Sweep
 from loadtests.plan import Order
 from loadtests.run import Run
@@ -20,7 +21,7 @@ _RATE: Final = "load-rate"
 _SHARED: Final = "load"
 _USERS_PER_RATE: Final = 30.0
 """Seconds: users of an open loop for each request per second, enough for answers that take this long."""
-_FEWEST, _MOST = 10, 500
+_FEWEST, _MOST = 10, 200
 _LATE: Final = 1.5
 """Seconds a run may miss at its end: the shape's clock ticks once a second."""
 
@@ -186,6 +187,9 @@ def _init(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - Locust 
         return
     try:
         _order(environment.parsed_options)
+        if environment.host or environment.parsed_options.headless:
+            # Opens nothing yet: wrong addresses and roots are told before users start.
+            connection(environment.host or "")
     except InputError as error:
         # An exception would be logged with its traceback.
         _say(str(error), sys.stderr)

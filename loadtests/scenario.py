@@ -199,13 +199,17 @@ _MEASURES: Final = ("prompt_words", "answer_tokens", "batch_texts", "text_words"
 
 
 def load(target: str, name: str = "", folder: Path = FOLDER) -> Scenario:
-    """Return a scenario of the folder that suits the target; InputError when there is none."""
+    """Return a scenario of the folder, or a file of one's own (`….json`), that suits the target; else InputError."""
     name = name or DEFAULTS[target]
-    path = folder / f"{name}.json"
+    own = name.endswith(".json")
+    path = Path(name) if own else folder / f"{name}.json"
+    if own and not path.is_file():
+        message = f"--scenario: there is no file {name}"
+        raise InputError(message)
     if not path.is_file():
         message = f"no scenario {name!r}{near(name, (each.stem for each in folder.glob('*.json')))}"
         raise InputError(message)
-    found = parse(name, f"scenarios/{path.name}", path.read_text("utf-8"))
+    found = parse(path.stem, name if own else f"scenarios/{path.name}", path.read_text("utf-8"))
     if found.kind != _KINDS[target]:
         message = f"scenario {name} is of kind {found.kind}, the target {target} needs one of kind {_KINDS[target]}"
         raise InputError(message)

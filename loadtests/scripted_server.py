@@ -4,11 +4,13 @@ python -m loadtests.scripted_server --port 8080 --first 0.05 --gap 0.01 --faults
 
 It answers `/v1/chat/completions` with `max_tokens` tokens on a schedule, and `/v1/embeddings` after a fixed time. Each
 event says when it was really sent (`sent`, CLOCK_MONOTONIC), which tells its own lateness from that of who reads it.
+`GET /requests` tells how many there were.
 """
 
 import argparse
 import asyncio
 import json
+import select
 import selectors
 import sys
 import threading
@@ -137,6 +139,10 @@ class _Protocol(asyncio.Protocol):
             self._answer(lines[0].split()[1], body[:length])
 
     def _answer(self, path: str, body: bytes) -> None:
+        if path == "/requests":
+            # What the generator says is compared with this.
+            self._plain("200 OK", json.dumps({"requests": self._server.requests}).encode())
+            return
         fault = self._server.fault()
         if fault in {"429", "500"}:
             self._plain(f"{fault} Refused" if fault == "429" else "500 Broken", b'{"error": "as scripted"}')
@@ -201,9 +207,19 @@ class _Protocol(asyncio.Protocol):
             self._done()
 
 
+class _Exact(selectors.EpollSelector):
+    """Waits to the microsecond: epoll itself rounds up to milliseconds, and select knows few connections."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout > 0:
+            select.select([self.fileno()], [], [], timeout)
+            timeout = 0
+        return super().select(timeout)
+
+
 def loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop whose timers are exact: epoll, the usual one, rounds them up to milliseconds."""
-    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+    """Return an event loop with exact timers."""
+    return asyncio.SelectorEventLoop(_Exact())
 
 
 async def listen(server: Server, port: int = 0) -> asyncio.Server:

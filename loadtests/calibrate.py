@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,16 +65,17 @@ class _Sent(Events):
             yield event
 
 
-def accuracy(url: str, seconds: float) -> dict[str, Histogram]:
-    """Return how far times are off, in seconds, over some seconds of a few users."""
-    found = {name: Histogram() for name in ("first token", "gap", "server, first token", "server, gap", "own, reading")}
-    recorder, end = Recorder(Slo({}, 1.0), time.perf_counter()), time.perf_counter() + seconds
+def _answers(url: str, seconds: float) -> list[tuple[Answer, list[float]]]:
+    """Return the answers of some seconds of a few users, each with the times at which the server sent its pieces."""
+    found, end = list[tuple[Answer, list[float]]](), time.perf_counter() + seconds
+    recorder = Recorder(Slo({}, 1.0), time.perf_counter())
     body = json.dumps({"messages": [], "max_tokens": _TOKENS}).encode()
 
     def user(number: int) -> None:
-        # Not in step: that would make each wait for the others.
-        gevent.sleep(number * _GAP / _USERS)
         connection = Connection(url)
+        connection.connect()
+        # Not in step: that would make each wait for the others.
+        gevent.sleep((number + 0.5) * (_FIRST + _GAP * _TOKENS) / _USERS)
         while time.perf_counter() < end:
             seen = _Sent()
             connection.events = lambda: seen  # noqa: B023 - called before the next turn
@@ -81,16 +83,23 @@ def accuracy(url: str, seconds: float) -> dict[str, Histogram]:
             answer = Answer(now, now)
             connection.chat(body, {}, answer, recorder.came)
             recorder.add_answer(answer)
-            found["first token"].add(abs(answer.pieces[0] - now - _FIRST))
-            found["server, first token"].add(abs(seen.sent[0] - now - _FIRST))
-            for at in range(1, _TOKENS):
-                found["gap"].add(abs(answer.pieces[at] - answer.pieces[at - 1] - _GAP))
-                found["server, gap"].add(abs(seen.sent[at] - seen.sent[at - 1] - _GAP))
-            for came, sent in zip(answer.pieces, seen.sent, strict=True):
-                found["own, reading"].add(came - sent)
+            found.append((answer, seen.sent))
         connection.close()
 
     gevent.joinall([gevent.spawn(user, number) for number in range(_USERS)], raise_error=True)
+    return found
+
+
+def accuracy(url: str, seconds: float) -> dict[str, Histogram]:
+    """Return how far times are off the schedule, in seconds: as measured, and as the server sent."""
+    found = {name: Histogram() for name in ("first token", "gap", "server, first token", "server, gap", "own, reading")}
+    for answer, sent in _answers(url, seconds):
+        for name, times in (("", answer.pieces), ("server, ", sent)):
+            found[f"{name}first token"].add(abs(times[0] - answer.asked - _FIRST))
+            for early, late in pairwise(times):
+                found[f"{name}gap"].add(abs(late - early - _GAP))
+        for came, at in zip(answer.pieces, sent, strict=True):
+            found["own, reading"].add(came - at)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 WIDTH: Final = 720
 HEIGHT: Final = 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 28, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 44, 44
 _COLOURS: Final = ("--c1", "--c2", "--c3", "--c4", "--c5", "--c6")
 """Variables of the page's style: told apart by people who see colours otherwise too (Okabe and Ito's palette)."""
 _THOUSAND: Final = 1000
@@ -101,8 +101,9 @@ class _Frame:
     def mark(self, at: float, word: str, row: int) -> str:
         x = self.left(at)
         line = f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
-        # Rows apart: marks may lie close together.
-        return f'{line}<text class="tick" x="{x + 4:.1f}" y="{_TOP + 10 + 13 * row}">{escape(word)}</text>'
+        # Rows apart: marks may lie close together. To the left, where the right is the edge.
+        place = f'x="{x + 4:.1f}"' if x < WIDTH - _LEFT else f'x="{x - 4:.1f}" text-anchor="end"'
+        return f'{line}<text class="tick" {place} y="{_TOP + 10 + 13 * row}">{escape(word)}</text>'
 
     def run(self, points: Sequence[tuple[float, float]], colour: str, *, dots: bool) -> Iterator[str]:
         places = [(f"{self.left(a):.1f}", f"{self.top(b):.1f}") for a, b in points]
@@ -129,12 +130,13 @@ def _runs(points: Iterable[Point]) -> list[list[tuple[float, float]]]:
 
 
 def _key(names: Sequence[str]) -> Iterator[str]:
-    """Yield what the colours mean, from the right."""
-    x = float(WIDTH - _RIGHT)
-    for at, name in reversed(list(enumerate(names))):
-        fill = f"var({_COLOURS[at % len(_COLOURS)]})"
-        yield f'<text class="key" text-anchor="end" x="{x:.0f}" y="16" fill="{fill}">{escape(name)}</text>'
-        x -= 10 + 6 * len(name)
+    """Yield what the colours mean, in a row below the title."""
+    words = [
+        f'<tspan dx="{10 if at else 0}" fill="var({_COLOURS[at % len(_COLOURS)]})">{escape(name)}</tspan>'
+        for at, name in enumerate(names)
+    ]
+    joined = "".join(words)
+    yield f'<text class="key" x="{_LEFT}" y="33">{joined}</text>'
 
 
 def line(
@@ -172,9 +174,9 @@ def bars(title: str, rows: Sequence[tuple[str, float]]) -> str:
     if not rows:
         return ""
     most = max(value for _, value in rows) or 1.0
-    parts = [_begin(title, _TOP + _BAR * len(rows))]
-    for at, (name, value) in enumerate(rows):
-        y, width = _TOP + _BAR * at, value / most * 340
+    parts = [_begin(title, _BAR * (len(rows) + 1))]
+    for at, (name, value) in enumerate(rows, 1):
+        y, width = _BAR * at, value / most * 340
         parts.append(
             f'<text class="tick" x="0" y="{y + 15}">{escape(name)}</text>'
             f'<rect fill="var(--c2)" x="300" y="{y + 3}" height="16" width="{width:.1f}"/>'

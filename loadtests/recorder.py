@@ -127,10 +127,15 @@ class Recorder:
         return whole(span for number, span in self._spans.items() if begin <= number < end)
 
     def timeline(self, seconds: float, points: int) -> list[tuple[float, float, Span]]:
-        """Return (begin, width, what happened) of at most so many equal parts of the run."""
+        """Return (begin, width, what happened) of at most so many parts of the run, equal but for the last.
+
+        A last part of less than half a width would show rates of a moment: it belongs to the one before.
+        """
         width = max(1, math.ceil(seconds / points))
-        parts = range(0, max(1, math.ceil(seconds)), width)
-        return [(float(begin), min(width, seconds - begin), self.between(begin, begin + width)) for begin in parts]
+        last = max(0, round(seconds / width) - 1)
+        parts = [(float(at * width), float(width), self.between(at * width, (at + 1) * width)) for at in range(last)]
+        begin = float(last * width)
+        return [*parts, (begin, max(seconds - begin, 1.0), self.between(begin, math.inf))]
 
 
 def whole(spans: Iterable[Span]) -> Span:

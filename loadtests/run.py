@@ -8,8 +8,8 @@ from loadtests.arrivals import Arrivals
 from loadtests.plan import Order
 from loadtests.recorder import Recorder, Span
 
-# Seconds: a wait is cut into pieces, so that a change of the rate is heard.
-_NAP: Final = 0.25
+# Seconds: no wait is longer, and one that is too long for the platform's timers would raise.
+_NAP: Final = 60.0
 
 
 class Run:
@@ -22,6 +22,7 @@ class Run:
         self.recorder = Recorder(order.scenario.slo, self.began)
         self._arrivals = Arrivals(order.arrival, f"{order.seed}/{worker}", order.start_bound)
         self._turn = threading.Lock()
+        self._changed = threading.Event()
         self._cpu = time.process_time()
 
     def elapsed(self) -> float:
@@ -31,6 +32,8 @@ class Run:
     def set_rate(self, rate: float) -> None:
         """Open loop: let this process begin so many requests per second from now on."""
         self._arrivals.set_rate(rate, time.perf_counter())
+        # Who waits for an arrival of the old rate must look again.
+        self._changed.set()
 
     def begin(self) -> float:
         """Return when the next request is meant to begin: now in a closed loop, else the arrival that was waited for.
@@ -50,7 +53,8 @@ class Run:
                 if intended is not None:
                     span.started += 1
                     return intended
-                time.sleep(min(max(self._arrivals.due() - now, 0.0), _NAP))
+                self._changed.wait(min(max(self._arrivals.due() - now, 0.0), _NAP))
+                self._changed.clear()
 
     def end(self) -> None:
         """Take the end's time, and count the starts that were due and nobody made."""

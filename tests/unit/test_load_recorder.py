@@ -131,15 +131,17 @@ def test_throughput_sees_what_is_not_finished() -> None:
 
 
 def test_the_timeline_covers_the_run() -> None:
-    """Equal parts, the last one as long as what is left."""
+    """Equal parts, and what is left belongs to the last."""
     recorder = Recorder(Slo({}, 0.9), 0.0)
     for second in range(10):
         recorder.add_failure(second + 0.5, "x")
 
-    parts = recorder.timeline(9.6, points=3)
+    for seconds, widths in ((9.6, [4, 5.6]), (10.0, [4, 6]), (10.4, [4, 4, 2.4])):
+        parts = recorder.timeline(seconds, points=3)
 
-    assert [(begin, width) for begin, width, _ in parts] == [(0, 4), (4, 4), (8, pytest.approx(1.6))]
-    assert sum(span.failed for _, _, span in parts) == 10
+        assert [width for _, width, _ in parts] == pytest.approx(widths)
+        assert [begin for begin, _, _ in parts] == [0, 4, 8][: len(widths)]
+        assert sum(span.failed for _, _, span in parts) == 10
 
 
 def test_an_empty_run_breaks_its_limits() -> None:

@@ -167,9 +167,14 @@ def kind(session: nox.Session) -> None:
 
 @nox.session(venv_backend="uv")
 def loadtest(session: nox.Session) -> None:
-    """Put load on a living platform: nox -s loadtest -- -f loadtests/llm.py --headless --host https://llm.DOMAIN."""
+    """Put load on a living platform: nox -s loadtest -- -f loadtests/llm.py --headless --host https://llm.DOMAIN.
+
+    `nox -s loadtest -- --calibrate` measures the generator itself.
+    """
     session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "loadtest.txt"))
-    session.run("python", "-m", "locust", *(session.posargs or ["--help"]))
+    calibrate, said = session.posargs[:1] == ["--calibrate"], session.posargs or ["--help"]
+    module, arguments = ("loadtests.calibrate", said[1:]) if calibrate else ("locust", said)
+    session.run("python", "-m", module, *arguments)
 
 
 @nox.session(venv_backend="uv")

@@ -1,4 +1,4 @@
-"""How far the generator's own times are off, and how much one core of it can carry: python -m loadtests.calibrate.
+"""How far the generator's own times are off, and how much one core of it can carry: nox -s loadtest -- --calibrate.
 
 Times are compared with the schedule of a scripted server, which also says when it really sent each event: what is left
 is the generator's own (network of the loopback included). Capacity is that of Locust with everything it does for a

@@ -28,6 +28,7 @@ svg { width: 100%; height: auto; margin: .8rem 0; } svg text { font-family: syst
 .key { font-size: 11px; } .grid { stroke: var(--line); } .mark { stroke: var(--soft); stroke-dasharray: 4 3; }
 """
 
+_UNCALIBRATED: Final = "none on this machine: nox -s loadtest -- --calibrate"
 _TAILS: Final = [(1.0, "0 %"), (2.0, "50 %"), (10.0, "90 %"), (100.0, "99 %"), (1000.0, "99.9 %"), (10000.0, "99.99 %")]
 
 
@@ -148,7 +149,10 @@ def _facts(result: Result) -> str:
         ("length", f"{result['seconds']:.1f} s, of which {result['warm-up']:g} s are warm-up that counts for nothing"),
         ("a good request", f"{limits}; at least {slo['share']:.0%} of all must be"),
         ("generator", "cores used: " + ", ".join(f"{share:.2f}" for share in generator["cores used"])),
-        ("calibration", calibration["words"] if calibration else "none on this machine: python -m loadtests.calibrate"),
+        (
+            "calibration",
+            calibration["words"] if calibration else _UNCALIBRATED,
+        ),
         ("versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
         ("machine", ", ".join(f"{name} {value}" for name, value in result["machine"].items())),
     ]

@@ -38,7 +38,7 @@ class _State:
         self.cpu: dict[str, float] = {}
         self.last: set[str] = set()
         self.done = True
-        self.exit_code = 0
+        self.exit_code = self.number = 0
         self.reports = ""
 
 
@@ -81,7 +81,10 @@ def _pool(order: Order, options: argparse.Namespace) -> int:
 
 def _begin(environment: Environment, order: Order) -> None:
     """Begin a run where Locust decides: alone, or as the master."""
-    _STATE.run = Run(order)
+    _STATE.number += 1
+    _STATE.run = Run(order, number=_STATE.number)
+    # Goes to the workers with the users: what they still have to tell about an earlier run is not this one's.
+    environment.parsed_options.load_run = _STATE.number
     _STATE.reports = environment.parsed_options.reports
     _STATE.cpu, _STATE.last, _STATE.load, _STATE.rate, _STATE.done = {}, set(), 0.0, 0.0, False
     lag = WORKER_REPORT_INTERVAL + 1.0 if isinstance(environment.runner, MasterRunner) else 0.0
@@ -134,7 +137,9 @@ class PlanShape(LoadTestShape):
         """Return (users, users started per second) for this moment, None at the end."""
         environment = self.runner.environment
         options = environment.parsed_options
-        if _STATE.done:
+        if _STATE.run is None or _STATE.run.ended:
+            # With the web UI, run after run: the last figures of workers have come by the time of the next.
+            _finish(environment)
             try:
                 _begin(environment, _order(options))
             except InputError as error:
@@ -147,6 +152,8 @@ class PlanShape(LoadTestShape):
             self._announce(run, load, seconds)
         _STATE.load = load
         if load is None:
+            # Now, and not when Locust has stopped the last user: that may take seconds.
+            run.end()
             return None
         users = _pool(run.order, options) if run.order.loop == "open" else round(load)
         return users, float(users)
@@ -199,7 +206,8 @@ def _init(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - Locust 
 def _start(environment: Environment, **_: Any) -> None:  # noqa: ANN401
     if isinstance(environment.runner, WorkerRunner):
         # The master's command line has come with the first users.
-        _STATE.run = Run(_order(environment.parsed_options), max(0, environment.runner.worker_index))
+        options = environment.parsed_options
+        _STATE.run = Run(_order(options), max(0, environment.runner.worker_index), options.load_run)
         _STATE.run.set_rate(_STATE.rate)
 
 
@@ -215,8 +223,9 @@ def _tell(data: dict[str, Any], **_: Any) -> None:  # noqa: ANN401
 
 
 def _hear(client_id: str, data: dict[str, Any], **_: Any) -> None:  # noqa: ANN401
-    if (told := data.get(_SHARED)) and _STATE.run is not None and not _STATE.done:
-        _STATE.run.recorder.merge(told["spans"])
+    run, told = _STATE.run, data.get(_SHARED)
+    if told and run is not None and told["run"] == run.number:
+        run.recorder.merge(told["spans"])
         _STATE.cpu[client_id] = told["cpu"]
         (_STATE.last.add if told["ended"] else _STATE.last.discard)(client_id)
 

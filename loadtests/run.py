@@ -1,5 +1,6 @@
 """One run in one process: when requests begin, and where what they showed is kept. Knows no Locust."""
 
+import math
 import threading
 import time
 from typing import Any, Final
@@ -15,9 +16,9 @@ _NAP: Final = 60.0
 class Run:
     """What the users of one process share."""
 
-    def __init__(self, order: Order, worker: int = 0) -> None:
-        """`worker`: the number of this process among those that make the load."""
-        self.order, self.worker = order, worker
+    def __init__(self, order: Order, worker: int = 0, number: int = 0) -> None:
+        """`worker`: the number of this process among those that make the load; `number`: that of the run."""
+        self.order, self.worker, self.number = order, worker, number
         self.began, self.ended = time.perf_counter(), 0.0
         self.recorder = Recorder(order.scenario.slo, self.began)
         self._arrivals = Arrivals(order.arrival, f"{order.seed}/{worker}", order.start_bound)
@@ -70,8 +71,8 @@ class Run:
     def measured(self) -> tuple[Span, float]:
         """Return what happened after the warm-up, and the seconds that took."""
         seconds, warm_up = self.elapsed(), self.order.warm_up
-        return self.recorder.between(warm_up, seconds + 1), max(seconds - warm_up, 0.0)
+        return self.recorder.between(warm_up, math.ceil(seconds)), max(seconds - warm_up, 0.0)
 
     def shared(self) -> dict[str, Any]:
         """Return what a worker tells the master: what is new since the last time."""
-        return {"spans": self.recorder.drain(), "cpu": self.cpu(), "ended": bool(self.ended)}
+        return {"run": self.number, "spans": self.recorder.drain(), "cpu": self.cpu(), "ended": bool(self.ended)}

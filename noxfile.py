@@ -46,7 +46,7 @@ PURE: Final = (
 )
 """Modules (or packages) of src/betelgeuse that decide without touching a machine: unit tests cover them."""
 
-ELSEWHERE: Final = ("render", "conformance_suite", "engine", "kind")
+ELSEWHERE: Final = ("render", "conformance_suite", "engine", "kind", "loadtests")
 """Folders of tests/ with a session of their own: the rest is unit tests."""
 
 GATE: Final = 95.0
@@ -167,9 +167,22 @@ def kind(session: nox.Session) -> None:
 
 @nox.session(venv_backend="uv")
 def loadtest(session: nox.Session) -> None:
-    """Put load on a living platform: nox -s loadtest -- -f loadtests/llm.py --headless --host https://llm.DOMAIN."""
+    """Put load on a living platform: nox -s loadtest -- -f loadtests/llm.py --headless --host https://llm.DOMAIN.
+
+    `nox -s loadtest -- --calibrate` measures the generator itself.
+    """
     session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "loadtest.txt"))
-    session.run("python", "-m", "locust", *(session.posargs or ["--help"]))
+    calibrate, said = session.posargs[:1] == ["--calibrate"], session.posargs or ["--help"]
+    module, arguments = ("loadtests.calibrate", said[1:]) if calibrate else ("locust", said)
+    session.run("python", "-m", module, *arguments)
+
+
+@nox.session(venv_backend="uv")
+def loadtest_check(session: nox.Session) -> None:
+    """Prove the load generator on a scripted server, alone and distributed: nox -s loadtest_check -- -k sweep."""
+    session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "loadtest.txt"))
+    locust = {"BETELGEUSE_LOCUST": str(Path(session.bin) / "python")}
+    _python(session, "pytest", *(session.posargs or ["tests/loadtests"]), env=locust)
 
 
 @nox.session

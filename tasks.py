@@ -126,6 +126,22 @@ def token(_: Context, client: str, env: str = LOCAL) -> None:
 
 
 @verb
+def loadtest(  # noqa: PLR0913, PLR0917 - what a run is; see loadtests/README.md
+    _: Context,
+    target: str,
+    profile: str = "smoke",
+    scenario: str = "",
+    load: str = "",
+    seconds: str = "",
+    env: str = LOCAL,
+) -> None:
+    """Put load on the llm or embeddings of an environment; exit code 1 when a limit of the profile is broken."""
+    from betelgeuse.workflows.loadtest import loadtest as run
+
+    raise Exit(code=run(env, target, profile, scenario=scenario, load=load, seconds=seconds))
+
+
+@verb
 def user(
     _: Context, name: str, groups: str = "", email: str = "", new_password: bool = False, env: str = LOCAL
 ) -> None:

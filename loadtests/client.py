@@ -1,59 +1,77 @@
-"""How a user of the APIs connects: token and trusted roots come from the environment, never from argv."""
+"""What users of both APIs have in common: one kept connection, a token, a request that is ready before it is due."""
 
-import os
+import itertools
+import json
 import time
+from contextlib import suppress
+from typing import Any, Final
 
-import requests
-from locust import User
+from locust import User, task
 
+from loadtests.connection import Failure, connection
+from loadtests.locusts import current
 from loadtests.tokens import Tokens
 
-# Longer than the gateway lets a request run: whoever gives up first should be the platform.
-TIMEOUT = 660.0
-# Seconds before the next try after a failure.
-PATIENCE = 1.0
-TOKENS = Tokens()
+# Seconds before a user of a closed loop tries again: a server that refuses at once is not to be flooded.
+PATIENCE: Final = 1.0
+PATIENCE_MOST: Final = 10.0
+TOKENS: Final = Tokens()
+_NUMBERS: Final = itertools.count()
 
 
 class ApiUser(User):
-    """A client with a token that trusts the platform's roots and keeps one connection.
-
-    Locust's own HttpUser counts a streamed answer as done when its headers are there, hence a plain session.
-    """
+    """A person or program. Addresses and secrets come from the environment, never from argv (see README.md)."""
 
     abstract = True
 
     def on_start(self) -> None:
-        """Set up the connection that this user keeps."""
-        self.session = requests.Session()
-        # Neither a proxy nor roots of the machine's own: what is measured is said here.
-        self.session.trust_env = False
-        if roots := os.environ.get("BETELGEUSE_CA"):
-            self.session.verify = roots
+        """Open the connection that this user keeps: a handshake is no part of an answer's latency."""
+        self.run_now = current()
+        self.connection = connection(self.host or "")
+        self.number, self.asked = next(_NUMBERS), 0
+        # What is wrong here the first request will say, and be counted.
+        with suppress(Failure, OSError):
+            self.headers()
+            self.connection.connect()
 
     def on_stop(self) -> None:
         """Close the connection."""
-        self.session.close()
+        self.connection.close()
 
-    def post(self, path: str, body: dict[str, object], *, stream: bool = False) -> requests.Response:
-        """Post JSON; an answer that is not 200 raises."""
-        url = f"{(self.host or '').rstrip('/')}{path}"
-        headers = {"Authorization": f"Bearer {token}"} if (token := TOKENS.get()) else {}
-        response = self.session.post(
-            url, json=body, headers=headers, stream=stream, timeout=TIMEOUT, allow_redirects=False
-        )
-        if response.status_code != requests.codes.ok:
-            message = f"{response.status_code} {response.text[:200]}"
-            raise RuntimeError(message)
-        return response
+    def ask(self, body: dict[str, Any], encoded: bytes, intended: float) -> dict[str, float]:
+        """Send a request, note what came, and return durations for Locust's table; Failure when it went wrong."""
+        raise NotImplementedError
 
-    def fail(self, name: str, began: float, error: Exception) -> None:
-        """Show a failed request, and wait as a person would: a server that refuses at once is not to be flooded."""
-        self.fire(name, time.perf_counter() - began, error)
-        time.sleep(PATIENCE)
+    @task
+    def turn(self) -> None:
+        """Make one request ready, wait until it is due, and see it through."""
+        run = self.run_now
+        body = run.order.scenario.request(run.order.seed, f"{run.worker}/{self.number}", self.asked)
+        encoded = json.dumps(body).encode()
+        self.asked += 1
+        intended = run.begin()
+        try:
+            durations = self.ask(body, encoded, intended)
+        except Failure as error:
+            now = time.perf_counter()
+            run.recorder.add_failure(now, error.cause)
+            self._fire("failed", now - intended, error)
+            if run.order.loop == "closed":
+                time.sleep(min(max(PATIENCE, error.retry_after), PATIENCE_MOST))
+            return
+        for name, seconds in durations.items():
+            self._fire(name, seconds)
 
-    def fire(self, name: str, seconds: float, error: Exception | None = None) -> None:
-        """Show a duration in Locust's table and charts."""
+    def headers(self) -> dict[str, str]:
+        """Return what names the caller; Failure when there is no token to be had."""
+        try:
+            token = TOKENS.get()
+        except (RuntimeError, OSError) as error:
+            cause = "no token"
+            raise Failure(cause, str(error)) from None
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    def _fire(self, name: str, seconds: float, error: Exception | None = None) -> None:
         self.environment.events.request.fire(
             request_type="", name=name, response_time=seconds * 1000, response_length=0, exception=error, context={}
         )

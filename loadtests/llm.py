@@ -1,60 +1,27 @@
-"""People who chat: each asks, reads the streamed answer to its end, and asks again.
+"""People who chat: each asks and reads the streamed answer to its end.
 
 python -m locust -f loadtests/llm.py --headless --host https://llm.DOMAIN
 """
 
-import json
-import random
 import time
-from pathlib import Path
+from typing import Any
 
-from locust import task
-
-from loadtests import report
 from loadtests.client import ApiUser
-from loadtests.measure import Answer, events, text_of
-from loadtests.profiles.smoke import Smoke
+from loadtests.locusts import PlanShape, attach
+from loadtests.measure import END_TO_END, FIRST_TOKEN, Answer
 
-__all__ = ["Chatter", "Smoke"]
+__all__ = ["Chatter", "PlanShape"]
 
-SCENARIO = json.loads((Path(__file__).parent / "scenarios" / "chat.json").read_text())
-RUN = report.report_for("llm", "smoke")
+attach("llm")
 
 
 class Chatter(ApiUser):
     """One person."""
 
-    @task
-    def chat(self) -> None:
-        """Ask one question of the scenario and time its answer."""
-        question = random.choice(SCENARIO["questions"])  # noqa: S311 - no secret
-        body = {
-            "messages": [{"role": "user", "content": question}],
-            "max_tokens": SCENARIO["max_tokens"],
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        answer = Answer(asked=time.perf_counter())
-        try:
-            self._read(body, answer)
-        except Exception as error:  # noqa: BLE001 - whatever a server or a network does wrong is a failed request
-            RUN.add_failure()
-            self.fail("answer", answer.asked, error)
-            return
-        RUN.add_answer(answer)
-        self.fire("first token", answer.time_to_first_token)
-        self.fire("answer", answer.ended - answer.asked)
-
-    def _read(self, body: dict[str, object], answer: Answer) -> None:
-        with self.post("/v1/chat/completions", body, stream=True) as response:
-            for event in events(response.iter_lines(chunk_size=None)):
-                if "error" in event:
-                    raise RuntimeError(event["error"])
-                if text_of(event):
-                    answer.pieces.append(time.perf_counter())
-                if usage := event.get("usage"):
-                    answer.tokens = usage["completion_tokens"]
-        answer.ended = time.perf_counter()
-        if not answer.pieces or not answer.tokens:
-            message = "an answer without text or without usage"
-            raise RuntimeError(message)
+    def ask(self, body: dict[str, Any], encoded: bytes, intended: float) -> dict[str, float]:  # noqa: ARG002 - as every user's
+        """Ask one question and time its answer."""
+        answer = Answer(intended, time.perf_counter())
+        self.connection.chat(encoded, self.headers(), answer, self.run_now.recorder.came)
+        self.run_now.recorder.add_answer(answer)
+        durations = answer.durations
+        return {"first token": durations[FIRST_TOKEN], "answer": durations[END_TO_END]}

@@ -1,10 +1,17 @@
-"""What is measured of each request, and the exact figures of a run; knows neither Locust nor HTTP."""
+"""What is measured of each request; knows neither Locust nor HTTP. All times are seconds of one clock."""
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+START_DELAY: Final = "start delay"
+# Tokens of text, no secrets.
+FIRST_TOKEN: Final = "time to first token"  # noqa: S105
+GAPS: Final = "inter-token latency"
+PER_TOKEN: Final = "time per output token"  # noqa: S105
+NORMALIZED: Final = "normalized latency"
+END_TO_END: Final = "end to end"
 
 _DATA: Final = b"data:"
 _DONE: Final = b"[DONE]"
@@ -12,23 +19,33 @@ _DONE: Final = b"[DONE]"
 
 @dataclass
 class Answer:
-    """One streamed answer, in seconds of one clock: when it was asked for, and when each piece of text came."""
+    """One streamed answer."""
 
+    intended: float
+    """When the load model wanted the request to begin: latencies count from here, so that a wait for a free user is
+    part of them (no coordinated omission). In a closed loop it is when the request began."""
     asked: float
+    """When the request really began."""
     pieces: list[float] = field(default_factory=list)
+    """When each piece of text came."""
     ended: float = 0.0
     tokens: int = 0
     """As the server counts them (`usage`): a piece may hold several tokens, or half of one."""
+    prompt_tokens: int = 0
 
     @property
-    def time_to_first_token(self) -> float:
-        """Return the seconds from asking to the first piece of text."""
-        return self.pieces[0] - self.asked
-
-    @property
-    def time_per_output_token(self) -> float:
-        """Return the mean seconds per token after the first; 0 for an answer of one token."""
-        return (self.pieces[-1] - self.pieces[0]) / (self.tokens - 1) if self.tokens > 1 else 0.0
+    def durations(self) -> dict[str, float]:
+        """Return what limits can be set on for each answer; an answer of one token has no time per output token."""
+        first, whole = self.pieces[0] - self.intended, self.ended - self.intended
+        found = {
+            START_DELAY: self.asked - self.intended,
+            FIRST_TOKEN: first,
+            END_TO_END: whole,
+            NORMALIZED: whole / self.tokens,
+        }
+        if self.tokens > 1:
+            found[PER_TOKEN] = (whole - first) / (self.tokens - 1)
+        return found
 
     @property
     def gaps(self) -> list[float]:
@@ -36,91 +53,70 @@ class Answer:
         return [late - early for early, late in zip(self.pieces, self.pieces[1:], strict=False)]
 
 
-def events(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the JSON events of a server-sent stream up to `[DONE]`; comments and pings are passed over."""
-    for line in lines:
-        if not line.startswith(_DATA):
-            continue
-        body = line.removeprefix(_DATA).strip()
-        if body == _DONE:
-            return
-        yield json.loads(body)
-
-
-def text_of(event: dict[str, Any]) -> str:
-    """Return the text that an event adds to the answer, empty for the role, the end and the usage."""
-    choices = event.get("choices") or [{}]
-    return choices[0].get("delta", {}).get("content") or ""
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the nearest-rank percentile: a value that occurred, not one in between; NaN of nothing."""
-    if not values:
-        return math.nan
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
-
-
 @dataclass
-class Run:
-    """Everything observed in a run."""
+class Batch:
+    """One request for embeddings."""
 
-    asked: int = 0
-    """Requests that came to an end: good ones and failures, not those cut off by the end of the run."""
-    failures: int = 0
-    units: int = 0
-    """Tokens written, or texts embedded."""
-    series: dict[str, list[float]] = field(default_factory=dict)
-    """Seconds, by name."""
+    intended: float
+    """As for an answer."""
+    asked: float
+    ended: float = 0.0
+    texts: int = 0
+    prompt_tokens: int = 0
 
-    def add(self, name: str, *values: float) -> None:
-        """Note values of a series."""
-        self.series.setdefault(name, []).extend(values)
-
-    def add_failure(self) -> None:
-        """Note a request that failed."""
-        self.asked += 1
-        self.failures += 1
-
-    def add_batch(self, texts: int, seconds: float) -> None:
-        """Note a batch of embedded texts."""
-        self.asked += 1
-        self.units += texts
-        self.add("end to end", seconds)
-
-    def add_answer(self, answer: Answer) -> None:
-        """Note a whole streamed answer."""
-        self.asked += 1
-        self.units += answer.tokens
-        self.add("time to first token", answer.time_to_first_token)
-        self.add("between pieces", *answer.gaps)
-        self.add("end to end", answer.ended - answer.asked)
-        if answer.tokens > 1:
-            self.add("per output token", answer.time_per_output_token)
-
-    def figures(self, seconds: float) -> dict[str, float]:
-        """Return the run's figures; times in seconds, rates per second of the whole run."""
-        figures = {
-            "requests": float(self.asked),
-            "failure ratio": self.failures / self.asked if self.asked else math.nan,
-            "per second": self.units / seconds if seconds else math.nan,
-        }
-        for name, values in self.series.items():
-            figures |= {f"{name} p{share:.0%}".rstrip("%"): percentile(values, share) for share in (0.5, 0.95, 0.99)}
-        return figures
+    @property
+    def durations(self) -> dict[str, float]:
+        """Return what limits can be set on for each batch."""
+        return {START_DELAY: self.asked - self.intended, END_TO_END: self.ended - self.intended}
 
 
 @dataclass(frozen=True)
-class Limit:
-    """A promise on one figure."""
+class Slo:
+    """What a request must hold to count as good, and how many must."""
 
-    figure: str
-    least: float = -math.inf
-    most: float = math.inf
+    limits: Mapping[str, float]
+    """Most seconds, by name of the duration."""
+    share: float
+    """Of the requests, dropped starts and failures among them."""
 
-    def broken_by(self, figures: dict[str, float]) -> str:
-        """Return what is wrong, empty when the promise holds; a figure that is missing breaks it."""
-        got = figures.get(self.figure, math.nan)
-        if self.least <= got <= self.most:
-            return ""
-        wanted = f"at least {self.least:g}" if math.isinf(self.most) else f"at most {self.most:g}"
-        return f"{self.figure}: expected {wanted}, got {got:.3g}"
+    def holds(self, durations: Mapping[str, float]) -> bool:
+        """Whether a request is within every limit; a duration it cannot have (one token) breaks none."""
+        return all(durations.get(name, 0.0) <= most for name, most in self.limits.items())
+
+
+class Events:
+    """Cuts a stream of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) into JSON.
+
+    Only what model servers send: `data:` of one line each; comments, other fields and empty lines are passed over.
+    """
+
+    def __init__(self) -> None:
+        """Begin at the start of a stream."""
+        self._rest = b""
+        self.done = False
+        """Whether `[DONE]` came: a stream that ends without was cut."""
+
+    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the events that end in these bytes; an unreadable one is a ValueError."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if self.done or not line.startswith(_DATA):
+                continue
+            body = line[len(_DATA) :].strip()
+            if body == _DONE:
+                self.done = True
+            else:
+                event = json.loads(body)
+                if not isinstance(event, dict):
+                    message = f"an event that is no object: {event!r}"
+                    raise ValueError(message)
+                yield event
+
+
+def text_of(event: dict[str, Any]) -> str:
+    """Return the text that an event adds to the answer, empty for the role, the end, the usage and what is unknown."""
+    try:
+        text = event["choices"][0]["delta"]["content"]
+    except (KeyError, IndexError, TypeError):
+        return ""
+    return text if isinstance(text, str) else ""

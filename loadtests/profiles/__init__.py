@@ -1,1 +1,1 @@
-"""One file per profile: how many users, for how long, and what must hold."""
+"""One file per profile: how much load, when, and what must hold. Loads are for a small machine: scale by --load."""

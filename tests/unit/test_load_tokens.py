@@ -1,24 +1,57 @@
 """Tokens of a load test: shared, renewed, never in an argument."""
 
+from collections.abc import Callable
+
 import pytest
 
-from loadtests.tokens import KEEP, Tokens
+from loadtests.tokens import KEEP, LAST, Tokens
+
+
+class Command:
+    """A command that counts its calls, and a clock."""
+
+    def __init__(self) -> None:
+        """Begin at 0 s with a command that works."""
+        self.now, self.calls, self.broken = 0.0, 0, False
+        self.aside = list[Callable[[], None]]()
+        self.tokens = Tokens("give me", self.ask, lambda: self.now, self.aside.append)
+
+    def ask(self, command: str) -> str:
+        """Give the next token."""
+        assert command == "give me"
+        self.calls += 1
+        if self.broken:
+            raise RuntimeError(command)
+        return f"token-{self.calls}"
 
 
 def test_a_token_is_asked_for_once_in_a_while() -> None:
-    """All users share one until it is old."""
-    now, asked = [0.0], []
+    """All users share one; the next is asked for aside, by one of them, while the old one is still good."""
+    command = Command()
 
-    def ask(command: str) -> str:
-        asked.append(command)
-        return f"token-{len(asked)}"
+    assert [command.tokens.get(), command.tokens.get()] == ["token-1", "token-1"]
+    command.now = KEEP
+    assert [command.tokens.get(), command.tokens.get()] == ["token-1", "token-1"]
+    assert len(command.aside) == 1
+    command.aside.pop()()
+    assert command.tokens.get() == "token-2"
 
-    tokens = Tokens("give me", ask, lambda: now[0])
 
-    assert [tokens.get(), tokens.get()] == ["token-1", "token-1"]
-    now[0] = KEEP
-    assert tokens.get() == "token-2"
-    assert asked == ["give me", "give me"]
+def test_a_failed_renewal_is_tried_again() -> None:
+    """Nobody is harmed while the old token lasts; after that the failure is told."""
+    command = Command()
+    command.tokens.get()
+    command.now, command.broken = KEEP, True
+    command.tokens.get()
+    command.aside.pop()()
+
+    assert command.tokens.get() == "token-1"
+    assert len(command.aside) == 1
+    command.now = LAST
+    with pytest.raises(RuntimeError):
+        command.tokens.get()
+    command.broken = False
+    assert command.tokens.get() == "token-4"
 
 
 def test_without_a_command_there_is_no_token() -> None:

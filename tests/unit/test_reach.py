@@ -7,7 +7,7 @@ import pytest
 from betelgeuse import settings
 from betelgeuse.errors import UsageError
 from betelgeuse.kube import Obj
-from betelgeuse.workflows.reach import lines
+from betelgeuse.workflows.reach import caller, lines
 from tests.unit.fakes import obj
 
 LOCAL = settings.load("local")
@@ -99,3 +99,17 @@ def test_an_unknown_app_is_refused_with_a_suggestion() -> None:
     """And with what there is."""
     with pytest.raises(UsageError, match=r"no app 'lm' in local; did you mean 'llm'\?; there are llm"):
         list(lines(app("llm", JWT), LOCAL, "lm", ""))
+
+
+def test_a_program_learns_whose_token_to_send() -> None:
+    """One that the gate lets in; none where it asks for none."""
+    assert caller([*app("llm", JWT), CLIENT], LOCAL, f"llm.{DOMAIN}") == "api-client"
+    assert caller(app("auth", None), LOCAL, f"auth.{DOMAIN}") == ""
+
+
+def test_a_gate_that_no_client_passes_is_told() -> None:
+    """Rather than a run of refusals."""
+    stranger = {"jwt": {"providers": [{"name": "x", "audiences": ["nobody"]}]}}
+
+    with pytest.raises(UsageError, match=f"llm.{DOMAIN} asks for a token, and no client of local may have one"):
+        caller(app("llm", stranger), LOCAL, f"llm.{DOMAIN}")

@@ -37,6 +37,24 @@ def _policy(objects: Sequence[Obj], route: Obj) -> Obj | None:
     return None
 
 
+def callers(objects: Sequence[Obj], chosen: Settings, policy: Obj) -> list[str]:
+    """Return the machine clients whose tokens a policy lets in."""
+    audiences = {name for provider in policy["spec"]["jwt"]["providers"] for name in provider["audiences"]}
+    return [one.id for one in declarations.clients(objects, chosen.domain) if audiences & set(one.audiences)]
+
+
+def caller(objects: Sequence[Obj], chosen: Settings, host: str) -> str:
+    """Return a machine client that may call the app behind a host, empty where the app asks for no token."""
+    policy = _policy(objects, _route(objects, host))
+    if policy is None or "jwt" not in policy["spec"]:
+        return ""
+    found = callers(objects, chosen, policy)
+    if not found:
+        message = f"{host} asks for a token, and no client of {chosen.env} may have one; see docs/how-to/identity.md"
+        raise UsageError(message)
+    return found[0]
+
+
 def _path(route: Obj) -> str:
     """Return a path that answers a plain GET."""
     matches = [match for rule in route["spec"]["rules"] for match in rule.get("matches", ())]
@@ -69,8 +87,7 @@ def lines(objects: Sequence[Obj], chosen: Settings, app: str, bundle: str) -> It
         yield f"login: in the browser, as a member of {groups}"
         yield f"{curl} {url}"
     elif "jwt" in spec:
-        audiences = {name for provider in spec["jwt"]["providers"] for name in provider["audiences"]}
-        clients = [one.id for one in declarations.clients(objects, chosen.domain) if audiences & set(one.audiences)]
+        clients = callers(objects, chosen, policy) if policy else []
         names = ", ".join(clients) or "none"
         yield f"token: sent as `Authorization: Bearer <token>`, good for 5 minutes; clients: {names}"
         env = "" if chosen.env == "local" else f" --env={chosen.env}"

@@ -1,0 +1,133 @@
+"""Load on the model APIs of an environment: everything Locust must know is found out here."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from betelgeuse import edge, paths, render, settings, shell, trust
+from betelgeuse.errors import BetelgeuseError, UsageError
+from betelgeuse.kube import connect
+from betelgeuse.progress import out, say, step
+from betelgeuse.settings import suggest
+from betelgeuse.workflows.reach import caller
+
+_TARGETS: Final = ("llm", "embeddings")
+_LOADTESTS: Final = paths.ROOT / "loadtests"
+_FAR: Final = 1e6
+"""No load or length is larger: eleven days, a million users."""
+_LONGEST: Final = 3600.0
+"""Seconds for a run whose length is the profile's: none takes as long."""
+_SPARE: Final = 300.0
+"""Seconds around a run: Locust's environment is made, users start, the report is written."""
+
+
+def _names(pattern: str) -> list[str]:
+    return sorted(path.stem for path in _LOADTESTS.glob(pattern) if path.stem != "__init__")
+
+
+def _number(name: str, text: str) -> float:
+    """Return a number of a command line, 0 where it is not said."""
+    try:
+        found = float(text or 0)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < _FAR:
+        message = f"{name}: expected a number from 0 to {_FAR:,.0f}, got {text!r}"
+        raise UsageError(message)
+    return found
+
+
+def arguments(  # noqa: PLR0913 - what a command line may say, by keyword
+    target: str, profile: str, url: str, *, scenario: str = "", load: float = 0.0, seconds: float = 0.0
+) -> list[str]:
+    """Return Locust's command line for a run; an unknown target, profile or scenario is a UsageError."""
+    choices = [("target", target, _TARGETS), ("profile", profile, _names("profiles/*.py"))]
+    choices += [("scenario", scenario, _names("scenarios/*.json"))] if scenario[-5:] not in {"", ".json"} else []
+    for what, name, known in choices:
+        if name not in known:
+            message = f"no {what} {name!r}{suggest(name, list(known))}; there are {', '.join(known)}"
+            raise UsageError(message)
+    given = {"--profile-name": profile, "--scenario": scenario, "--load": load, "--seconds": seconds}
+    said = [f"{name}={value}" for name, value in given.items() if value]
+    return ["-f", f"loadtests/{target}.py", "--headless", "--only-summary", "--host", url, *said]
+
+
+def _newest(log: Path) -> str:
+    """Return the last thing a run said, for the line of progress."""
+    try:
+        lines = log.read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.startswith(" ") and " s  " in line), "")
+
+
+def _result(target: str, profile: str, before: Mapping[Path, int]) -> tuple[Path, dict[str, Any]] | None:
+    """Return the report that a run has written, None when it wrote none."""
+    for path, changed in _reports(target, profile).items():
+        if changed != before.get(path):
+            found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            return path, found
+    return None
+
+
+def _reports(target: str, profile: str) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in paths.REPORTS.glob(f"loadtest-{target}-{profile}-*.json")}
+
+
+def carry_out(argv: Sequence[str], surroundings: Mapping[str, str], target: str, profile: str, limit: float) -> int:
+    """Run Locust, at most `limit` seconds, and print what it showed; 0 when every promise held, else 1.
+
+    A run that wrote no report is a BetelgeuseError with its last words.
+    """
+    log, before = paths.REPORTS / f"loadtest-{target}-{profile}.log", _reports(target, profile)
+    log.unlink(missing_ok=True)
+    try:
+        with step(f"load on the {target}, profile {profile}", lambda: _newest(log)):
+            shell.run(argv, cwd=paths.ROOT, env=surroundings, timeout=limit, log=log)
+    except BetelgeuseError:
+        # Broken promises end it with an exit code too: then there is a report.
+        if _result(target, profile, before) is None:
+            raise
+    found = _result(target, profile, before)
+    if found is None:
+        message = f"the run wrote no report; see {paths.shown(log)}"
+        raise BetelgeuseError(message)
+    path, result = found
+    out(_summary(log))
+    say(f"report: {paths.shown(path.with_suffix('.html'))}")
+    return 1 if result["broken"] else 0
+
+
+def loadtest(  # noqa: PLR0913 - what the verb may say, by keyword
+    env: str, target: str, profile: str, *, scenario: str = "", load: str = "", seconds: str = ""
+) -> int:
+    """Run a profile against an environment and print what it showed; 0 when every promise held, else 1."""
+    chosen, length = settings.load(env), _number("--seconds", seconds)
+    host = f"{target}.{chosen.domain}"
+    size = _number("--load", load)
+    said = arguments(target, profile, f"https://{host}", scenario=scenario, load=size, seconds=length)
+    objects = render.render(env)
+    if host not in edge.hosts(objects):
+        message = f"the tree of {env} serves no {host}: there is nothing to put load on"
+        raise UsageError(message)
+    client = caller(objects, chosen, host)
+    roots = trust.refresh(env, connect(chosen), objects)
+    invoke = shlex.join([sys.executable, "-m", "invoke", "token", f"--client={client}", f"--env={env}"])
+    surroundings = {
+        "BETELGEUSE_TOKEN_COMMAND": invoke if client else "",
+        "BETELGEUSE_CA": str(roots or ""),
+        "BETELGEUSE_ADDRESS": str(chosen.gateway_addresses[0]),
+    }
+    nox = [sys.executable, "-m", "nox", "--session", "loadtest", "--"]
+    return carry_out([*nox, *said], surroundings, target, profile, (length or _LONGEST) + _SPARE)
+
+
+def _summary(log: Path) -> str:
+    """Return the part of a run's output that is for people: from its label to its last verdict."""
+    lines = log.read_text("utf-8", errors="replace").splitlines()
+    ends = [at for at, line in enumerate(lines) if line.startswith(("FAILED  ", "all limits hold"))]
+    begins = [at for at, line in enumerate(lines) if line.endswith("(times in seconds)")]
+    return "\n".join(lines[begins[-1] : ends[-1] + 1]) if begins and ends else ""

@@ -1,0 +1,74 @@
+"""`invoke loadtest`: what Locust is told, and what is refused before anything runs."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from betelgeuse import paths
+from betelgeuse.errors import BetelgeuseError, UsageError
+from betelgeuse.workflows.loadtest import arguments, carry_out, loadtest
+from loadtests.plan import PROFILES, TARGETS
+
+
+def test_locust_is_told_what_was_asked_for() -> None:
+    """And no more: the rest is the profile's."""
+    assert arguments("llm", "steady", "https://llm.example.org", load=3, seconds=60, scenario="rag") == [
+        *("-f", "loadtests/llm.py", "--headless", "--only-summary", "--host", "https://llm.example.org"),
+        *("--profile-name=steady", "--scenario=rag", "--load=3", "--seconds=60"),
+    ]
+    assert arguments("embeddings", "smoke", "https://e")[-1] == "--profile-name=smoke"
+    assert "--scenario=/a/b.json" in arguments("llm", "smoke", "https://e", scenario="/a/b.json")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_target_and_profile_is_known(target: str, profile: str) -> None:
+    """To the verb as to Locust."""
+    assert Path(arguments(target, profile, "https://x")[1]).name == f"{target}.py"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"target": "lm"}, "no target 'lm'; did you mean 'llm'?; there are llm, embeddings"),
+        ({"profile": "smok"}, "no profile 'smok'; did you mean 'smoke'?"),
+        ({"scenario": "rga"}, "no scenario 'rga'; did you mean 'rag'?"),
+        ({"load": "many"}, "--load: expected a number from 0 to 1,000,000, got 'many'"),
+        ({"seconds": "nan"}, "--seconds: expected a number from 0 to 1,000,000, got 'nan'"),
+        ({"seconds": "-1"}, "--seconds: expected a number from 0"),
+        ({"env": "locla"}, ""),
+    ],
+)
+def test_what_cannot_be_is_refused_first(said: dict[str, str], words: str) -> None:
+    """Before a tree is rendered or a cluster asked."""
+    with pytest.raises(UsageError) as caught:
+        loadtest(**{"env": "local", "target": "llm", "profile": "smoke", **said})
+
+    assert str(caught.value).startswith(words)
+
+
+def test_a_run_without_a_report_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old report is not taken for its own, and its exit code is told."""
+    monkeypatch.setattr(paths, "REPORTS", tmp_path)
+    (tmp_path / "loadtest-llm-smoke-closed.json").write_text('{"broken": []}', "utf-8")
+    for code, words in (("raise SystemExit('oh no')", "oh no"), ("", "the run wrote no report; see")):
+        with pytest.raises(BetelgeuseError, match=words):
+            carry_out([sys.executable, "-c", code], {}, "llm", "smoke", 30)
+
+
+def test_a_run_that_does_not_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is bounded in time."""
+    monkeypatch.setattr(paths, "REPORTS", tmp_path)
+    with pytest.raises(BetelgeuseError, match=r"did not end within 0.3 s and was stopped"):
+        carry_out([sys.executable, "-c", "import time; time.sleep(60)"], {}, "llm", "smoke", 0.3)
+
+
+def test_the_newest_report_gives_the_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1 with a report is a broken promise, not a failure of ours."""
+    monkeypatch.setattr(paths, "REPORTS", tmp_path)
+    path = tmp_path / "loadtest-llm-smoke-closed.json"
+    for broken, code in (("[]", 0), ('["x"]', 1)):
+        said = f"open({str(path)!r}, 'w').write('{{\"broken\": {broken}}}'); raise SystemExit({code})"
+
+        assert carry_out([sys.executable, "-c", said], {}, "llm", "smoke", 30) == code

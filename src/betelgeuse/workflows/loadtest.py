@@ -20,6 +20,9 @@ _FAR: Final = 1e6
 """No load or length is larger: eleven days, a million users."""
 _LONGEST: Final = 3600.0
 """Seconds for a run whose length is the profile's: none takes as long."""
+_ROUNDS: Final = 5
+_ROUND_SECONDS: Final = 300.0
+"""Seconds for a round of `invoke capacity`: four benchmarks, and the same through the edge."""
 _SPARE: Final = 300.0
 """Seconds around a run: Locust's environment is made, users start, the report is written."""
 
@@ -109,20 +112,55 @@ def loadtest(  # noqa: PLR0913 - what the verb may say, by keyword
     host = f"{target}.{chosen.domain}"
     size = _number("--load", load)
     said = arguments(target, profile, f"https://{host}", scenario=scenario, load=size, seconds=length)
-    objects = render.render(env)
+    nox = [sys.executable, "-m", "nox", "--session", "loadtest", "--"]
+    return carry_out([*nox, *said], surroundings(chosen, host), target, profile, (length or _LONGEST) + _SPARE)
+
+
+def surroundings(chosen: settings.Settings, host: str) -> dict[str, str]:
+    """Return the environment variables by which a load test reaches a host; UsageError where the tree has no such."""
+    objects = render.render(chosen.env)
     if host not in edge.hosts(objects):
-        message = f"the tree of {env} serves no {host}: there is nothing to put load on"
+        message = f"the tree of {chosen.env} serves no {host}: there is nothing to put load on"
         raise UsageError(message)
     client = caller(objects, chosen, host)
-    roots = trust.refresh(env, connect(chosen), objects)
-    invoke = shlex.join([sys.executable, "-m", "invoke", "token", f"--client={client}", f"--env={env}"])
-    surroundings = {
+    roots = trust.refresh(chosen.env, connect(chosen), objects)
+    invoke = shlex.join([sys.executable, "-m", "invoke", "token", f"--client={client}", f"--env={chosen.env}"])
+    return {
         "BETELGEUSE_TOKEN_COMMAND": invoke if client else "",
         "BETELGEUSE_CA": str(roots or ""),
         "BETELGEUSE_ADDRESS": str(chosen.gateway_addresses[0]),
     }
-    nox = [sys.executable, "-m", "nox", "--session", "loadtest", "--"]
-    return carry_out([*nox, *said], surroundings, target, profile, (length or _LONGEST) + _SPARE)
+
+
+def capacity(env: str, rounds: str = "", against: str = "") -> int:
+    """Measure how close the models come to the hardware's limit and print the card; 0 when it is close enough."""
+    chosen = settings.load(env)
+    number = int(_number("--rounds", rounds) or _ROUNDS)
+    card, log = paths.REPORTS / f"capacity-{env}.json", paths.REPORTS / f"capacity-{env}.log"
+    log.unlink(missing_ok=True)
+    card.unlink(missing_ok=True)
+    paths.REPORTS.mkdir(exist_ok=True)
+    argv = [sys.executable, "-m", "loadtests.capacity", f"--env={env}", f"--rounds={number}", f"--out={card}"]
+    argv += [f"--against={against}"] if against else []
+    way = surroundings(chosen, f"llm.{chosen.domain}")
+    try:
+        with step(f"capacity of {env}, {number} rounds", lambda: _last_line(log)):
+            shell.run(argv, cwd=paths.ROOT, env=way, timeout=number * _ROUND_SECONDS, log=log)
+    except BetelgeuseError:
+        # A broken goal ends it with an exit code too: then there is a card.
+        if not card.is_file():
+            raise
+    lines = log.read_text("utf-8", errors="replace").splitlines()
+    out("\n".join(line for line in lines if line.startswith(("|", "FAILED"))))
+    say(f"card: {paths.shown(card)}")
+    return 1 if any(line.startswith("FAILED") for line in lines) else 0
+
+
+def _last_line(log: Path) -> str:
+    try:
+        return next(iter(log.read_text("utf-8", errors="replace").splitlines()[-1:]), "")
+    except OSError:
+        return ""
 
 
 def _summary(log: Path) -> str:

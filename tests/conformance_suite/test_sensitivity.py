@@ -197,6 +197,7 @@ FAULTS: Sequence[Fault] = (
         "app-down",
         "routing/hosts: host_answers_its_application",
         f"ai/completions: {_ANSWERS}, {_MORE}, bad_request_is_refused",
+        "ai/overload: overload_is_told, who_leaves_makes_room",
     ),
     _fault("llm-nonsense", "ai/completions: answers_are_sensible"),
     _fault("llm-random", "ai/completions: same_question_same_answer"),

@@ -20,7 +20,8 @@ ROOT: Final = Path(__file__).parent
 REPORTS: Final = ROOT / "reports"
 LOCKS: Final = ROOT / "locks"
 
-TYPED: Final = ("src", "tests", "conformance", "loadtests", "images/gate", "images/portal", "tasks.py", "noxfile.py")
+SERVICES: Final = ("images/gate", "images/portal", "images/python")
+TYPED: Final = ("src", "tests", "conformance", "loadtests", *SERVICES, "tasks.py", "noxfile.py")
 """What mypy reads; a part that does not exist yet is left out."""
 
 PURE: Final = (

@@ -142,9 +142,9 @@ def loadtest(  # noqa: PLR0913, PLR0917 - what a run is; see loadtests/README.md
 
 
 @verb
-def capacity(_: Context, rounds: str = "", against: str = "", env: str = LOCAL) -> None:
+def capacity(_: Context, rounds: str = "5", against: str = "", env: str = LOCAL) -> None:
     """Measure how close the models come to the hardware; exit code 1 below the goals, or below the card --against."""
-    from betelgeuse.workflows.loadtest import capacity as run
+    from betelgeuse.workflows.capacity import capacity as run
 
     raise Exit(code=run(env, rounds, against))
 

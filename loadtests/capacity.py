@@ -38,7 +38,6 @@ _STREAMS: Final = 4
 _TEXT: Final = 256
 """Tokens of a text that is embedded; a request has sixteen."""
 _TEXTS: Final = 16
-_ROUNDS: Final = 5
 _SLACK: Final = 0.05
 """So much may a ratio fall below a stored card's: the spread of the rounds on a shared machine."""
 
@@ -230,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, show and judge; 1 when something is worse than it should be, 2 when it could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.capacity", description=__doc__)
     parser.add_argument("--env", default=settings.LOCAL)
-    parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--against", help="a card of before: compare with it instead of the goals")
     parser.add_argument("--out", required=True, help="where the card is written")
     said = parser.parse_args(argv)

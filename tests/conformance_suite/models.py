@@ -17,9 +17,9 @@ Reply = tuple[int, str, bytes | Iterator[bytes]]
 
 _ANSWERS = (("capital of france", "Paris"), ("2 + 2", "4"), ("opposite of hot", "Cold"))
 _CONTEXT = 4096
-PLACES = 8
-_SLOTS = 4
-_IN_VAIN = 40
+PLACES = 6
+_SLOTS = 3
+IN_VAIN = 20
 _CONCEPTS = (
     {"cat", "kitten"},
     {"sleeps", "napping"},
@@ -108,11 +108,11 @@ class LanguageModel:
     def admitted(self, reply: Reply) -> Reply | None:
         """Take a place for a streamed answer until it ends; None when every place is taken."""
         status, kind, pieces = reply
-        self.asked += 1
-        if "llm-loses-some" in self.faults and self.asked % _IN_VAIN == 0:
-            return None
         if isinstance(pieces, bytes) or "llm-endless" in self.faults:
             return reply
+        self.asked += 1
+        if "llm-loses-some" in self.faults and self.asked % IN_VAIN == 0:
+            return None
         if not self.places.acquire(blocking=False):
             return None
 

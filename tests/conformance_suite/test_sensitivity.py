@@ -8,6 +8,7 @@ import pytest
 
 from conformance import timeouts
 from tests.conformance_suite.conftest import Build
+from tests.conformance_suite.models import IN_VAIN
 from tests.conformance_suite.runner import run
 
 _FAST = timeouts.Timeouts(connect=1.0, silence=0.03, renewal=1.0, session_end=0.3, reaction=0.2, poll=0.02)
@@ -26,6 +27,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         "auth.test_sessions",
     ):
         monkeypatch.setattr(f"conformance.{name}.TIMEOUTS", _FAST)
+    monkeypatch.setattr("conformance.ai.test_overload._STAY", 0.2)
+    monkeypatch.setattr("conformance.ai.test_completions._IN_A_ROW", IN_VAIN)
     monkeypatch.setattr("conformance.auth.test_tokens._SKEW", 0.06)
     monkeypatch.setattr("conformance.auth.test_rate_limit._SECONDS", 0.5)
     monkeypatch.setattr("conformance.auth.test_rate_limit._LAXITY", -0.4)

@@ -136,7 +136,7 @@ def served(answer: Callable[[BaseHTTPRequestHandler], int]) -> tuple[ThreadingHT
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     return server, server.server_address[1]
 
 

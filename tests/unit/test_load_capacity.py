@@ -112,6 +112,6 @@ def test_what_cannot_be_measured_is_one_line(
 
     monkeypatch.setattr(capacity, "measure", fail)
 
-    assert capacity.main([f"--out={tmp_path / 'card.json'}"]) == 2
+    assert capacity.main(["--rounds=1", f"--out={tmp_path / 'card.json'}"]) == 2
     assert capsys.readouterr().err == f"capacity: {error}\n"
     assert not (tmp_path / "card.json").exists()

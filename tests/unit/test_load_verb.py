@@ -7,6 +7,7 @@ import pytest
 
 from betelgeuse import paths
 from betelgeuse.errors import BetelgeuseError, UsageError
+from betelgeuse.workflows.capacity import capacity
 from betelgeuse.workflows.loadtest import arguments, carry_out, loadtest
 from loadtests.plan import PROFILES, TARGETS
 
@@ -46,6 +47,13 @@ def test_what_cannot_be_is_refused_first(said: dict[str, str], words: str) -> No
         loadtest(**{"env": "local", "target": "llm", "profile": "smoke", **said})
 
     assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize("rounds", ["0", "-1", "0.5", "many", ""])
+def test_rounds_are_whole(rounds: str) -> None:
+    """A capacity of no rounds is none."""
+    with pytest.raises(UsageError, match="--rounds: expected a whole number from 1, got"):
+        capacity("local", rounds)
 
 
 def test_a_run_without_a_report_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,12 @@ kubelet and asks for everything anew.
 
 import json
 import logging
-import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException
-from types import FrameType
 from typing import Any, Final
+
+from serving import begin
 
 PERIOD: Final = 2.0
 PATIENCE: Final = 20.0
@@ -88,14 +87,9 @@ def look(watch: Watch, ask: Callable[[str, str], bytes], now: float) -> set[str]
     return starved
 
 
-def _end(_: int, __: FrameType | None) -> None:
-    sys.exit(0)
-
-
 def main() -> None:
     """Watch until told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    signal.signal(signal.SIGTERM, _end)
+    begin(logging.INFO)
     watch = Watch()
     while True:
         time.sleep(PERIOD)

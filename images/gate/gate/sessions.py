@@ -9,16 +9,16 @@ before: an outage must not shut out people who are at work.
 import hashlib
 import logging
 import os
-import signal
 import sys
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from http.client import HTTPConnection, HTTPException
-from types import FrameType
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from serving import begin, serve
 
 Start = Callable[[str, list[tuple[str, str]]], object]
 Ask = Callable[[str], int]
@@ -134,33 +134,14 @@ def application(sessions: Sessions) -> Callable[[Mapping[str, Any], Start], Iter
     return answer
 
 
-def _end(_: int, __: FrameType | None) -> None:
-    """End the loop; as the first process of its container it would not die of the signal by itself."""
-    sys.exit(0)
-
-
 def main() -> None:
     """Serve on port 8080 until told to stop; the realm's userinfo address is in the environment as USERINFO."""
-    from waitress import serve  # noqa: PLC0415 - in the image; the rest of this module is tested without it
-
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    signal.signal(signal.SIGTERM, _end)
+    begin()
     try:
         sessions = Sessions(userinfo(os.environ.get("USERINFO", "")))
     except ValueError as error:
         sys.exit(str(error))
-    serve(
-        application(sessions),
-        host="0.0.0.0",  # noqa: S104 - a pod has one address, and the network policy says who may ask
-        port=8080,
-        threads=8,
-        # No Server header.
-        ident="",
-        max_request_header_size=65536,
-        max_request_body_size=16384,
-        channel_timeout=60,
-        clear_untrusted_proxy_headers=True,
-    )
+    serve(application(sessions), threads=8)
 
 
 if __name__ == "__main__":

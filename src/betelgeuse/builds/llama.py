@@ -78,46 +78,6 @@ EDITS: Final = (
         old='throw std::runtime_error("image input is not supported',
         new='throw std::invalid_argument("image input is not supported',
     ),
-    # Greedy sampling is the highest logit, and every sampler that could decide otherwise is off by default. Making and
-    # sorting candidates of a vocabulary of 262144 first took a twentieth of a small model's time.
-    Edit(
-        file="common/sampling.cpp",
-        old="""    gsmpl->set_logits(ctx, idx);
-
-    // Check if a backend sampler has already sampled a token""",
-        new="""    const auto & want = gsmpl->params;
-    if (want.temp <= 0.0f && want.mirostat == 0 && want.adaptive_target < 0.0f && want.n_probs == 0 &&
-            want.penalty_repeat == 1.0f && want.penalty_freq == 0.0f && want.penalty_present == 0.0f &&
-            want.dry_multiplier == 0.0f && want.xtc_probability <= 0.0f && want.typ_p >= 1.0f &&
-            want.logit_bias.empty() && !want.ignore_eos && !want.backend_sampling && !grmr && !rbudget) {
-        const float * logits = llama_get_logits_ith(ctx, idx);
-        if (logits != nullptr) {
-            const int n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(ctx)));
-            // Lanes that do not wait for each other become vector instructions.
-            float lanes[32];
-            std::fill(std::begin(lanes), std::end(lanes), logits[0]);
-            int at = 0;
-            for (; at + 32 <= n_vocab; at += 32) {
-                for (int lane = 0; lane < 32; ++lane) {
-                    lanes[lane] = logits[at + lane] > lanes[lane] ? logits[at + lane] : lanes[lane];
-                }
-            }
-            float highest = *std::max_element(std::begin(lanes), std::end(lanes));
-            for (; at < n_vocab; ++at) {
-                highest = std::max(highest, logits[at]);
-            }
-            for (int i = 0; i < n_vocab; ++i) {
-                if (logits[i] == highest) {
-                    return i;
-                }
-            }
-        }
-    }
-
-    gsmpl->set_logits(ctx, idx);
-
-    // Check if a backend sampler has already sampled a token""",
-    ),
 )
 
 

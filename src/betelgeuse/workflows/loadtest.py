@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +20,6 @@ _FAR: Final = 1e6
 """No load or length is larger: eleven days, a million users."""
 _LONGEST: Final = 3600.0
 """Seconds for a run whose length is the profile's: none takes as long."""
-_ROUNDS: Final = 5
-_ROUND_SECONDS: Final = 300.0
-"""Seconds for a round of `invoke capacity`: four benchmarks, and the same through the edge."""
 _SPARE: Final = 300.0
 """Seconds around a run: Locust's environment is made, users start, the report is written."""
 
@@ -58,13 +55,17 @@ def arguments(  # noqa: PLR0913 - what a command line may say, by keyword
     return ["-f", f"loadtests/{target}.py", "--headless", "--only-summary", "--host", url, *said]
 
 
-def _newest(log: Path) -> str:
-    """Return the last thing a run said, for the line of progress."""
+def newest(log: Path, shown: Callable[[str], bool]) -> str:
+    """Return the last line of a log that is fit to be shown as progress, empty when there is none yet."""
     try:
         lines = log.read_text("utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(lines) if line.startswith(" ") and " s  " in line), "")
+    return next((line.strip() for line in reversed(lines) if shown(line)), "")
+
+
+def _tells_load(line: str) -> bool:
+    return line.startswith(" ") and " s  " in line
 
 
 def _result(target: str, profile: str, before: Mapping[Path, int]) -> tuple[Path, dict[str, Any]] | None:
@@ -88,7 +89,7 @@ def carry_out(argv: Sequence[str], surroundings: Mapping[str, str], target: str,
     log, before = paths.REPORTS / f"loadtest-{target}-{profile}.log", _reports(target, profile)
     log.unlink(missing_ok=True)
     try:
-        with step(f"load on the {target}, profile {profile}", lambda: _newest(log)):
+        with step(f"load on the {target}, profile {profile}", lambda: newest(log, _tells_load)):
             shell.run(argv, cwd=paths.ROOT, env=surroundings, timeout=limit, log=log)
     except BetelgeuseError:
         # Broken promises end it with an exit code too: then there is a report.
@@ -130,37 +131,6 @@ def surroundings(chosen: settings.Settings, host: str) -> dict[str, str]:
         "BETELGEUSE_CA": str(roots or ""),
         "BETELGEUSE_ADDRESS": str(chosen.gateway_addresses[0]),
     }
-
-
-def capacity(env: str, rounds: str = "", against: str = "") -> int:
-    """Measure how close the models come to the hardware's limit and print the card; 0 when it is close enough."""
-    chosen = settings.load(env)
-    number = int(_number("--rounds", rounds) or _ROUNDS)
-    card, log = paths.REPORTS / f"capacity-{env}.json", paths.REPORTS / f"capacity-{env}.log"
-    log.unlink(missing_ok=True)
-    card.unlink(missing_ok=True)
-    paths.REPORTS.mkdir(exist_ok=True)
-    argv = [sys.executable, "-m", "loadtests.capacity", f"--env={env}", f"--rounds={number}", f"--out={card}"]
-    argv += [f"--against={against}"] if against else []
-    way = surroundings(chosen, f"llm.{chosen.domain}")
-    try:
-        with step(f"capacity of {env}, {number} rounds", lambda: _last_line(log)):
-            shell.run(argv, cwd=paths.ROOT, env=way, timeout=number * _ROUND_SECONDS, log=log)
-    except BetelgeuseError:
-        # A broken goal ends it with an exit code too: then there is a card.
-        if not card.is_file():
-            raise
-    lines = log.read_text("utf-8", errors="replace").splitlines()
-    out("\n".join(line for line in lines if line.startswith(("|", "FAILED"))))
-    say(f"card: {paths.shown(card)}")
-    return 1 if any(line.startswith("FAILED") for line in lines) else 0
-
-
-def _last_line(log: Path) -> str:
-    try:
-        return next(iter(log.read_text("utf-8", errors="replace").splitlines()[-1:]), "")
-    except OSError:
-        return ""
 
 
 def _summary(log: Path) -> str:

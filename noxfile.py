@@ -32,6 +32,7 @@ PURE: Final = (
     "doctor",
     "identity",
     "inventory",
+    "loadjobs",
     "materialise",
     "pods",
     "policy",

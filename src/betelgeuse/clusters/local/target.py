@@ -16,7 +16,7 @@ from betelgeuse.clusters.local.kubeadm import Versions
 from betelgeuse.clusters.local.layout import Node
 from betelgeuse.pipeline import Task
 from betelgeuse.pipeline import run as run_tasks
-from betelgeuse.progress import say
+from betelgeuse.progress import say, step
 from betelgeuse.settings import Settings
 
 CONTROL_PLANE: Final = ("pause", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
@@ -45,6 +45,8 @@ def write_images_component() -> None:
     """
     entries = []
     for image in images.table().values():
+        if image.on_demand:
+            continue
         name, _ = image.upstream
         new_name, _, tag = images.reference(image).rpartition(":")
         entries.append({"name": name, "newName": new_name, "newTag": tag})
@@ -111,9 +113,9 @@ def build_tasks(wanted: Iterable[Image]) -> list[Task]:
 
 
 def needed_images() -> list[Image]:
-    """Return the images a node must have: those no other image is merely based on."""
+    """Return the images a node must have: those of the tree that no other image is merely based on."""
     bases = {image.base.removeprefix("image:") for image in images.table().values() if image.base.startswith("image:")}
-    return [image for image in images.table().values() if image.name not in bases]
+    return [image for image in images.table().values() if image.name not in bases and not image.on_demand]
 
 
 @dataclass
@@ -164,6 +166,16 @@ def bring_up(settings: Settings) -> None:
         name = f"import {image.name}"
         builds[name] = Task(name, partial(loader.load, image), (f"image {image.name}", "cluster"))
     run_tasks(list(builds.values()))
+
+
+def provide(image: Image) -> str:
+    """Build an on-demand image and load it into the running nodes, where they lack it; return what a pod calls it."""
+    images.build(image)
+    loader = _Import(cluster.recorded())
+    if missing := loader.missing(image):
+        with step(f"load image {image.name} into {', '.join(node.name for node in missing)}"):
+            loader.load(image)
+    return images.reference(image)
 
 
 def destroy() -> None:

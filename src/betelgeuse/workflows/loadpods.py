@@ -1,0 +1,293 @@
+"""A load test whose master and workers are pods of the cluster: put there, followed, its report fetched, removed."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from betelgeuse import loadjobs, paths
+from betelgeuse.builds import images
+from betelgeuse.claim import Claim, claimed
+from betelgeuse.errors import BetelgeuseError, UsageError, WaitTimeoutError
+from betelgeuse.identity.declarations import SECRET_KEY, clients
+from betelgeuse.identity.realm import REALM
+from betelgeuse.identity.token import machine
+from betelgeuse.kube import ApiError, Kube, Obj, UnreachableError
+from betelgeuse.loadjobs import MASTER, NAMESPACE, ROLE, Load
+from betelgeuse.pods import worst
+from betelgeuse.progress import out, say, step
+from betelgeuse.readiness import short
+from betelgeuse.rotation import value
+from betelgeuse.settings import LOCAL, Settings
+from betelgeuse.workflows.loadtest import newest, reached, summary, tells_load
+
+_MANAGER: Final = "betelgeuse-loadtest"
+_MOST: Final = 64
+"""More workers would ask more of one master than it adds up."""
+_START_SECONDS: Final = 300.0
+"""For the pods to run: a node may have to pull the image first."""
+_SPARE: Final = 180.0
+"""Seconds beside the run: workers connect, users start and stop, the report is written."""
+_POLL: Final = 2.0
+_LOG_LINES: Final = 2000
+_SERVER: Final = 500
+"""HTTP statuses from here on are the server's own trouble, and so is the next."""
+_BUSY: Final = 429
+_LOG_TRIES: Final = 5
+_IMAGE: Final = frozenset({"ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
+
+
+def count(text: str) -> int:
+    """Return how many workers a command line asks for; UsageError for anything but a number that makes sense."""
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MOST):
+        message = f"--workers: expected a whole number from 1 to {_MOST}, got {text[:40]!r}"
+        raise UsageError(message)
+    return int(text)
+
+
+def _state(pod: Obj, kind: str) -> Mapping[str, Any] | None:
+    """Return the state of a pod's container if it is of that kind: waiting, running, terminated."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or [{}]
+    found: Mapping[str, Any] | None = (statuses[0].get("state") or {}).get(kind)
+    return found
+
+
+def last_line(text: str) -> str:
+    """Return the last line that says something."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return short(lines[-1]) if lines else "it said nothing"
+
+
+def crash(pod: Obj) -> str:
+    """Return how a pod failed, empty when it did not."""
+    name, end = pod["metadata"]["name"], _state(pod, "terminated")
+    if end is not None and end.get("exitCode"):
+        said = last_line(str(end.get("message") or ""))
+        return f"pod {name} ended with exit code {end['exitCode']} ({end.get('reason', 'Error')}): {said}"
+    if end is None and pod["status"].get("phase") == "Failed":
+        words = (pod["status"].get("reason"), pod["status"].get("message"))
+        return f"pod {name} failed: {': '.join(word for word in words if word) or 'no reason given'}"
+    return ""
+
+
+def missing(pods: Sequence[Obj], wanted: int, warning: str) -> str:
+    """Return why not all pods run, empty when they do; `warning`: the newest of the namespace's events."""
+    begun = [pod for pod in pods if _state(pod, "running") is not None or _state(pod, "terminated") is not None]
+    if len(begun) >= wanted:
+        return ""
+    words = ""
+    for pod in pods:
+        wait = _state(pod, "waiting") or {}
+        if wait.get("reason") in _IMAGE:
+            words = f"pod {pod['metadata']['name']}: {wait['reason']}: {wait.get('message', 'no message')}"
+            break
+    words = words or worst([pod for pod in pods if pod not in begun])
+    if not words or "ContainerCreating" in words:
+        words = "; ".join(filter(None, (words, warning))) or "the Job's controller has not made all of them yet"
+    return f"{len(begun)} of {wanted} pods run ({short(words)})"
+
+
+def _warning(kube: Kube) -> str:
+    """Return the newest warning of the namespace."""
+    events = kube.list("v1", "Event", NAMESPACE, fields="type=Warning")
+    found = sorted(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    return f"{found[-1].get('reason')}: {found[-1].get('message')}" if found else ""
+
+
+def _log(kube: Kube, pod: Obj, lines: int = 0) -> str:
+    """Return a pod's log, or its last lines; empty where there is none to be had at this moment."""
+    query: dict[str, object] = {"container": "locust"} | ({"tailLines": lines} if lines else {})
+    try:
+        return kube.raw(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}/log", query)
+    except (ApiError, UnreachableError):
+        return ""
+
+
+@dataclass
+class Follower:
+    """Watches a run until its master has ended."""
+
+    kube: Kube
+    load: Load
+    log: Path
+    words: str = "the pods are made"
+    """How far it is."""
+    begin: float = field(default_factory=time.monotonic)
+    _complete: bool = False
+    """Whether all pods ran at some time."""
+    _master: bool = False
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the pods were asked for."""
+        return time.monotonic() - self.begin
+
+    def look(self) -> Obj | None:
+        """Return the master once it has ended; raise as soon as it is certain that no report will come."""
+        if self.elapsed > self.load.seconds + _SPARE:
+            message = f"the run did not end within {self.load.seconds + _SPARE:.0f} s: {self.words}"
+            raise WaitTimeoutError(message)
+        try:
+            return self._judge(self.kube.list("v1", "Pod", NAMESPACE))
+        except (ApiError, UnreachableError) as error:
+            if isinstance(error, ApiError) and error.status < _SERVER and error.status != _BUSY:
+                raise
+            # The pods go on without us; the time limit bounds this too.
+            self.words = str(error)
+            return None
+
+    def _judge(self, pods: Sequence[Obj]) -> Obj | None:
+        master = next((pod for pod in pods if pod["metadata"]["labels"][ROLE] == MASTER), None)
+        if master is not None:
+            self._master = True
+            if _state(master, "terminated") is not None or crash(master):
+                return master
+            if text := _log(self.kube, master, _LOG_LINES) if _state(master, "running") is not None else "":
+                self.log.write_text(text, "utf-8")
+        elif self._master:
+            self._lost()
+        for pod in pods:
+            if words := crash(pod):
+                message = f"a worker is lost, and with it the run: {words}"
+                raise BetelgeuseError(message)
+        self._wait(pods)
+        return None
+
+    def _wait(self, pods: Sequence[Obj]) -> None:
+        if not self._complete:
+            wanted = self.load.workers + 1
+            # Events are asked for only while something is wrong.
+            why = missing(pods, wanted, "") and missing(pods, wanted, _warning(self.kube))
+            self._complete = not why
+            if why and self.elapsed > _START_SECONDS:
+                message = f"not all pods of the load test run after {_START_SECONDS:.0f} s: {why}"
+                raise WaitTimeoutError(message)
+            self.words = why or "the workers connect to the master"
+        self.words = newest(self.log, tells_load) or self.words
+
+    def _lost(self) -> None:
+        """Say why the master's pod is gone: its Job knows."""
+        job = self.kube.get("batch/v1", "Job", MASTER, NAMESPACE) or {}
+        failed = [each for each in (job.get("status") or {}).get("conditions") or () if each.get("status") == "True"]
+        if any(each.get("reason") == "DeadlineExceeded" for each in failed):
+            message = f"the run did not end within {self.load.seconds:.0f} s and was stopped: {self.words}"
+            raise WaitTimeoutError(message)
+        words = "; ".join(f"{each.get('reason')}: {each.get('message')}" for each in failed) or "its pod was deleted"
+        message = f"the master is gone, and with it the report: {short(words)}"
+        raise BetelgeuseError(message)
+
+
+def deliver(kube: Kube, master: Obj, log: Path) -> dict[str, Any]:
+    """Return the report that the master's log ends with; BetelgeuseError where it is missing or not whole."""
+    # Locust's own is no package of ours, and the rest of the load test is not needed before.
+    from loadtests import pod  # noqa: PLC0415 - see above
+
+    reason = ""
+    for attempt in range(_LOG_TRIES):
+        # A node may write a log's last lines a moment after it told of the container's end.
+        time.sleep(attempt)
+        text = _log(kube, master)
+        if text:
+            log.write_text(pod.without_report(text), "utf-8")
+        try:
+            if found := pod.read(text):
+                return found
+        except pod.CutError as error:
+            reason = str(error)
+            continue
+        if text and crash(master):
+            break
+    last = last_line(log.read_text("utf-8")) if log.is_file() else "it said nothing"
+    reason = reason or crash(master) or f"the master wrote no report: {last}"
+    message = f"{reason}; see {paths.shown(log)}"
+    raise BetelgeuseError(message)
+
+
+def _image(chosen: Settings) -> str:
+    """Return what pods call Locust's image, present on the nodes of the embedded cluster from now on."""
+    row = images.table()["locust"]
+    if chosen.env != LOCAL:
+        return row.replaces
+    # The cluster's machinery is none of the other environments' business.
+    from betelgeuse.clusters.local import target  # noqa: PLC0415 - see above
+
+    return target.provide(row)
+
+
+def _credentials(kube: Kube, objects: Sequence[Obj], chosen: Settings, client: str) -> dict[str, str]:
+    """Return the files by which pods ask for tokens as that client."""
+    from loadtests.client_credentials import ID, KEY  # noqa: PLC0415 - as in deliver
+
+    place = machine(clients(objects, chosen.domain), client).secret
+    secret = value(kube.get("v1", "Secret", place.name, place.namespace), SECRET_KEY)
+    if not secret:
+        message = f"{place} holds no key yet; `invoke deploy --env={chosen.env}` makes it"
+        raise BetelgeuseError(message)
+    return {ID: client, KEY: secret}
+
+
+def _seconds(target: str, profile: str, scenario: str, load: float, seconds: float) -> float:
+    """Return how long a run takes; what Locust would refuse is a UsageError before any pod is made."""
+    from loadtests import plan  # noqa: PLC0415 - as in deliver
+    from loadtests.scenario import InputError  # noqa: PLC0415 - as in deliver
+
+    try:
+        return plan.order(target, profile, scenario_name=scenario, load=load, seconds=seconds).seconds
+    except InputError as error:
+        raise UsageError(str(error)) from None
+
+
+def _carry_out(kube: Kube, claim: Claim, load: Load, log: Path, title: str) -> dict[str, Any]:
+    """Put the run's objects into its namespace, follow it, and return its report."""
+    follower = Follower(kube, load, log)
+    with step(title, lambda: follower.words):
+        for obj in loadjobs.objects(load):
+            kube.server_side_apply(obj, _MANAGER)
+        while (master := follower.look()) is None:
+            claim.keep()
+            time.sleep(_POLL)
+        return deliver(kube, master, log)
+
+
+def loadtest(  # noqa: PLR0913 - what the verb may say, by keyword
+    chosen: Settings,
+    said: Sequence[str],
+    workers: str,
+    *,
+    target: str,
+    profile: str,
+    scenario: str,
+    load: float,
+    seconds: float,
+) -> int:
+    """Run a profile from so many pods, and print what it showed; 0 when every promise held, else 1.
+
+    `said` is Locust's command line. Raises LockedError naming the holder while another run goes on in the cluster.
+    """
+    number = count(workers)
+    length = _seconds(target, profile, scenario, load, seconds)
+    own = scenario if scenario.endswith(".json") else ""
+    kube, objects, client, roots = reached(chosen, f"{target}.{chosen.domain}")
+    order = Load(
+        image=_image(chosen),
+        arguments=[f"--scenario={loadjobs.own_scenario(own)}" if own and word.endswith(own) else word for word in said],
+        workers=number,
+        seconds=length + _START_SECONDS + _SPARE,
+        files=loadjobs.code(paths.ROOT, own),
+        roots=roots.read_text("utf-8") if roots else "",
+        token_url=f"https://auth.{chosen.domain}/realms/{REALM}/protocol/openid-connect/token" if client else "",
+        credentials=_credentials(kube, objects, chosen, client) if client else {},
+    )
+    log = paths.REPORTS / f"loadtest-{target}-{profile}.log"
+    log.parent.mkdir(exist_ok=True)
+    log.unlink(missing_ok=True)
+    title = f"load on the {target} by {number} workers in {chosen.env}, profile {profile}"
+    with claimed(kube, loadjobs.namespace(), loadjobs.OWN, chosen.env) as claim:
+        found = _carry_out(kube, claim, order, log, title)
+    from loadtests import report  # noqa: PLC0415 - as in deliver
+
+    page = report.write(found, paths.REPORTS)
+    out(summary(log))
+    say(f"report: {paths.shown(page)}")
+    return 1 if found["broken"] else 0

@@ -143,11 +143,13 @@ def loadtest(  # noqa: PLR0913, PLR0917 - what a run is; see loadtests/README.md
 
 
 @verb
-def capacity(_: Context, rounds: str = "5", against: str = "", env: str = LOCAL) -> None:
-    """Measure how close the models come to the hardware; exit code 1 below the goals, or below the card --against."""
+def capacity(
+    _: Context, rounds: str = "5", sweep_seconds: str = "", against: str = "", keep: bool = False, env: str = LOCAL
+) -> None:
+    """Measure what a node carries and how close that is to the hardware; exit code 1 when it is less than before."""
     from betelgeuse.workflows.capacity import capacity as run
 
-    raise Exit(code=run(env, rounds, against))
+    raise Exit(code=run(env, rounds, against, sweep_seconds, keep=keep))
 
 
 @verb

@@ -1,9 +1,10 @@
 """How close the platform comes to the hardware: rates through gateway, TLS and token, and a benchmark's beside each.
 
-python -m loadtests.capacity --env=local --rounds=5 (the verb `invoke capacity` says the rest)
+python -m loadtests.capacity --env=local --rounds=5 --out=CARD (the verb `invoke capacity` says the rest)
 
 The limit is measured by llama.cpp's own benchmarks in the very pod that serves, on the same cores, a moment before. A
-round is one such pair for each measure; what counts is the median of the rounds' ratios.
+round is one such pair for each measure; what counts is the median of the rounds' ratios. With the sweeps' reports, and
+what the pods say of their node and memory, that is the card (card.py).
 """
 
 import argparse
@@ -12,15 +13,16 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from betelgeuse import settings
+from betelgeuse import paths, settings
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.kube.command import exec_in
+from loadtests import card
 from loadtests.connection import Connection, Failure, connection
 from loadtests.measure import Answer, Batch
 from loadtests.tokens import Tokens
@@ -38,10 +40,12 @@ _STREAMS: Final = 4
 _TEXT: Final = 256
 """Tokens of a text that is embedded; a request has sixteen."""
 _TEXTS: Final = 16
-_SLACK: Final = 0.05
-"""So much may a ratio fall below a stored card's: the spread of the rounds on a shared machine."""
+_FACTS: Final = ("/proc/cpuinfo", "/proc/meminfo", "/proc/1/status")
+"""Of the node, and of the server: the pod's first process."""
+_KIB: Final = 1024
 
-GOALS: Final[Mapping[str, float]] = {"decode": 0.97, "decode, 4 streams": 0.95, "prefill": 0.95, "embeddings": 0.95}
+CARDS: Final = paths.ROOT / "docs" / "capacity"
+"""A card for each kind of node that was measured; docs/capacity.md shows them."""
 
 
 @dataclass
@@ -68,19 +72,17 @@ class Pairs:
         }
 
 
-def broken(card: Mapping[str, Mapping[str, float]], stored: Mapping[str, Mapping[str, float]] | None) -> list[str]:
-    """Return what is worse than the goals, or, with a stored card, than that card by more than its spread."""
-    if stored is None:
-        return [
-            f"{name}: ratio {card[name]['ratio']:.3f}, the goal is {goal}"
-            for name, goal in GOALS.items()
-            if name in card and card[name]["ratio"] < goal
-        ]
-    return [
-        f"{name}: ratio {card[name]['ratio']:.3f}, the stored card says {kept['ratio']:.3f}"
-        for name, kept in stored.items()
-        if name in card and card[name]["ratio"] < kept["ratio"] - _SLACK
-    ]
+def fields(text: str) -> dict[str, list[str]]:
+    """Return the values of each name in lines of `name: value`, as /proc has them."""
+    found: dict[str, list[str]] = {}
+    for name, _, value in (line.partition(":") for line in text.splitlines()):
+        found.setdefault(name.strip(), []).append(value.strip())
+    return found
+
+
+def _kib(value: str) -> int:
+    """Return the number of a value in kB (which are KiB)."""
+    return int(value.split(maxsplit=1)[0])
 
 
 def both_writing(answers: Sequence[Answer]) -> float:
@@ -165,14 +167,44 @@ class Limit:
     """llama.cpp's benchmarks, run in the pods that serve."""
 
     def __init__(self, chosen: settings.Settings) -> None:
-        """Threads are as many as the servers use: their limit of processors."""
+        """Measure the models of an environment."""
         self._settings = chosen
-        self._threads = {"llm": chosen.llm_cpu, "embeddings": chosen.embeddings_cpu}
+        self._threads: dict[str, str] = {}
+        self._models: dict[str, str] = {}
+
+    def _exec(self, app: str, *argv: str) -> str:
+        return exec_in(self._settings, _NAMESPACE, f"deployment/{app}", argv, timeout=_SECONDS)
+
+    def _as_served(self, app: str) -> list[str]:
+        """Return the flag for as many threads as the server has."""
+        if app not in self._threads:
+            self._threads[app] = self._exec(app, "printenv", "LLAMA_ARG_THREADS").strip()
+        return ["-t", self._threads[app]]
 
     def _bench(self, app: str, model: str, *flags: str) -> float:
-        argv = [_BENCH, "-m", model, "-t", self._threads[app], "-r", "1", "-o", "json", *flags]
-        said = exec_in(self._settings, _NAMESPACE, f"deployment/{app}", argv, timeout=_SECONDS)
-        return float(json.loads(said)[0]["avg_ts"])
+        argv = [_BENCH, "-m", model, *self._as_served(app), "-r", "1", "-o", "json", *flags]
+        found = json.loads(self._exec(app, *argv))[0]
+        self._models[app] = found["model_type"]
+        return float(found["avg_ts"])
+
+    def facts(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Return the node, and of each model that was measured its name, threads and memory at most."""
+        node: dict[str, Any] = {}
+        models = {}
+        for app, model in self._models.items():
+            found = fields(self._exec(app, "cat", *_FACTS))
+            # The first is the llm's: models may be on nodes of several kinds.
+            node = node or {
+                "processors": len(found["processor"]),
+                "processor": found["model name"][0],
+                "memory GiB": _kib(found["MemTotal"][0]) / _KIB**2,
+            }
+            models[app] = {
+                "model": model,
+                "threads": int(self._threads[app]),
+                "memory MiB": _kib(found["VmHWM"][0]) / _KIB,
+            }
+        return node, models
 
     def decode(self) -> float:
         """Return tg128."""
@@ -185,8 +217,7 @@ class Limit:
     def streams(self) -> float:
         """Return what llama-batched-bench writes for four sequences together."""
         sizes = ["-npp", "128", "-ntg", str(_WRITTEN), "-npl", str(_STREAMS), "-c", "2048", "--output-format", "jsonl"]
-        argv = [_BATCHED, "-m", _LLM, "-t", self._threads["llm"], *sizes]
-        said = exec_in(self._settings, _NAMESPACE, "deployment/llm", argv, timeout=_SECONDS)
+        said = self._exec("llm", _BATCHED, "-m", _LLM, *self._as_served("llm"), *sizes)
         rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
         return float(rows[-1]["speed_tg"])
 
@@ -214,37 +245,59 @@ def measure(edge: Edge, limit: Limit, rounds: int, told: Callable[[str], None]) 
     return found
 
 
-def table(card: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a card as a Markdown table."""
-    lines = ["| measure | benchmark, tokens/s | through the edge | ratio | rounds |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {name} | {row['limit']:.1f} | {row['edge']:.1f} | {row['ratio']:.3f}"
-        f" | {row['least']:.3f} to {row['most']:.3f} |"
-        for name, row in card.items()
-    ]
-    return "\n".join(lines)
+def _said(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.capacity", description=__doc__)
+    add = parser.add_argument
+    add("--env", default=settings.LOCAL)
+    add("--rounds", type=int, required=True)
+    add("--sweep", action="append", default=[], help="the report (JSON) of a sweep, to be part of the card")
+    add("--against", help="a card of before: compare with it, not with the one that is kept for such a node")
+    add("--keep", action="store_true", help="keep the card for later runs, and write docs/capacity.md")
+    add("--out", required=True, help="where the card is written, and a page beside it")
+    return parser.parse_args(argv)
+
+
+def _json(path: str | Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
+    return found
+
+
+def _write(path: Path, measured: card.Card) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(measured, indent=1) + "\n", "utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, show and judge; 1 when something is worse than it should be, 2 when it could not be measured."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.capacity", description=__doc__)
-    parser.add_argument("--env", default=settings.LOCAL)
-    parser.add_argument("--rounds", type=int, required=True)
-    parser.add_argument("--against", help="a card of before: compare with it instead of the goals")
-    parser.add_argument("--out", required=True, help="where the card is written")
-    said = parser.parse_args(argv)
+    said = _said(argv)
     try:
-        stored: dict[str, Any] | None = json.loads(Path(said.against).read_text("utf-8")) if said.against else None
+        against = _json(said.against) if said.against else None
         chosen = settings.load(said.env)
         edge, limit = Edge(chosen.domain, Tokens().get), Limit(chosen)
         found = measure(edge, limit, said.rounds, lambda words: print(words, file=sys.stderr, flush=True))  # noqa: T201
-    except (BetelgeuseError, Failure, OSError, ValueError, RuntimeError) as error:
+        node, models = limit.facts()
+        sweeps = [_json(path) for path in said.sweep]
+        kept = {path.stem: _json(path) for path in CARDS.glob("*.json")}
+    except (BetelgeuseError, Failure, OSError, ValueError, KeyError, RuntimeError) as error:
         print(f"capacity: {error}", file=sys.stderr)  # noqa: T201 - for people
         return 2
-    card = {name: pairs.shown() for name, pairs in found.items()}
-    Path(said.out).write_text(json.dumps(card, indent=1) + "\n", "utf-8")
-    faults = broken(card, stored)
-    print(table(card), *(f"FAILED  {fault}" for fault in faults), sep="\n")  # noqa: T201 - for people
+    measured = {
+        "made": time.strftime("%Y-%m-%d", time.gmtime()),
+        "environment": said.env,
+        "node": node,
+        "models": models,
+        "pairs": {name: pairs.shown() for name, pairs in found.items()},
+        "targets": {result["target"]: card.carried(result) for result in sweeps},
+    }
+    name = card.kind(measured)
+    faults = card.broken(measured, against or kept.get(name))
+    out = Path(said.out)
+    _write(out, measured)
+    out.with_suffix(".html").write_text(card.page(measured, faults), "utf-8")
+    print(card.title(measured), card.text(measured), *(f"FAILED  {fault}" for fault in faults), sep="\n")  # noqa: T201 - for people
+    if said.keep:
+        _write(CARDS / f"{name}.json", measured)
+        CARDS.with_suffix(".md").write_text(card.document({**kept, name: measured}.values()), "utf-8")
     return 1 if faults else 0
 
 

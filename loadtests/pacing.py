@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from loadtests.measure import Slo
-from loadtests.recorder import Span, latency, throughput, whole
+from loadtests.recorder import Span, latency, throughput, waits, whole
 from loadtests.sweep import Step, knee, next_load, within_slo
 
 _KEPT: Final = 3
@@ -57,7 +57,7 @@ class Sweep:
         if not steady and done < _MOST:
             return self._load
         good = bool(together.wanted) and together.good >= self.slo.share * together.wanted
-        self.steps.append(Step(self._load, mean, latency(together), good, steady))
+        self.steps.append(Step(self._load, mean, latency(together), good, steady, waits(together)))
         following = next_load(self.steps, self.largest, whole=self.whole)
         self.complete = following is None
         self._load, self._since = following or 0.0, now

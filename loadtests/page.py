@@ -11,7 +11,7 @@ from loadtests.recorder import SHARES
 
 Result = Mapping[str, Any]
 
-_STYLE: Final = """
+STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #5b6470; --line: #d9dee4; --paper: #fff; --good: #00704f;
  --bad: #b3261e; --c1: #0072b2; --c2: #d55e00; --c3: #009e73; --c4: #b0507f; --c5: #8a6d00; --c6: #3a9bc8; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8ebef; --soft: #a2abb6; --line: #3a414a; --paper: #16191d;
@@ -36,7 +36,7 @@ def _number(value: float | None) -> str:
     return "not observed" if value is None else f"{value:.4g}" if abs(value) < 10000 else f"{value:,.0f}"  # noqa: PLR2004 - digits crowd
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: bool = True) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: bool = True) -> str:
     """Return a table; with `numbers`, all but the first column are aligned as such."""
 
     def cell(tag: str, at: int, value: object) -> str:
@@ -120,16 +120,16 @@ def _sweep(result: Result) -> str:
         "<h2>Throughput over load</h2>"
         + charts.line("Throughput", [(unit, against("throughput"))], speed, marks=marks, dots=True)
         + charts.line("Mean latency, end to end", [("s", against("latency"))], wait, marks=marks, dots=True)
-        + _table(heads, rows)
+        + table(heads, rows)
     )
 
 
 def _figures(result: Result) -> str:
     figures, series = result["figures"], result["curves"]
     heads = ("mean", *SHARES, "max")
-    times = _table(("seconds", *heads), ((name, *(figures[f"{name} {head}"] for head in heads)) for name in series))
+    times = table(("seconds", *heads), ((name, *(figures[f"{name} {head}"] for head in heads)) for name in series))
     rest = {name: value for name, value in figures.items() if not name.startswith(tuple(f"{each} " for each in series))}
-    return times + _table(("figure", "value"), rest.items())
+    return times + table(("figure", "value"), rest.items())
 
 
 def _facts(result: Result) -> str:
@@ -156,7 +156,7 @@ def _facts(result: Result) -> str:
         ("versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
         ("machine", ", ".join(f"{name} {value}" for name, value in result["machine"].items())),
     ]
-    return _table(("the run", ""), rows, numbers=False)
+    return table(("the run", ""), rows, numbers=False)
 
 
 def page(result: Result) -> str:
@@ -165,7 +165,7 @@ def page(result: Result) -> str:
     about = f"{result['loop']} loop, {result['load']['value']:g} {result['load']['unit']}, {result['seconds']:.0f} s"
     parts = [
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>',
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>',
         f'<h1>{escape(title)}</h1><p class="about">{escape(about)}</p>',
         _verdict(result),
         _sweep(result),

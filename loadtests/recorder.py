@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from loadtests.histogram import Histogram
-from loadtests.measure import END_TO_END, GAPS, Answer, Batch, Slo
+from loadtests.measure import END_TO_END, FIRST_TOKEN, GAPS, Answer, Batch, Slo
 
 SHARES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 _COUNTS: Final = ("started", "answered", "good", "failed", "dropped", "units", "prompt_tokens", "pieces")
@@ -193,3 +193,14 @@ def latency(span: Span) -> float:
     """Return the mean seconds of a request from its intended start to its end; NaN of none."""
     found = span.series.get(END_TO_END)
     return found.mean if found is not None else math.nan
+
+
+def waits(span: Span) -> dict[str, float]:
+    """Return the seconds until the first token, and until the end, that half and 95 of 100 requests did not exceed."""
+    shares = {label: SHARES[label] for label in ("p50", "p95")}
+    return {
+        f"{name} {label}": value
+        for name in (FIRST_TOKEN, END_TO_END)
+        if name in span.series
+        for label, value in zip(shares, span.series[name].percentiles(shares.values()), strict=True)
+    }

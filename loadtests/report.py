@@ -44,7 +44,7 @@ def _versions() -> dict[str, str]:
         return found
 
 
-def _calibration(folder: Path) -> dict[str, Any] | None:
+def calibration(folder: Path = REPORTS) -> dict[str, Any] | None:
     """Return the last calibration of this machine, None when there is none."""
     try:
         found = json.loads((folder / CALIBRATION).read_text("utf-8"))
@@ -106,7 +106,7 @@ def result(  # noqa: PLR0913, PLR0917 - what a report is made of
         },
         "timeline": [_point(*part, unit) for part in run.recorder.timeline(run.elapsed(), _POINTS)],
         "steps": [vars(step) for step in sorted(sweep.steps, key=lambda step: step.load)] if sweep else [],
-        "generator": {"cores used": list(cpu), "calibration": _calibration(folder)},
+        "generator": {"cores used": list(cpu), "calibration": calibration(folder)},
         "machine": machine(),
         "versions": _versions(),
     }

@@ -30,7 +30,7 @@ _STREAM: Final = _HEADERS.format("200 OK", "text/event-stream") + "Transfer-Enco
 _EVENT: Final = (
     b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":" word"}}],"created":1700000000,'
     b'"id":"chatcmpl-0123456789abcdefghijklmnopqrstuv","model":"scripted","object":"chat.completion.chunk",'
-    b'"sent":%.7f}\n\n'
+    b'"asked":%.7f,"sent":%.7f}\n\n'
 )
 _ROLE: Final = b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"role":"assistant","content":null}}]}\n\n'
 
@@ -177,18 +177,19 @@ class _Protocol(asyncio.Protocol):
         count = script.tokens or int(asked.get("max_tokens", 16))
         first = script.first + (script.late if fault == "late" else 0.0)
         self._out.write(_STREAM.encode() + _chunk(_ROLE))
-        self._loop.call_at(begin + first, self._token, begin + first, 1, count, count // 2 if fault == "cut" else -1)
+        cut = count // 2 if fault == "cut" else -1
+        self._loop.call_at(begin + first, self._token, begin, begin + first, 1, count, cut)
 
-    def _token(self, due: float, number: int, count: int, cut: int) -> None:
+    def _token(self, begin: float, due: float, number: int, count: int, cut: int) -> None:
         if not self._working:
             return
         if number > cut >= 0:
             self._out.abort()
             return
-        self._out.write(_chunk(_EVENT % self._loop.time()))
+        self._out.write(_chunk(_EVENT % (begin, self._loop.time())))
         if number < count:
             due += self._script.gap
-            self._loop.call_at(due, self._token, due, number + 1, count, cut)
+            self._loop.call_at(due, self._token, begin, due, number + 1, count, cut)
             return
         usage = {"completion_tokens": count, "prompt_tokens": 10, "total_tokens": count + 10}
         end = f"data: {json.dumps({'choices': [], 'usage': usage})}\n\ndata: [DONE]\n\n"

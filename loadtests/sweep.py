@@ -10,8 +10,8 @@ Two answers are looked for:
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 _GROWTH: Final = 2.0
@@ -38,6 +38,8 @@ class Step:
     """Whether the SLO held."""
     steady: bool = True
     """Whether the figures had settled when time for the step ran out."""
+    waits: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that users waited, by figure ("time to first token p95")."""
 
     @property
     def power(self) -> float:

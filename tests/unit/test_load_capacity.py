@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from betelgeuse.errors import BetelgeuseError
 from loadtests import capacity
-from loadtests.capacity import GOALS, Pairs, both_writing, broken, measure, table
+from loadtests.capacity import Pairs, both_writing, fields, measure
+from loadtests.card import GOALS, kind, text
 from loadtests.connection import Failure
 from loadtests.measure import Answer
 
@@ -19,28 +19,6 @@ def test_ratio_is_of_each_round() -> None:
     pairs = Pairs(limit=[100.0, 50.0, 80.0], edge=[98.0, 50.0, 40.0])
 
     assert pairs.shown() == {"limit": 80.0, "edge": 50.0, "ratio": 0.98, "least": 0.5, "most": 1.0}
-
-
-def card(**ratios: float) -> dict[str, dict[str, float]]:
-    """Return a card with these ratios."""
-    return {
-        name: {"limit": 1.0, "edge": each, "ratio": each, "least": each, "most": each} for name, each in ratios.items()
-    }
-
-
-@pytest.mark.parametrize(
-    ("now", "stored", "faults"),
-    [
-        (card(decode=0.98, prefill=0.95), None, []),
-        (card(decode=0.96), None, ["decode: ratio 0.960, the goal is 0.97"]),
-        (card(decode=0.90), card(decode=0.94), []),
-        (card(decode=0.88), card(decode=0.94), ["decode: ratio 0.880, the stored card says 0.940"]),
-        (card(decode=0.5), card(prefill=0.9), []),
-    ],
-)
-def test_verdict(now: dict[str, Any], stored: dict[str, Any] | None, faults: list[str]) -> None:
-    """Without a card of before the goals count, else that card with the spread of a shared machine."""
-    assert broken(now, stored) == faults
 
 
 def test_streams_count_while_all_are_written() -> None:
@@ -82,23 +60,81 @@ def test_sides_take_turns() -> None:
     assert told[0] == "round 1 of 2, decode: 9.0 of 10.0 tokens/s"
 
 
-@pytest.mark.parametrize(("edge", "code"), [(9.9, 0), (5.0, 1)])
-def test_card_is_written_and_judged(
-    edge: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The card is a file and a table; the exit code tells whether it is good enough."""
-    log: list[str] = []
-    monkeypatch.setattr(capacity, "Edge", lambda *_: Rates("edge", log, edge))
-    monkeypatch.setattr(capacity, "Limit", lambda *_: Rates("bench", log, 10.0))
+NODE = {"processors": 2, "processor": "AMD EPYC", "memory GiB": 23.9}
+MODELS = {app: {"model": "gemma", "threads": 2, "memory MiB": 500.0} for app in ("llm", "embeddings")}
+SWEEP = {
+    "target": "llm",
+    "unit": "tokens",
+    "scenario": {"name": "chat"},
+    "slo": {"limits": {"time to first token": 10}, "share": 0.95},
+    "load": {"unit": "users"},
+    "figures": {"largest load within the SLO": 2.0, "knee": 1.5},
+    "steps": [{"load": 2.0, "throughput": 50.0, "waits": {"time to first token p50": 0.5}}],
+    "notes": [],
+}
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, Path]]:
+    """Measure a card with this rate through the edge, where the benchmark has 10, and the sweep above."""
+    monkeypatch.setattr(capacity, "CARDS", tmp_path / "capacity")
+    sweep = tmp_path / "sweep.json"
+    sweep.write_text(json.dumps(SWEEP), "utf-8")
     out = tmp_path / "card.json"
 
-    assert capacity.main(["--rounds=1", f"--out={out}"]) == code
+    def run(edge: float, *more: str) -> tuple[int, Path]:
+        bench = Rates("bench", [], 10.0)
+        bench.facts = lambda: (NODE, MODELS)  # type: ignore[attr-defined]
+        monkeypatch.setattr(capacity, "Edge", lambda *_: Rates("edge", [], edge))
+        monkeypatch.setattr(capacity, "Limit", lambda *_: bench)
+        return capacity.main(["--rounds=1", f"--out={out}", f"--sweep={sweep}", *more]), out
 
-    kept = json.loads(out.read_text())
+    return run
+
+
+@pytest.mark.parametrize(("edge", "code"), [(9.9, 0), (5.0, 1)])
+def test_card_is_written_and_judged(
+    said: Callable[..., tuple[int, Path]], edge: float, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The card is a file, a page and tables; the exit code tells whether it is good enough."""
+    found, out = said(edge)
+
+    measured = json.loads(out.read_text())
     shown = capsys.readouterr().out
-    assert kept["decode"]["ratio"] == pytest.approx(edge / 10)
-    assert table(kept) in shown
+    assert found == code
+    assert measured["pairs"]["decode"]["ratio"] == pytest.approx(edge / 10)
+    assert text(measured) in shown
+    assert "2 users" in shown
     assert ("FAILED  decode" in shown) is bool(code)
+    assert "<h2>What it carries</h2>" in out.with_suffix(".html").read_text()
+    assert not capacity.CARDS.exists()
+
+
+def test_a_kept_card_is_what_counts_from_then_on(
+    said: Callable[..., tuple[int, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For the same kind of node; another card can be named."""
+    assert said(8.0, "--keep")[0] == 1
+
+    stored = json.loads((capacity.CARDS / "local-2x-amd-epyc-24-gib.json").read_text())
+    assert f"{kind(stored)}.json" == "local-2x-amd-epyc-24-gib.json"
+    assert text(stored) in capacity.CARDS.with_suffix(".md").read_text()
+    assert said(7.6)[0] == 0
+    capsys.readouterr()
+    assert said(7.4)[0] == 1
+    assert "FAILED  decode: ratio 0.740, the stored card says 0.800" in capsys.readouterr().out
+    better = {**stored, "pairs": {"decode": {**stored["pairs"]["decode"], "ratio": 0.99}}}
+    (tmp_path / "better.json").write_text(json.dumps(better), "utf-8")
+    assert said(8.0, f"--against={tmp_path / 'better.json'}")[0] == 1
+
+
+def test_fields_of_proc() -> None:
+    """A name that comes once for each processor has that many values."""
+    found = fields("processor\t: 0\nmodel name\t: AMD: EPYC\n\nprocessor\t: 1\nVmHWM:\t  1024 kB\n")
+
+    assert found["processor"] == ["0", "1"]
+    assert found["model name"] == ["AMD: EPYC"]
+    assert found["VmHWM"] == ["1024 kB"]
 
 
 @pytest.mark.parametrize("error", [Failure("HTTP 503", "full"), BetelgeuseError("no pod"), RuntimeError("no token")])

@@ -1,5 +1,6 @@
 """`invoke loadtest`: what Locust is told, and what is refused before anything runs."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -7,26 +8,28 @@ import pytest
 
 from betelgeuse import paths
 from betelgeuse.errors import BetelgeuseError, UsageError
+from betelgeuse.workflows import loadtest as verb
 from betelgeuse.workflows.capacity import capacity
 from betelgeuse.workflows.loadtest import arguments, carry_out, loadtest
+from loadtests import report
 from loadtests.plan import PROFILES, TARGETS
 
 
 def test_locust_is_told_what_was_asked_for() -> None:
     """And no more: the rest is the profile's."""
-    assert arguments("llm", "steady", "https://llm.example.org", load=3, seconds=60, scenario="rag") == [
-        *("-f", "loadtests/llm.py", "--headless", "--only-summary", "--host", "https://llm.example.org"),
+    assert arguments("llm", "steady", load=3, seconds=60, scenario="rag") == [
+        *("-f", "loadtests/llm.py", "--headless", "--only-summary"),
         *("--profile-name=steady", "--scenario=rag", "--load=3", "--seconds=60"),
     ]
-    assert arguments("embeddings", "smoke", "https://e")[-1] == "--profile-name=smoke"
-    assert "--scenario=/a/b.json" in arguments("llm", "smoke", "https://e", scenario="/a/b.json")
+    assert arguments("embeddings", "smoke")[-1] == "--profile-name=smoke"
+    assert "--scenario=/a/b.json" in arguments("llm", "smoke", scenario="/a/b.json")
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_target_and_profile_is_known(target: str, profile: str) -> None:
     """To the verb as to Locust."""
-    assert Path(arguments(target, profile, "https://x")[1]).name == f"{target}.py"
+    assert Path(arguments(target, profile)[1]).name == f"{target}.py"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,23 @@ def test_rounds_are_whole(rounds: str) -> None:
         capacity("local", rounds)
 
 
+def test_calibrated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A calibration beyond its goal is one all the same; none at all is an error with the last words."""
+    monkeypatch.setattr(paths, "REPORTS", tmp_path)
+    (tmp_path / "machine.json").write_text(json.dumps({"machine": report.machine()}), "utf-8")
+    monkeypatch.setattr(verb, "_LOADTEST", (sys.executable, "-c", "raise SystemExit('no Locust')"))
+    with pytest.raises(BetelgeuseError, match="no Locust"):
+        verb.calibrate()
+
+    move = f"os.rename({str(tmp_path / 'machine.json')!r}, {str(tmp_path / report.CALIBRATION)!r})"
+    made = f"import os; {move}; raise SystemExit(1)"
+    monkeypatch.setattr(verb, "_LOADTEST", (sys.executable, "-c", made))
+    verb.calibrate()
+
+    # There is one now: what would fail is not run.
+    verb.calibrate()
+
+
 def test_a_run_without_a_report_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An old report is not taken for its own, and its exit code is told."""
     monkeypatch.setattr(paths, "REPORTS", tmp_path)
@@ -76,7 +96,7 @@ def test_the_newest_report_gives_the_verdict(tmp_path: Path, monkeypatch: pytest
     """Exit code 1 with a report is a broken promise, not a failure of ours."""
     monkeypatch.setattr(paths, "REPORTS", tmp_path)
     path = tmp_path / "loadtest-llm-smoke-closed.json"
-    for broken, code in (("[]", 0), ('["x"]', 1)):
-        said = f"open({str(path)!r}, 'w').write('{{\"broken\": {broken}}}'); raise SystemExit({code})"
+    for broken, held in (("[]", True), ('["x"]', False)):
+        said = f"open({str(path)!r}, 'w').write('{{\"broken\": {broken}}}'); raise SystemExit({int(not held)})"
 
-        assert carry_out([sys.executable, "-c", said], {}, "llm", "smoke", 30) == code
+        assert carry_out([sys.executable, "-c", said], {}, "llm", "smoke", 30) == (path, held)

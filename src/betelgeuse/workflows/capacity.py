@@ -1,33 +1,40 @@
 """How close an environment's models come to the hardware: loadtests/capacity.py, told where everything is."""
 
+import itertools
 import sys
 from typing import Final
 
 from betelgeuse import paths, settings, shell
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.progress import out, say, step
-from betelgeuse.workflows.loadtest import newest, surroundings
+from betelgeuse.workflows.loadtest import TARGETS, newest, number, surroundings, sweep
 
 _ROUND_SECONDS: Final = 300.0
 """Seconds for a round: four benchmarks, and the same through the edge."""
+_SWEEP: Final = "1200"
 
 
-def capacity(env: str, rounds: str, against: str = "") -> int:
-    """Measure so many rounds and print the card; 0 when it is close enough, else 1.
+def capacity(env: str, rounds: str, against: str = "", sweep_seconds: str = "", *, keep: bool = False) -> int:
+    """Measure a card and print it; 0 when it is good enough, else 1.
 
-    `against`: a card of before, compared with instead of the goals. A run that wrote no card is a BetelgeuseError with
-    its last words.
+    `against`: a card of before, compared with instead of the one kept for such a node. `sweep_seconds`: the longest
+    that each of the two sweeps may take, 0 for none. `keep`: keep the card. A run that wrote no card is a
+    BetelgeuseError with its last words.
     """
     chosen = settings.load(env)
     if not rounds.isdecimal() or not int(rounds):
         message = f"--rounds: expected a whole number from 1, got {rounds!r}"
         raise UsageError(message)
+    seconds = number("--sweep-seconds", sweep_seconds or _SWEEP)
     card, log = paths.REPORTS / f"capacity-{env}.json", paths.REPORTS / f"capacity-{env}.log"
+    sweeps = [sweep(env, target, seconds) for target in TARGETS] if seconds else []
     way = surroundings(chosen, f"llm.{chosen.domain}")
     log.unlink(missing_ok=True)
     card.unlink(missing_ok=True)
     argv = [sys.executable, "-m", "loadtests.capacity", f"--env={env}", f"--rounds={rounds}", f"--out={card}"]
+    argv += [f"--sweep={path}" for path in sweeps]
     argv += [f"--against={against}"] if against else []
+    argv += ["--keep"] if keep else []
     broken = False
     try:
         with step(f"capacity of {env}, {rounds} rounds", lambda: newest(log, lambda line: line.startswith("round "))):
@@ -37,7 +44,7 @@ def capacity(env: str, rounds: str, against: str = "") -> int:
         broken = True
         if not card.is_file():
             raise
-    lines = log.read_text("utf-8", errors="replace").splitlines()
-    out("\n".join(line for line in lines if line.startswith(("|", "FAILED"))))
-    say(f"card: {paths.shown(card)}")
+    shown = itertools.dropwhile(lambda line: line.startswith("round "), log.read_text("utf-8").splitlines())
+    out("\n".join(shown))
+    say(f"card: {paths.shown(card)}, {paths.shown(card.with_suffix('.html'))}")
     return int(broken)

@@ -14,8 +14,9 @@ from betelgeuse.progress import out, say, step
 from betelgeuse.settings import suggest
 from betelgeuse.workflows.reach import caller
 
-_TARGETS: Final = ("llm", "embeddings")
+TARGETS: Final = ("llm", "embeddings")
 _LOADTESTS: Final = paths.ROOT / "loadtests"
+_LOADTEST: Final = (sys.executable, "-m", "nox", "--session", "loadtest", "--")
 _FAR: Final = 1e6
 """No load or length is larger: eleven days, a million users."""
 _LONGEST: Final = 3600.0
@@ -28,7 +29,7 @@ def _names(pattern: str) -> list[str]:
     return sorted(path.stem for path in _LOADTESTS.glob(pattern) if path.stem != "__init__")
 
 
-def _number(name: str, text: str) -> float:
+def number(name: str, text: str) -> float:
     """Return a number of a command line, 0 where it is not said."""
     try:
         found = float(text or 0)
@@ -40,11 +41,9 @@ def _number(name: str, text: str) -> float:
     return found
 
 
-def arguments(  # noqa: PLR0913 - what a command line may say, by keyword
-    target: str, profile: str, url: str, *, scenario: str = "", load: float = 0.0, seconds: float = 0.0
-) -> list[str]:
+def arguments(target: str, profile: str, *, scenario: str = "", load: float = 0.0, seconds: float = 0.0) -> list[str]:
     """Return Locust's command line for a run; an unknown target, profile or scenario is a UsageError."""
-    choices = [("target", target, _TARGETS), ("profile", profile, _names("profiles/*.py"))]
+    choices = [("target", target, TARGETS), ("profile", profile, _names("profiles/*.py"))]
     choices += [("scenario", scenario, _names("scenarios/*.json"))] if scenario[-5:] not in {"", ".json"} else []
     for what, name, known in choices:
         if name not in known:
@@ -52,7 +51,7 @@ def arguments(  # noqa: PLR0913 - what a command line may say, by keyword
             raise UsageError(message)
     given = {"--profile-name": profile, "--scenario": scenario, "--load": load, "--seconds": seconds}
     said = [f"{name}={value}" for name, value in given.items() if value]
-    return ["-f", f"loadtests/{target}.py", "--headless", "--only-summary", "--host", url, *said]
+    return ["-f", f"loadtests/{target}.py", "--headless", "--only-summary", *said]
 
 
 def newest(log: Path, shown: Callable[[str], bool]) -> str:
@@ -82,8 +81,10 @@ def _reports(target: str, profile: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in paths.REPORTS.glob(f"loadtest-{target}-{profile}-*.json")}
 
 
-def carry_out(argv: Sequence[str], surroundings: Mapping[str, str], target: str, profile: str, limit: float) -> int:
-    """Run Locust, at most `limit` seconds, and print what it showed; 0 when every promise held, else 1.
+def carry_out(
+    argv: Sequence[str], surroundings: Mapping[str, str], target: str, profile: str, limit: float
+) -> tuple[Path, bool]:
+    """Run Locust, at most `limit` seconds, print what it showed, and return its report and whether every promise held.
 
     A run that wrote no report is a BetelgeuseError with its last words.
     """
@@ -103,7 +104,44 @@ def carry_out(argv: Sequence[str], surroundings: Mapping[str, str], target: str,
     path, result = found
     out(summary(log))
     say(f"report: {paths.shown(path.with_suffix('.html'))}")
-    return 1 if result["broken"] else 0
+    return path, not result["broken"]
+
+
+def calibrate() -> None:
+    """Measure the generator itself, unless this machine has been: each report says how far its times may be off."""
+    # The load tests' own is no package of ours, and is not needed before.
+    from loadtests import report  # noqa: PLC0415 - see above
+
+    if report.calibration(paths.REPORTS):
+        return
+    result = paths.REPORTS / report.CALIBRATION
+    log = paths.REPORTS / "loadtest-calibration.log"
+    result.unlink(missing_ok=True)
+    with step("the load generator's own error, once on this machine"):
+        try:
+            shell.run([*_LOADTEST, "--calibrate"], cwd=paths.ROOT, timeout=_SPARE, log=log)
+        except BetelgeuseError:
+            # Times beyond its goal end it with an exit code too: the report tells them.
+            if not result.is_file():
+                raise
+
+
+def sweep(env: str, target: str, seconds: float) -> Path:
+    """Sweep a target, at most so many seconds, and return the report."""
+    return _measure(settings.load(env), target, "sweep", arguments(target, "sweep", seconds=seconds), seconds)[0]
+
+
+def _measure(
+    chosen: settings.Settings, target: str, profile: str, said: Sequence[str], length: float
+) -> tuple[Path, bool]:
+    way = surroundings(chosen, f"{target}.{chosen.domain}")
+    calibrate()
+    argv = [*_LOADTEST, *said, *_host(chosen, target)]
+    return carry_out(argv, way, target, profile, (length or _LONGEST) + _SPARE)
+
+
+def _host(chosen: settings.Settings, target: str) -> list[str]:
+    return ["--host", f"https://{target}.{chosen.domain}"]
 
 
 def loadtest(  # noqa: PLR0913 - what the verb may say, by keyword
@@ -113,18 +151,15 @@ def loadtest(  # noqa: PLR0913 - what the verb may say, by keyword
 
     `workers`: how many pods of the cluster make the load, empty for this machine alone.
     """
-    chosen, length = settings.load(env), _number("--seconds", seconds)
-    host = f"{target}.{chosen.domain}"
-    size = _number("--load", load)
-    said = arguments(target, profile, f"https://{host}", scenario=scenario, load=size, seconds=length)
-    if workers:
-        # It stands on this module.
-        from betelgeuse.workflows import loadpods  # noqa: PLC0415 - see above
+    chosen, length, size = settings.load(env), number("--seconds", seconds), number("--load", load)
+    said = arguments(target, profile, scenario=scenario, load=size, seconds=length)
+    if not workers:
+        return 0 if _measure(chosen, target, profile, said, length)[1] else 1
+    # It stands on this module.
+    from betelgeuse.workflows import loadpods  # noqa: PLC0415 - see above
 
-        run = {"target": target, "profile": profile, "scenario": scenario}
-        return loadpods.loadtest(chosen, said, workers, **run, load=size, seconds=length)
-    nox = [sys.executable, "-m", "nox", "--session", "loadtest", "--"]
-    return carry_out([*nox, *said], surroundings(chosen, host), target, profile, (length or _LONGEST) + _SPARE)
+    run = {"target": target, "profile": profile, "scenario": scenario}
+    return loadpods.loadtest(chosen, [*said, *_host(chosen, target)], workers, **run, load=size, seconds=length)
 
 
 def reached(chosen: settings.Settings, host: str) -> tuple[Kube, list[Obj], str, Path | None]:

@@ -316,8 +316,10 @@ def test_a_refusal_is_told_with_its_reason(tmp_path: Path) -> None:
         pass
 
 
-def test_silence_ends_in_time(tmp_path: Path) -> None:
+def test_silence_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that says nothing and does not want to end is ended, with its own bound of time."""
+    # As stubborn as it is, three seconds change nothing.
+    monkeypatch.setattr(forward, "_PATIENCE", 0.3)
     text = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
     argv = program(tmp_path, text)
     begin = time.monotonic()

@@ -271,13 +271,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, show and judge; 1 when something is worse than it should be, 2 when it could not be measured."""
     said = _said(argv)
     try:
+        # What may be unreadable first: nothing that was measured is lost by it.
         against = _json(said.against) if said.against else None
+        sweeps = [_json(path) for path in said.sweep]
+        kept = {path.stem: _json(path) for path in CARDS.glob("*.json")}
         chosen = settings.load(said.env)
         edge, limit = Edge(chosen.domain, Tokens().get), Limit(chosen)
         found = measure(edge, limit, said.rounds, lambda words: print(words, file=sys.stderr, flush=True))  # noqa: T201
         node, models = limit.facts()
-        sweeps = [_json(path) for path in said.sweep]
-        kept = {path.stem: _json(path) for path in CARDS.glob("*.json")}
     except (BetelgeuseError, Failure, OSError, ValueError, KeyError, RuntimeError) as error:
         print(f"capacity: {error}", file=sys.stderr)  # noqa: T201 - for people
         return 2

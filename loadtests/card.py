@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
-from loadtests.page import STYLE, table
+from loadtests.page import table, whole
 from loadtests.plan import UNITS
 
 Card = Mapping[str, Any]
@@ -15,6 +15,8 @@ GOALS: Final[Mapping[str, float]] = {"decode": 0.97, "decode, 4 streams": 0.95, 
 BENCHMARKS: Final[Mapping[str, str]] = {"llm": "decode", "embeddings": "embeddings"}
 """The benchmark that a target's throughput is compared with, from one card to the next."""
 
+_WITHIN: Final = " within the SLO"
+"""Ends the name of a target's largest load, which begins with its unit."""
 _SLACK: Final = 0.05
 """So much may a ratio fall below a stored card's: the spread of the rounds on a shared machine."""
 _LESS: Final = 0.85
@@ -30,7 +32,7 @@ def carried(result: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "scenario": result["scenario"]["name"],
         "slo": result["slo"],
-        f"{result['load']['unit']} within the SLO": held,
+        f"{result['load']['unit']}{_WITHIN}": held,
         f"{unit} per second": None if step is None else step["throughput"],
         **waits,
         "knee": figures["knee"],
@@ -40,7 +42,7 @@ def carried(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _within(target: Mapping[str, Any]) -> tuple[str, float]:
     """Return the name and the value of a target's largest load."""
-    return next((name, value) for name, value in target.items() if name.endswith(" within the SLO"))
+    return next((name, value) for name, value in target.items() if name.endswith(_WITHIN))
 
 
 def _relative(card: Card, name: str) -> float | None:
@@ -66,8 +68,10 @@ def broken(card: Card, stored: Card | None) -> list[str]:
         for name, kept in stored["pairs"].items()
         if name in card["pairs"] and card["pairs"][name]["ratio"] < kept["ratio"] - _SLACK
     ]
-    for name in [name for name in stored["targets"] if name in card["targets"]]:
-        what, kept = _within(stored["targets"][name])
+    for name, target in stored["targets"].items():
+        if name not in card["targets"]:
+            continue
+        what, kept = _within(target)
         now = _within(card["targets"][name])[1]
         if now < _LESS * kept:
             faults.append(f"{name}: {now:g} {what}, the stored card says {kept:g}")
@@ -93,21 +97,22 @@ def _targets(card: Card) -> tuple[Sequence[str], list[list[str]]]:
     rows = []
     for name, target in card["targets"].items():
         facts = card["models"][name]
-        limits = ", ".join(f"{limit} ≤ {most:g} s" for limit, most in target["slo"]["limits"].items())
+        slo = target["slo"]
+        limits = ", ".join(f"{limit} ≤ {most:g} s" for limit, most in slo["limits"].items())
         what, held = _within(target)
         speed = target[f"{UNITS[name]} per second"]
         first = " / ".join(_seconds(target, f"time to first token {each}") for each in ("p50", "p95"))
-        whole = " / ".join(_seconds(target, f"end to end {each}") for each in ("p50", "p95"))
+        last = " / ".join(_seconds(target, f"end to end {each}") for each in ("p50", "p95"))
         rows.append(
             [
-                *(f"{name}: {facts['model']}", f"{target['scenario']} ({limits} for {target['slo']['share']:.0%})"),
-                *(f"{held:g} {what.split(' within')[0]}", f"{speed:.1f} {UNITS[name]}/s" if speed else "none"),
-                *(
-                    first,
-                    whole,
-                    f"{target['knee']:.2g}" if target["knee"] else "none",
-                    f"{facts['memory MiB']:.0f} MiB",
-                ),
+                f"{name}: {facts['model']}",
+                f"{target['scenario']} ({limits} for {slo['share']:.0%})",
+                f"{held:g} {what.removesuffix(_WITHIN)}",
+                f"{speed:.1f} {UNITS[name]}/s" if speed else "none",
+                first,
+                last,
+                f"{target['knee']:.2g}" if target["knee"] else "none",
+                f"{facts['memory MiB']:.0f} MiB",
             ]
         )
     heads = ["model", "scenario and SLO", "largest load", "throughput at it", "first token, s, p50 / p95"]
@@ -172,12 +177,9 @@ def page(card: Card, faults: Sequence[str]) -> str:
     verdict = "".join(f"<li>{escape(fault)}</li>" for fault in faults)
     head = f'<ul class="broken">{verdict}</ul>' if faults else '<p class="verdict holds">As good as it should be.</p>'
     parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Capacity</title>',
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>',
-        f'<h1>Capacity</h1><p class="about">{escape(title(card))}</p>{head}',
+        head,
         f"<h2>Through the edge, and the hardware's limit</h2>{table(*_pairs(card))}",
         f"<h2>What it carries</h2>{table(*_targets(card), numbers=False)}" if card["targets"] else "",
         *(f"<p>{escape(note)}</p>" for note in _notes(card)),
-        "</body></html>",
     ]
-    return "\n".join(parts)
+    return whole("Capacity", title(card), parts)

@@ -11,7 +11,7 @@ from loadtests.recorder import SHARES
 
 Result = Mapping[str, Any]
 
-STYLE: Final = """
+_STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #5b6470; --line: #d9dee4; --paper: #fff; --good: #00704f;
  --bad: #b3261e; --c1: #0072b2; --c2: #d55e00; --c3: #009e73; --c4: #b0507f; --c5: #8a6d00; --c6: #3a9bc8; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8ebef; --soft: #a2abb6; --line: #3a414a; --paper: #16191d;
@@ -159,14 +159,21 @@ def _facts(result: Result) -> str:
     return table(("the run", ""), rows, numbers=False)
 
 
+def whole(title: str, about: str, parts: Iterable[str]) -> str:
+    """Return a page of these parts; a heading is part of it."""
+    head = [
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>',
+        f'<h1>{escape(title)}</h1><p class="about">{escape(about)}</p>',
+    ]
+    return "\n".join([*head, *parts, "</body></html>"])
+
+
 def page(result: Result) -> str:
     """Return the page of a result, of which infinities and NaN were made null."""
     title = f"Load test {result['label']}"
     about = f"{result['loop']} loop, {result['load']['value']:g} {result['load']['unit']}, {result['seconds']:.0f} s"
     parts = [
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>',
-        f'<h1>{escape(title)}</h1><p class="about">{escape(about)}</p>',
         _verdict(result),
         _sweep(result),
         "<h2>Figures</h2>",
@@ -178,6 +185,5 @@ def page(result: Result) -> str:
         + (charts.bars("Failed requests by cause", list(result["failures"].items())) or "<p>None.</p>"),
         "<h2>How it was measured</h2>",
         _facts(result),
-        "</body></html>",
     ]
-    return "\n".join(parts)
+    return whole(title, about, parts)

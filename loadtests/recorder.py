@@ -196,11 +196,13 @@ def latency(span: Span) -> float:
 
 
 def waits(span: Span) -> dict[str, float]:
-    """Return the seconds until the first token, and until the end, that half and 95 of 100 requests did not exceed."""
+    """Return the seconds until the first token, and until the end, that half and 95 of 100 requests did not exceed.
+
+    NaN where there was none.
+    """
     shares = {label: SHARES[label] for label in ("p50", "p95")}
     return {
         f"{name} {label}": value
         for name in (FIRST_TOKEN, END_TO_END)
-        if name in span.series
-        for label, value in zip(shares, span.series[name].percentiles(shares.values()), strict=True)
+        for label, value in zip(shares, span.series.get(name, Histogram()).percentiles(shares.values()), strict=True)
     }

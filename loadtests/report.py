@@ -13,10 +13,9 @@ from typing import Any, Final
 
 from loadtests import page
 from loadtests.limits import broken
-from loadtests.measure import END_TO_END, FIRST_TOKEN
 from loadtests.pacing import Sweep
 from loadtests.plan import UNITS
-from loadtests.recorder import SHARES, Span, figures
+from loadtests.recorder import SHARES, Span, figures, waits
 from loadtests.run import Run
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -55,13 +54,12 @@ def calibration(folder: Path = REPORTS) -> dict[str, Any] | None:
 
 def _point(begin: float, width: float, span: Span, unit: str) -> dict[str, float]:
     known = figures(span, width, unit)
-    names = (f"{FIRST_TOKEN} p50", f"{FIRST_TOKEN} p95", f"{END_TO_END} p50", f"{END_TO_END} p95")
     rates = {name: known[name] for name in (f"{unit} per second", "requests per second", "failure ratio")}
     return {
         "begin": begin,
         **rates,
         "dropped": float(span.dropped),
-        **{name: known.get(name, math.nan) for name in names},
+        **waits(span),
     }
 
 

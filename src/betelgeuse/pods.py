@@ -6,7 +6,8 @@ from typing import Any, Final
 from betelgeuse.kube import Obj
 from betelgeuse.readiness import short
 
-_IMAGE: Final = frozenset({"ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
+IMAGE_FAULTS: Final = frozenset({"ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
+"""Reasons of a container that waits for an image it cannot have."""
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
 
 
@@ -28,7 +29,7 @@ def _state(status: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _waiting(status: Mapping[str, Any], waiting: Mapping[str, Any]) -> str:
     reason, message = str(waiting["reason"]), str(waiting.get("message", ""))
-    if reason in _IMAGE:
+    if reason in IMAGE_FAULTS:
         # Here nothing is ever pulled, so the usual "back-off" hides the point.
         return f"{reason}: image {status.get('image')} is not on the node; `invoke images` puts it there"
     ended = (status.get("lastState") or {}).get("terminated") or {}

@@ -59,6 +59,12 @@ def test_rounds_are_whole(rounds: str) -> None:
         capacity("local", rounds)
 
 
+def test_a_card_to_compare_with_is_there_first() -> None:
+    """Two sweeps later would be a quarter of an hour too late."""
+    with pytest.raises(UsageError, match=r"--against: there is no card /nowhere/card\.json"):
+        capacity("local", "5", "/nowhere/card.json")
+
+
 def test_calibrated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A calibration beyond its goal is one all the same; none at all is an error with the last words."""
     monkeypatch.setattr(paths, "REPORTS", tmp_path)

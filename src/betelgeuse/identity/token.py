@@ -18,6 +18,9 @@ from betelgeuse.settings import Settings, suggest
 _SECONDS: Final = 20.0
 _HTTPS: Final = 443
 
+PATH: Final = f"/realms/{REALM}/protocol/openid-connect/token"
+"""Where Keycloak gives tokens, on its host."""
+
 
 def machine(clients: Sequence[Client], name: str) -> Client:
     """Return the client of a name that may ask for tokens by itself; any other is a UsageError."""
@@ -55,10 +58,9 @@ def fetch(settings: Settings, client: Client, secret: str, roots: Path | None) -
     body = urlencode({"grant_type": "client_credentials"})
     headers = {"Host": host, "Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
     headers |= urllib3.make_headers(basic_auth=f"{client.id}:{secret}")
-    path = f"/realms/{REALM}/protocol/openid-connect/token"
     try:
         with _pool(host, address, roots) as pool:
-            answer = pool.request("POST", path, body=body, headers=headers, timeout=_SECONDS, redirect=False)
+            answer = pool.request("POST", PATH, body=body, headers=headers, timeout=_SECONDS, redirect=False)
     except urllib3.exceptions.SSLError as error:
         message = f"{where} is not who we trust: {_words(error)}; `invoke ca --env={settings.env}` renews the roots"
         raise BetelgeuseError(message) from None

@@ -2,12 +2,14 @@
 
 import itertools
 import sys
+from pathlib import Path
 from typing import Final
 
 from betelgeuse import paths, settings, shell
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.progress import out, say, step
-from betelgeuse.workflows.loadtest import TARGETS, newest, number, surroundings, sweep
+from betelgeuse.workflows.loadtest import fresh_log, newest, number, surroundings, sweep
+from loadtests.plan import TARGETS
 
 _ROUND_SECONDS: Final = 300.0
 """Seconds for a round: four benchmarks, and the same through the edge."""
@@ -26,10 +28,14 @@ def capacity(env: str, rounds: str, against: str = "", sweep_seconds: str = "", 
         message = f"--rounds: expected a whole number from 1, got {rounds!r}"
         raise UsageError(message)
     seconds = number("--sweep-seconds", sweep_seconds or _SWEEP)
-    card, log = paths.REPORTS / f"capacity-{env}.json", paths.REPORTS / f"capacity-{env}.log"
+    if against and not Path(against).is_file():
+        # Now, and not after two sweeps.
+        message = f"--against: there is no card {against}"
+        raise UsageError(message)
+    card = paths.REPORTS / f"capacity-{env}.json"
     sweeps = [sweep(env, target, seconds) for target in TARGETS] if seconds else []
     way = surroundings(chosen, f"llm.{chosen.domain}")
-    log.unlink(missing_ok=True)
+    log = fresh_log(f"capacity-{env}")
     card.unlink(missing_ok=True)
     argv = [sys.executable, "-m", "loadtests.capacity", f"--env={env}", f"--rounds={rounds}", f"--out={card}"]
     argv += [f"--sweep={path}" for path in sweeps]

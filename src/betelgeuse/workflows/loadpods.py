@@ -11,16 +11,19 @@ from betelgeuse.builds import images
 from betelgeuse.claim import Claim, claimed
 from betelgeuse.errors import BetelgeuseError, UsageError, WaitTimeoutError
 from betelgeuse.identity.declarations import SECRET_KEY, clients
-from betelgeuse.identity.realm import REALM
-from betelgeuse.identity.token import machine
+from betelgeuse.identity.token import PATH, machine
 from betelgeuse.kube import ApiError, Kube, Obj, UnreachableError
 from betelgeuse.loadjobs import MASTER, NAMESPACE, ROLE, Load
-from betelgeuse.pods import worst
-from betelgeuse.progress import out, say, step
+from betelgeuse.pods import IMAGE_FAULTS, worst
+from betelgeuse.progress import step
 from betelgeuse.readiness import short
 from betelgeuse.rotation import value
 from betelgeuse.settings import LOCAL, Settings
-from betelgeuse.workflows.loadtest import newest, reached, summary, tells_load
+from betelgeuse.workflows.loadtest import fresh_log, newest, reached, show, tells_load
+from loadtests import plan, report
+from loadtests.client_credentials import ID, KEY
+from loadtests.pod import CutError, read, without_report
+from loadtests.scenario import InputError
 
 _MANAGER: Final = "betelgeuse-loadtest"
 _MOST: Final = 64
@@ -35,7 +38,6 @@ _SERVER: Final = 500
 """HTTP statuses from here on are the server's own trouble, and so is the next."""
 _BUSY: Final = 429
 _LOG_TRIES: Final = 5
-_IMAGE: Final = frozenset({"ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
 
 
 def count(text: str) -> int:
@@ -79,7 +81,7 @@ def missing(pods: Sequence[Obj], wanted: int, warning: str) -> str:
     words = ""
     for pod in pods:
         wait = _state(pod, "waiting") or {}
-        if wait.get("reason") in _IMAGE:
+        if wait.get("reason") in IMAGE_FAULTS:
             words = f"pod {pod['metadata']['name']}: {wait['reason']}: {wait.get('message', 'no message')}"
             break
     words = words or worst([pod for pod in pods if pod not in begun])
@@ -180,20 +182,17 @@ class Follower:
 
 def deliver(kube: Kube, master: Obj, log: Path) -> dict[str, Any]:
     """Return the report that the master's log ends with; BetelgeuseError where it is missing or not whole."""
-    # Locust's own is no package of ours, and the rest of the load test is not needed before.
-    from loadtests import pod  # noqa: PLC0415 - see above
-
     reason = ""
     for attempt in range(_LOG_TRIES):
         # A node may write a log's last lines a moment after it told of the container's end.
         time.sleep(attempt)
         text = _log(kube, master)
         if text:
-            log.write_text(pod.without_report(text), "utf-8")
+            log.write_text(without_report(text), "utf-8")
         try:
-            if found := pod.read(text):
+            if found := read(text):
                 return found
-        except pod.CutError as error:
+        except CutError as error:
             reason = str(error)
             continue
         if text and crash(master):
@@ -217,8 +216,6 @@ def _image(chosen: Settings) -> str:
 
 def _credentials(kube: Kube, objects: Sequence[Obj], chosen: Settings, client: str) -> dict[str, str]:
     """Return the files by which pods ask for tokens as that client."""
-    from loadtests.client_credentials import ID, KEY  # noqa: PLC0415 - as in deliver
-
     place = machine(clients(objects, chosen.domain), client).secret
     secret = value(kube.get("v1", "Secret", place.name, place.namespace), SECRET_KEY)
     if not secret:
@@ -229,9 +226,6 @@ def _credentials(kube: Kube, objects: Sequence[Obj], chosen: Settings, client: s
 
 def _seconds(target: str, profile: str, scenario: str, load: float, seconds: float) -> float:
     """Return how long a run takes; what Locust would refuse is a UsageError before any pod is made."""
-    from loadtests import plan  # noqa: PLC0415 - as in deliver
-    from loadtests.scenario import InputError  # noqa: PLC0415 - as in deliver
-
     try:
         return plan.order(target, profile, scenario_name=scenario, load=load, seconds=seconds).seconds
     except InputError as error:
@@ -276,18 +270,12 @@ def loadtest(  # noqa: PLR0913 - what the verb may say, by keyword
         seconds=length + _START_SECONDS + _SPARE,
         files=loadjobs.code(paths.ROOT, own),
         roots=roots.read_text("utf-8") if roots else "",
-        token_url=f"https://auth.{chosen.domain}/realms/{REALM}/protocol/openid-connect/token" if client else "",
+        token_url=f"https://auth.{chosen.domain}{PATH}" if client else "",
         credentials=_credentials(kube, objects, chosen, client) if client else {},
     )
-    log = paths.REPORTS / f"loadtest-{target}-{profile}.log"
-    log.parent.mkdir(exist_ok=True)
-    log.unlink(missing_ok=True)
+    log = fresh_log(f"loadtest-{target}-{profile}")
     title = f"load on the {target} by {number} workers in {chosen.env}, profile {profile}"
     with claimed(kube, loadjobs.namespace(), loadjobs.OWN, chosen.env) as claim:
         found = _carry_out(kube, claim, order, log, title)
-    from loadtests import report  # noqa: PLC0415 - as in deliver
-
-    page = report.write(found, paths.REPORTS)
-    out(summary(log))
-    say(f"report: {paths.shown(page)}")
+    show(log, report.write(found, paths.REPORTS))
     return 1 if found["broken"] else 0

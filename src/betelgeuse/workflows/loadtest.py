@@ -13,9 +13,9 @@ from betelgeuse.kube import Kube, Obj, connect
 from betelgeuse.progress import out, say, step
 from betelgeuse.settings import suggest
 from betelgeuse.workflows.reach import caller
+from loadtests import plan, report
+from loadtests.scenario import FOLDER
 
-TARGETS: Final = ("llm", "embeddings")
-_LOADTESTS: Final = paths.ROOT / "loadtests"
 _LOADTEST: Final = (sys.executable, "-m", "nox", "--session", "loadtest", "--")
 _FAR: Final = 1e6
 """No load or length is larger: eleven days, a million users."""
@@ -23,10 +23,6 @@ _LONGEST: Final = 3600.0
 """Seconds for a run whose length is the profile's: none takes as long."""
 _SPARE: Final = 300.0
 """Seconds around a run: Locust's environment is made, users start, the report is written."""
-
-
-def _names(pattern: str) -> list[str]:
-    return sorted(path.stem for path in _LOADTESTS.glob(pattern) if path.stem != "__init__")
 
 
 def number(name: str, text: str) -> float:
@@ -43,8 +39,15 @@ def number(name: str, text: str) -> float:
 
 def arguments(target: str, profile: str, *, scenario: str = "", load: float = 0.0, seconds: float = 0.0) -> list[str]:
     """Return Locust's command line for a run; an unknown target, profile or scenario is a UsageError."""
-    choices = [("target", target, TARGETS), ("profile", profile, _names("profiles/*.py"))]
-    choices += [("scenario", scenario, _names("scenarios/*.json"))] if scenario[-5:] not in {"", ".json"} else []
+    choices: list[tuple[str, str, Sequence[str]]] = [
+        ("target", target, plan.TARGETS),
+        ("profile", profile, plan.PROFILES),
+    ]
+    choices += (
+        [("scenario", scenario, sorted(path.stem for path in FOLDER.glob("*.json")))]
+        if scenario[-5:] not in {"", ".json"}
+        else []
+    )
     for what, name, known in choices:
         if name not in known:
             message = f"no {what} {name!r}{suggest(name, list(known))}; there are {', '.join(known)}"
@@ -61,6 +64,14 @@ def newest(log: Path, shown: Callable[[str], bool]) -> str:
     except OSError:
         return ""
     return next((line.strip() for line in reversed(lines) if shown(line)), "")
+
+
+def fresh_log(name: str) -> Path:
+    """Return the file for what a run says, without what an earlier one said."""
+    log = paths.REPORTS / f"{name}.log"
+    log.parent.mkdir(exist_ok=True)
+    log.unlink(missing_ok=True)
+    return log
 
 
 def tells_load(line: str) -> bool:
@@ -88,8 +99,7 @@ def carry_out(
 
     A run that wrote no report is a BetelgeuseError with its last words.
     """
-    log, before = paths.REPORTS / f"loadtest-{target}-{profile}.log", _reports(target, profile)
-    log.unlink(missing_ok=True)
+    log, before = fresh_log(f"loadtest-{target}-{profile}"), _reports(target, profile)
     try:
         with step(f"load on the {target}, profile {profile}", lambda: newest(log, tells_load)):
             shell.run(argv, cwd=paths.ROOT, env=surroundings, timeout=limit, log=log)
@@ -102,20 +112,16 @@ def carry_out(
         message = f"the run wrote no report; see {paths.shown(log)}"
         raise BetelgeuseError(message)
     path, result = found
-    out(summary(log))
-    say(f"report: {paths.shown(path.with_suffix('.html'))}")
+    show(log, path.with_suffix(".html"))
     return path, not result["broken"]
 
 
 def calibrate() -> None:
     """Measure the generator itself, unless this machine has been: each report says how far its times may be off."""
-    # The load tests' own is no package of ours, and is not needed before.
-    from loadtests import report  # noqa: PLC0415 - see above
-
     if report.calibration(paths.REPORTS):
         return
     result = paths.REPORTS / report.CALIBRATION
-    log = paths.REPORTS / "loadtest-calibration.log"
+    log = fresh_log("loadtest-calibration")
     result.unlink(missing_ok=True)
     with step("the load generator's own error, once on this machine"):
         try:
@@ -186,7 +192,13 @@ def surroundings(chosen: settings.Settings, host: str) -> dict[str, str]:
     }
 
 
-def summary(log: Path) -> str:
+def show(log: Path, page: Path) -> None:
+    """Print what a run said for people, and where its report is."""
+    out(_summary(log))
+    say(f"report: {paths.shown(page)}")
+
+
+def _summary(log: Path) -> str:
     """Return the part of a run's output that is for people: from its label to its last verdict."""
     lines = log.read_text("utf-8", errors="replace").splitlines()
     ends = [at for at, line in enumerate(lines) if line.startswith(("FAILED  ", "all limits hold"))]

@@ -2,9 +2,10 @@
 
 python -m loadtests.capacity --env=local --rounds=5 --out=CARD (the verb `invoke capacity` says the rest)
 
-The limit is measured by llama.cpp's own benchmarks in the very pod that serves, on the same cores, a moment before. A
-round is one such pair for each measure; what counts is the median of the rounds' ratios. With the sweeps' reports, and
-what the pods say of their node and memory, that is the card (card.py).
+The limit is measured by llama.cpp's own benchmarks in the very pod that serves, on the same cores, a moment before and
+a moment after: a machine that gets slower meanwhile favours neither. A round is that for each measure; what counts is
+the median of the rounds' ratios. With the sweeps' reports, and what the pods say of their node and memory, that is the
+card (card.py).
 """
 
 import argparse
@@ -227,7 +228,7 @@ class Limit:
 
 
 def measure(edge: Edge, limit: Limit, rounds: int, told: Callable[[str], None]) -> dict[str, Pairs]:
-    """Return the pairs of so many rounds; in every other round the edge comes first."""
+    """Return the pairs of so many rounds; the limit is the mean of a benchmark before and one after."""
     steps: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
         "decode": (limit.decode, edge.decode),
         "decode, 4 streams": (limit.streams, edge.streams),
@@ -238,9 +239,9 @@ def measure(edge: Edge, limit: Limit, rounds: int, told: Callable[[str], None]) 
     for number in range(rounds):
         for name, (bench, through) in steps.items():
             pair = found[name]
-            order = [(pair.limit, bench), (pair.edge, through)]
-            for values, work in order if number % 2 == 0 else reversed(order):
-                values.append(work())
+            before = bench()
+            pair.edge.append(through())
+            pair.limit.append(statistics.mean((before, bench())))
             told(f"round {number + 1} of {rounds}, {name}: {pair.edge[-1]:.1f} of {pair.limit[-1]:.1f} tokens/s")
     return found
 

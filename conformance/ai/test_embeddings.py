@@ -1,7 +1,10 @@
 """The embedding model turns texts into vectors that mean something."""
 
+import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pytest
 
@@ -11,10 +14,20 @@ from conformance.probes.http import Answer, Request
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
 from conformance.tree import Host
-from conformance.verdict import require
+from conformance.verdict import require, require_none
 
 PATH = "/v1/embeddings"
 pytestmark = pytest.mark.feature("embeddings")
+
+_RUSH = 8.0
+"""Seconds for which several clients ask again as soon as they are answered."""
+_CLIENTS: Final = 5
+_LONG: Final = "The lazy dog sleeps by the river. " * 30
+"""A text of some 250 tokens; a request has four."""
+_PATIENCE: Final = 3
+"""A request waits at most so many times as long as the others do."""
+_NO_WAIT: Final = 1.0
+"""Seconds in which nobody complains."""
 
 
 def _ask(site: Site, host: Host, texts: object) -> Request:
@@ -131,6 +144,33 @@ def test_order_of_a_large_batch_is_kept(site: Site, embeddings: Host) -> None:
         want=f"the vectors of texts {probes} at their own places",
         got=best,
         reproduce=site.curl(_ask(site, embeddings, texts[:3])),
+    )
+
+
+def test_nobody_is_forgotten(site: Site, embeddings: Host) -> None:
+    """While clients keep coming, each request is answered in its turn: none waits until the others have left."""
+    request = _ask(site, embeddings, [_LONG] * 4)
+    end = time.monotonic() + _RUSH
+
+    def client(_: int) -> list[Answer]:
+        answers = []
+        while time.monotonic() < end:
+            answers.append(site.send(request, TIMEOUTS.embedding))
+        return answers
+
+    answers = [answer for some in gather(client, range(_CLIENTS), workers=_CLIENTS) for answer in some]
+
+    # A fast machine may tell them that they ask too often.
+    faults = [str(answer) for answer in answers if answer.status not in {200, 429, 503}]
+    waits = [answer.seconds for answer in answers if answer.status == 200]
+    usual = statistics.median(waits) if waits else 0.0
+    faults += [f"waited {wait:.1f} s" for wait in waits if wait > max(_PATIENCE * usual, _NO_WAIT)]
+    faults += [] if waits else ["nobody was served"]
+    require_none(
+        faults,
+        where=f"https://{embeddings}{PATH}, {_CLIENTS} clients for {_RUSH:g} s, {len(waits)} requests served",
+        want=f"none waits {_PATIENCE} times as long as the usual {usual:.1f} s",
+        reproduce=site.curl(request),
     )
 
 

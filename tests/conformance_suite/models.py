@@ -1,6 +1,7 @@
 """Stand-ins for the two model servers: small, deterministic, and able to misbehave on demand."""
 
 import hashlib
+import itertools
 import json
 import math
 import random
@@ -19,6 +20,8 @@ _ANSWERS = (("capital of france", "Paris"), ("2 + 2", "4"), ("opposite of hot", 
 _CONTEXT = 4096
 PLACES = 6
 _SLOTS = 3
+_LENGTHY = 500
+_FORGOTTEN = 1.2
 IN_VAIN = 20
 _CONCEPTS = (
     {"cat", "kitten"},
@@ -137,6 +140,8 @@ class EmbeddingModel:
 
     faults: set[str] = field(default_factory=set)
     size: int = 96
+    arrivals: Iterator[int] = field(default_factory=itertools.count)
+    """Of requests with several long texts."""
 
     def answer(self, body: bytes) -> Reply:
         """Answer one request."""
@@ -151,6 +156,9 @@ class EmbeddingModel:
             return _error(500 if "embed-empty-500" in self.faults else 400, "input must be one or more texts")
         if any(len(text.split()) > 512 or len(text) > 100_000 for text in texts):
             return _error(400, "too long")
+        lengthy = len(texts) > 1 and len(texts[0]) > _LENGTHY
+        if lengthy and next(self.arrivals) == 0 and "embed-forgets" in self.faults:
+            time.sleep(_FORGOTTEN)
         vectors = [self.vector(text) for text in texts]
         if "embed-swapped" in self.faults:
             vectors = vectors[1:] + vectors[:1]

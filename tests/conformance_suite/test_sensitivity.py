@@ -29,6 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"conformance.{name}.TIMEOUTS", _FAST)
     monkeypatch.setattr("conformance.ai.test_overload._STAY", 0.2)
     monkeypatch.setattr("conformance.ai.test_completions._IN_A_ROW", IN_VAIN)
+    monkeypatch.setattr("conformance.ai.test_embeddings._RUSH", 0.1)
     monkeypatch.setattr("conformance.auth.test_tokens._SKEW", 0.06)
     monkeypatch.setattr("conformance.auth.test_rate_limit._SECONDS", 0.5)
     monkeypatch.setattr("conformance.auth.test_rate_limit._LAXITY", -0.4)
@@ -228,6 +229,7 @@ FAULTS: Sequence[Fault] = (
         "embed-size",
         "ai/embeddings: vectors_have_one_dimension_and_unit_length, related_is_nearer_than_unrelated",
     ),
+    _fault("embed-forgets", "ai/embeddings: nobody_is_forgotten"),
     _fault("embed-length", "ai/embeddings: vectors_have_one_dimension_and_unit_length"),
 )
 

@@ -8,6 +8,7 @@ import pytest
 
 from betelgeuse.builds import llama
 from betelgeuse.errors import BuildError
+from betelgeuse.shell import run
 
 
 def source(folder: Path, text: str) -> Path:
@@ -66,3 +67,13 @@ def test_package_without_source_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BuildError, match=r"other\.tar\.gz: no llama\.cpp folder inside"):
         llama.build_llama(path, tmp_path, native=False, jobs=1, log=tmp_path / "log")
+
+
+def test_candidates_of_top_k_are_the_highest_logits(tmp_path: Path) -> None:
+    """The header that we add, with the build's own compiler: top_k/main.cpp has the promises."""
+    command = tmp_path / "main"
+    here = Path(__file__).parent / "top_k"
+    headers = [f"-I{folder}" for folder in (here, llama.ADDED.parent)]
+    run(["c++", "-std=c++17", "-O1", *headers, str(here / "main.cpp"), "-o", str(command)])
+
+    assert run([str(command)]) == ""

@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import shutil
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ TARGETS: Final = ("llama-server", "llama-bench", "llama-batched-bench")
 BUILD_NUMBER: Final = "11434"
 # Tunes upstream's targets for build time; see the file.
 PROJECT_INCLUDE: Final = paths.ROOT / "images" / "llama-server" / "targets.cmake"
+ADDED: Final = paths.ROOT / "images" / "llama-server" / "top-k.h"
+"""Part of upstream's common/ once it is unpacked; EDITS use it."""
 
 FLAGS: Final[Mapping[str, str]] = {
     "CMAKE_BUILD_TYPE": "Release",
@@ -78,6 +81,49 @@ EDITS: Final = (
         old='throw std::runtime_error("image input is not supported',
         new='throw std::invalid_argument("image input is not supported',
     ),
+    # Attention costs the square of a batch's length, and 64 to 256 tokens keep a processor busy: beyond, texts that are
+    # embedded share no batch (docs/performance.md).
+    Edit(
+        file="tools/server/server-context.cpp",
+        old="                        if (batch.size() + slot.task->n_tokens() > n_batch) {\n",
+        new="                        if (batch.size() > 0 && "
+        "batch.size() + slot.task->n_tokens() > std::min(n_batch, 128)) {\n",
+    ),
+    # Prompts are read oldest first. By slots, one in the last slot would wait for as long as others come.
+    Edit(
+        file="tools/server/server-context.cpp",
+        old="""            iterate(slots, [&](server_slot & slot) {
+                if (!add_ok ||""",
+        new="""            std::vector<server_slot *> oldest_first;
+            for (auto & slot : slots) {
+                if (slot.is_processing()) {
+                    oldest_first.push_back(&slot);
+                }
+            }
+            std::sort(oldest_first.begin(), oldest_first.end(), [](const server_slot * a, const server_slot * b) {
+                return a->task->id < b->task->id;
+            });
+            iterate(oldest_first, [&](server_slot & slot) {
+                if (!add_ok ||""",
+    ),
+    # Of a large vocabulary, only the tokens that top-k can keep become candidates: see the file that is added.
+    Edit(
+        file="common/sampling.cpp",
+        old='#include "sampling.h"\n',
+        new='#include "sampling.h"\n#include "top-k.h"\n',
+    ),
+    Edit(
+        file="common/sampling.cpp",
+        old="""            cur.resize(n_vocab);
+            for (llama_token token_id""",
+        new="""            if (!grmr && !rbudget && top_k_is_first(params, vocab) &&
+                top_k_candidates(logits, n_vocab, params.top_k, cur)) {
+                cur_p = { cur.data(), cur.size(), -1, false };
+                return;
+            }
+            cur.resize(n_vocab);
+            for (llama_token token_id""",
+    ),
 )
 
 
@@ -87,6 +133,7 @@ def key_inputs(*, native: bool) -> dict[str, object]:
         "flags": dict(FLAGS),
         "edits": EDITS,
         "project_include": PROJECT_INCLUDE.read_text(),
+        "added": ADDED.read_text(),
         "compiler": run(["c++", "--version"]).partition("\n")[0],
         "machine": platform.machine(),
         "cpu": cpu_key() if native else "portable",
@@ -110,6 +157,7 @@ def build_llama(sdist: Path, out: Path, *, native: bool, jobs: int, log: Path) -
         source = _unpack(sdist, Path(scratch))
         for edit in EDITS:
             _apply(edit, source)
+        shutil.copy(ADDED, source / "common")
         build = Path(scratch) / "build"
         flags = {
             **FLAGS,

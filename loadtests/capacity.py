@@ -182,11 +182,12 @@ class Limit:
             self._threads[app] = self._exec(app, "printenv", "LLAMA_ARG_THREADS").strip()
         return ["-t", self._threads[app]]
 
-    def _bench(self, app: str, model: str, *flags: str) -> float:
-        argv = [_BENCH, "-m", model, *self._as_served(app), "-r", "1", "-o", "json", *flags]
+    def _bench(self, app: str, model: str, *flags: str, times: int = 1) -> float:
+        """Return the tokens per second of so many turns together: its own average is one of their rates."""
+        argv = [_BENCH, "-m", model, *self._as_served(app), "-r", str(times), "-o", "json", *flags]
         found = json.loads(self._exec(app, *argv))[0]
         self._models[app] = found["model_type"]
-        return float(found["avg_ts"])
+        return float((found["n_prompt"] + found["n_gen"]) * 1e9 / found["avg_ns"])
 
     def facts(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """Return the node, and of each model that was measured its name, threads and memory at most."""
@@ -223,8 +224,8 @@ class Limit:
         return float(rows[-1]["speed_tg"])
 
     def embeddings(self) -> float:
-        """Return how fast the embedding model reads a text of 256 tokens in a process of its own."""
-        return self._bench("embeddings", _EMBEDDINGS, "-p", str(_TEXT), "-n", "0", "-embd", "1")
+        """Return how fast the embedding model reads as many texts of 256 tokens in a process of its own."""
+        return self._bench("embeddings", _EMBEDDINGS, "-p", str(_TEXT), "-n", "0", "-embd", "1", times=_TEXTS)
 
 
 def measure(edge: Edge, limit: Limit, rounds: int, told: Callable[[str], None]) -> dict[str, Pairs]:

@@ -19,7 +19,7 @@ from conformance.verdict import require, require_none
 PATH = "/v1/embeddings"
 pytestmark = pytest.mark.feature("embeddings")
 
-_RUSH = 8.0
+_RUSH: Final = 8.0
 """Seconds for which several clients ask again as soon as they are answered."""
 _CLIENTS: Final = 5
 _LONG: Final = "The lazy dog sleeps by the river. " * 30

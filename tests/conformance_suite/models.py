@@ -21,7 +21,9 @@ _CONTEXT = 4096
 PLACES = 6
 _SLOTS = 3
 _LENGTHY = 500
+"""Characters from which on a text is a long one."""
 _FORGOTTEN = 1.2
+"""Seconds: more than the suite takes for no wait."""
 IN_VAIN = 20
 _CONCEPTS = (
     {"cat", "kitten"},

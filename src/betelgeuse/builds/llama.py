@@ -81,8 +81,8 @@ EDITS: Final = (
         old='throw std::runtime_error("image input is not supported',
         new='throw std::invalid_argument("image input is not supported',
     ),
-    # Attention costs the square of a batch's length, and 64 to 256 tokens keep a processor busy: beyond, texts that are
-    # embedded share no batch (docs/performance.md).
+    # Attention costs the square of a batch's length, and 64 tokens already keep a processor busy: texts to embed share
+    # a batch of at most 128, a longer one is alone (docs/performance.md).
     Edit(
         file="tools/server/server-context.cpp",
         old="                        if (batch.size() + slot.task->n_tokens() > n_batch) {\n",

@@ -12,7 +12,7 @@ from betelgeuse.workflows.loadtest import fresh_log, newest, number, surrounding
 from loadtests.plan import TARGETS
 
 _ROUND_SECONDS: Final = 300.0
-"""Seconds for a round: four benchmarks, and the same through the edge."""
+"""Seconds for a round: four figures through the edge, with a benchmark before and after each."""
 _SWEEP: Final = "1200"
 
 

@@ -119,14 +119,21 @@ class Edge:
         now = time.perf_counter()
         answer = Answer(intended=now, asked=now)
         try:
-            client.chat(json.dumps(body).encode(), self._headers(), answer, lambda _, __: None)
+            client.chat(json.dumps(body).encode(), self._headers(), answer)
         finally:
             client.close()
         return answer
 
+    def _counting(self, tokens: int) -> Answer:
+        return self._chat(f"{spelled(time.time_ns())}. Count from one to ten thousand, in words.", tokens)
+
+    def depth(self) -> int:
+        """Return how many tokens stand before an answer of `decode`, those of the chat template among them."""
+        return self._counting(1).prompt_tokens
+
     def decode(self) -> float:
         """Return the tokens per second of one stream, after its first token."""
-        answer = self._chat(f"{spelled(time.time_ns())}. Count from one to ten thousand, in words.", _WRITTEN)
+        answer = self._counting(_WRITTEN)
         if answer.tokens < _WRITTEN:
             message = f"the model ended its answer after {answer.tokens} of {_WRITTEN} tokens"
             raise Failure(message)
@@ -167,20 +174,26 @@ class Edge:
 class Limit:
     """llama.cpp's benchmarks, run in the pods that serve."""
 
+    depth = 0
+    """Tokens that stand before what one stream writes."""
+
     def __init__(self, chosen: settings.Settings) -> None:
         """Measure the models of an environment."""
         self._settings = chosen
-        self._threads: dict[str, str] = {}
+        self._served: dict[str, tuple[str, str]] = {}
+        """Threads of each server, and how its weights are loaded."""
         self._models: dict[str, str] = {}
 
     def _exec(self, app: str, *argv: str) -> str:
         return exec_in(self._settings, _NAMESPACE, f"deployment/{app}", argv, timeout=_SECONDS)
 
     def _as_served(self, app: str) -> list[str]:
-        """Return the flag for as many threads as the server has."""
-        if app not in self._threads:
-            self._threads[app] = self._exec(app, "printenv", "LLAMA_ARG_THREADS").strip()
-        return ["-t", self._threads[app]]
+        """Return the flags for as many threads as the server has, and for weights in the same kind of memory."""
+        if app not in self._served:
+            threads, loading = self._exec(app, "printenv", "LLAMA_ARG_THREADS", "LLAMA_ARG_LOAD_MODE").split()
+            self._served[app] = threads, loading
+        threads, loading = self._served[app]
+        return ["-t", threads, "-lm", loading]
 
     def _bench(self, app: str, model: str, *flags: str, times: int = 1) -> float:
         """Return the tokens per second of so many turns together: its own average is one of their rates."""
@@ -203,14 +216,14 @@ class Limit:
             }
             models[app] = {
                 "model": model,
-                "threads": int(self._threads[app]),
+                "threads": int(self._served[app][0]),
                 "memory MiB": _kib(found["VmHWM"][0]) / _KIB,
             }
         return node, models
 
     def decode(self) -> float:
-        """Return tg128."""
-        return self._bench("llm", _LLM, "-p", "0", "-n", str(_WRITTEN))
+        """Return tg128 after as many tokens as a request has: attention to 130 of them costs a fourteenth."""
+        return self._bench("llm", _LLM, "-p", "0", "-n", str(_WRITTEN), "-d", str(self.depth))
 
     def prefill(self) -> float:
         """Return pp512."""
@@ -237,6 +250,7 @@ def measure(edge: Edge, limit: Limit, rounds: int, told: Callable[[str], None]) 
         "embeddings": (limit.embeddings, edge.embeddings),
     }
     found = {name: Pairs() for name in steps}
+    limit.depth = edge.depth()
     for number in range(rounds):
         for name, (bench, through) in steps.items():
             pair = found[name]

@@ -50,7 +50,7 @@ class Rates:
 
 
 def test_benchmarks_before_and_after() -> None:
-    """Each measure has a benchmark on both sides: a machine that gets slower favours neither."""
+    """A machine that gets slower favours neither, and the benchmark's context is as full as the request's."""
     log: list[str] = []
     told: list[str] = []
 
@@ -61,7 +61,8 @@ def test_benchmarks_before_and_after() -> None:
     found = measure(edge, bench, 2, told.append)
 
     assert {name: pairs.ratios for name, pairs in found.items()} == {name: [0.9, 0.9] for name in GOALS}
-    assert log[:3] == ["bench decode", "edge decode", "bench decode"]
+    assert log[:4] == ["edge depth", "bench decode", "edge decode", "bench decode"]
+    assert bench.depth == 9.0
     assert told[0] == "round 1 of 2, decode: 9.0 of 10.0 tokens/s"
 
 

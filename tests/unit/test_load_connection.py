@@ -46,11 +46,13 @@ def good() -> Iterator[str]:
         yield url
 
 
-def test_an_answer_is_read_piece_by_piece(good: str) -> None:
+@pytest.mark.parametrize("told", [True, False], ids=["told", "nobody to tell"])
+def test_an_answer_is_read_piece_by_piece(good: str, *, told: bool) -> None:
     """All of its pieces, each stamped when it came, and the server's own counts; over one connection."""
     connection, came = Connection(good), list[tuple[float, int]]()
     answer = Answer(time.perf_counter(), time.perf_counter())
-    connection.chat(b'{"max_tokens": 20}', {}, answer, lambda now, count: came.append((now, count)))
+    hears = (lambda now, count: came.append((now, count))) if told else None
+    connection.chat(b'{"max_tokens": 20}', {}, answer, hears)
     first = connection.sock
     ask(connection)
 
@@ -58,7 +60,7 @@ def test_an_answer_is_read_piece_by_piece(good: str) -> None:
     assert answer.pieces[0] - answer.asked >= 0.01
     assert answer.pieces[-1] - answer.pieces[0] >= 0.9 * 19 * 0.001
     assert answer.ended >= answer.pieces[-1]
-    assert sum(count for _, count in came) == 20
+    assert sum(count for _, count in came) == 20 * told
     assert connection.sock is first
     connection.close()
 

@@ -106,6 +106,21 @@ EDITS: Final = (
             iterate(oldest_first, [&](server_slot & slot) {
                 if (!add_ok ||""",
     ),
+    # Whether a client that waits for its turn has hung up is looked at four times a second, also while others are being
+    # answered: upstream looks once a second without any news of anybody.
+    Edit(
+        file="tools/server/server-queue.cpp",
+        old="""recv_with_timeout(const std::unordered_set<int> & id_tasks, int timeout) {
+""",
+        new="""recv_with_timeout(const std::unordered_set<int> & id_tasks, int timeout) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(250 * timeout);
+""",
+    ),
+    Edit(
+        file="tools/server/server-queue.cpp",
+        old="condition_results.wait_for(lock, std::chrono::seconds(timeout));",
+        new="condition_results.wait_until(lock, deadline);",
+    ),
     # Of a large vocabulary, only the tokens that top-k can keep become candidates: see the file that is added.
     Edit(
         file="common/sampling.cpp",

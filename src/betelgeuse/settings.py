@@ -43,7 +43,7 @@ class Settings:
     node_subnet: IPv4Network = NODE_SUBNET
     ssh_hosts: tuple[SshHost, ...] = ()
     llm_cpu: str = "1"
-    llm_memory: str = "1Gi"
+    llm_memory: str = "1536Mi"
     embeddings_cpu: str = "1"
     embeddings_memory: str = "512Mi"
 

@@ -59,7 +59,7 @@ disabled_plugins = [
 [plugins."io.containerd.cri.v1.runtime"]
   # Without CAP_SYS_RESOURCE nobody may lower an oom_score_adj.
   restrict_oom_score_adj = true
-  # As often as the kubelet asks. Every second, as is the default, cost a tenth of a core for 30 containers.
+  # As often as the kubelet asks. Every second, the default, took 0.06 of a core more with 22 pods.
   stats_collect_period = "10s"
 [plugins."io.containerd.cri.v1.runtime".cni]
   bin_dirs = ["/opt/cni/bin"]

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,21 +112,25 @@ class Edge:
     def _connection(self, app: str) -> Connection:
         return connection(f"https://{app}.{self._domain}")
 
-    def _chat(self, prompt: str, tokens: int) -> Answer:
+    def _chat(self, prompt: str, tokens: int, *, asleep: bool = False) -> Answer:
         body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, "temperature": 0}
         # No stop of the image's own, and nothing from the prompt cache: as the benchmark.
         body |= {"stream": True, "stream_options": {"include_usage": True}, "stop": ["@@"], "cache_prompt": False}
-        client = self._connection("llm")
-        now = time.perf_counter()
-        answer = Answer(intended=now, asked=now)
+        encoded, headers, client = json.dumps(body).encode(), self._headers(), self._connection("llm")
         try:
-            client.chat(json.dumps(body).encode(), self._headers(), answer)
+            # Clients keep their connections: the handshake is no part of reading a prompt.
+            client.connect()
+            now = time.perf_counter()
+            answer = Answer(intended=now, asked=now)
+            client.chat(encoded, headers, answer, asleep=asleep)
         finally:
             client.close()
         return answer
 
     def _counting(self, tokens: int) -> Answer:
-        return self._chat(f"{spelled(time.time_ns())}. Count from one to ten thousand, in words.", tokens)
+        prompt = f"{spelled(time.time_ns())}. Count from one to ten thousand, in words."
+        # A client that woke up for each token would take 0.3 ms of the server's cores for it.
+        return self._chat(prompt, tokens, asleep=True)
 
     def depth(self) -> int:
         """Return how many tokens stand before an answer of `decode`, those of the chat template among them."""
@@ -174,9 +179,6 @@ class Edge:
 class Limit:
     """llama.cpp's benchmarks, run in the pods that serve."""
 
-    depth = 0
-    """Tokens that stand before what one stream writes."""
-
     def __init__(self, chosen: settings.Settings) -> None:
         """Measure the models of an environment."""
         self._settings = chosen
@@ -221,9 +223,9 @@ class Limit:
             }
         return node, models
 
-    def decode(self) -> float:
+    def decode(self, depth: int) -> float:
         """Return tg128 after as many tokens as a request has: attention to 130 of them costs a fourteenth."""
-        return self._bench("llm", _LLM, "-p", "0", "-n", str(_WRITTEN), "-d", str(self.depth))
+        return self._bench("llm", _LLM, "-p", "0", "-n", str(_WRITTEN), "-d", str(depth))
 
     def prefill(self) -> float:
         """Return pp512."""
@@ -242,19 +244,23 @@ class Limit:
 
 
 def measure(edge: Edge, limit: Limit, rounds: int, told: Callable[[str], None]) -> dict[str, Pairs]:
-    """Return the pairs of so many rounds; the limit is the mean of a benchmark before and one after."""
+    """Return the pairs of so many rounds; the limit is the mean of a benchmark before and one after.
+
+    As llama-bench does, the edge works once before it is measured: the first request after another process had the
+    cores is slower by a twentieth.
+    """
     steps: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
-        "decode": (limit.decode, edge.decode),
+        "decode": (partial(limit.decode, edge.depth()), edge.decode),
         "decode, 4 streams": (limit.streams, edge.streams),
         "prefill": (limit.prefill, edge.prefill),
         "embeddings": (limit.embeddings, edge.embeddings),
     }
     found = {name: Pairs() for name in steps}
-    limit.depth = edge.depth()
     for number in range(rounds):
         for name, (bench, through) in steps.items():
             pair = found[name]
             before = bench()
+            through()
             pair.edge.append(through())
             pair.limit.append(statistics.mean((before, bench())))
             told(f"round {number + 1} of {rounds}, {name}: {pair.edge[-1]:.1f} of {pair.limit[-1]:.1f} tokens/s")

@@ -21,6 +21,9 @@ from loadtests.scenario import InputError
 TIMEOUT: Final = 660.0
 """Seconds without a byte. Longer than the gateway lets a request run: whoever gives up first should be the platform."""
 _BLOCK: Final = 1 << 16
+_ENOUGH: Final = 1 << 20
+"""Bytes, more than an answer has."""
+_LAST: Final = {"Connection": "close"}
 _DETAIL: Final = 200
 _OK: Final = 200
 _ESTABLISHED: Final = 1
@@ -74,7 +77,8 @@ class Connection(http.client.HTTPConnection):
         """Open the connection; OSError where that fails."""
         plain = socket.create_connection((self._address, self.port), self.timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock = self._context.wrap_socket(plain, server_hostname=self.host) if self._context else plain
+        self._opened = self._context.wrap_socket(plain, server_hostname=self.host) if self._context else plain
+        self.sock = self._opened
 
     def _refresh(self) -> None:
         """Close a kept connection that the server has closed.
@@ -98,19 +102,26 @@ class Connection(http.client.HTTPConnection):
         return response
 
     def chat(
-        self, body: bytes, headers: Headers, answer: Answer, came: Callable[[float, int], None] | None = None
+        self,
+        body: bytes,
+        headers: Headers,
+        answer: Answer,
+        came: Callable[[float, int], None] | None = None,
+        *,
+        asleep: bool = False,
     ) -> None:
         """Ask for a streamed answer and read it into `answer`; `came` hears of pieces at once (when, how many).
 
-        With nobody to tell, the answer is taken apart after its end: less work beside a server on the same cores.
-        Whatever a server or a network does wrong is a Failure.
+        With nobody to tell, the answer is taken apart after its end: less work beside a server on the same cores. Still
+        less is to be `asleep` between its first piece and its end, which all other pieces are then stamped with; that
+        ends the connection. Whatever a server or a network does wrong is a Failure.
         """
         with _Failures(self) as failures:
-            response = self.post("/v1/chat/completions", body, headers)
+            response = self.post("/v1/chat/completions", body, {**headers, **(_LAST if asleep else {})})
             failures.begun = True
             events, pieces, now = self.events(), answer.pieces, 0.0
-            blocks = _stamped(response)
-            for now, data in blocks if came else list(blocks):
+            blocks = self._asleep(_stamped(response), pieces) if asleep else _stamped(response)
+            for now, data in blocks if came or asleep else list(blocks):
                 before = len(pieces)
                 for event in events.feed(data):
                     if text_of(event):
@@ -124,6 +135,16 @@ class Connection(http.client.HTTPConnection):
                 _fail("stream cut", "it ended without [DONE]")
             if not pieces or answer.tokens < 1:
                 _fail("empty answer", "no text, or no usage")
+
+    def _asleep(self, blocks: Iterator[tuple[float, bytes]], pieces: list[float]) -> Iterator[tuple[float, bytes]]:
+        """Yield blocks until one had a piece; then sleep, and yield the rest once it is all there."""
+        for block in blocks:
+            yield block
+            if pieces:
+                # The kernel wakes nobody for less, but for the end of the connection.
+                self._opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _ENOUGH)
+                yield from list(blocks)
+                self.close()
 
     def embed(self, body: bytes, headers: Headers, batch: Batch) -> None:
         """Ask for the vectors of `batch.texts` texts; whatever a server or a network does wrong is a Failure."""

@@ -12,6 +12,7 @@ from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 
 from loadtests import plan, report
 from loadtests.connection import connection
+from loadtests.memory import EVERY, GROWTH, Memory
 from loadtests.pacing import Sweep
 from loadtests.plan import Order
 from loadtests.run import Run
@@ -33,6 +34,7 @@ class _State:
         self.target = ""
         self.run: Run | None = None
         self.sweep: Sweep | None = None
+        self.memory = Memory()
         self.rate = 0.0
         self.load: float | None = 0.0
         self.cpu: dict[str, float] = {}
@@ -88,6 +90,10 @@ def _begin(environment: Environment, order: Order) -> None:
     _STATE.reports = environment.parsed_options.reports
     _STATE.cpu, _STATE.last, _STATE.load, _STATE.rate, _STATE.done = {}, set(), 0.0, 0.0, False
     lag = WORKER_REPORT_INTERVAL + 1.0 if isinstance(environment.runner, MasterRunner) else 0.0
+    _STATE.memory = Memory()
+    if any(limit.figure == GROWTH for limit in order.profile.limits[order.target]):
+        # A short run gives some samples too.
+        _STATE.memory.watch(min(EVERY, order.seconds / 10))
     _STATE.sweep = None
     if order.profile.sweeps:
         first = order.load * order.profile.stages[0].share
@@ -112,6 +118,7 @@ def _finish(environment: Environment) -> None:
         return
     _STATE.done = True
     run.end()
+    _STATE.memory.end()
     problems = []
     if isinstance(environment.runner, MasterRunner):
         missing = len(_STATE.cpu.keys() - _STATE.last)
@@ -121,9 +128,10 @@ def _finish(environment: Environment) -> None:
     if run.elapsed() < run.order.seconds - _LATE and not over:
         problems.append(f"the run was stopped after {run.elapsed():.0f} of {run.order.seconds:.0f} s")
     cpu = list(_STATE.cpu.values()) or [run.cpu()]
-    result = report.result(run, environment.host or "", cpu, _STATE.sweep, problems, Path(_STATE.reports))
+    folder = Path(_STATE.reports)
+    result = report.result(run, environment.host or "", cpu, _STATE.sweep, problems, folder, _STATE.memory)
     _say(report.summary(result))
-    page = report.write(result, Path(_STATE.reports))
+    page = report.write(result, folder)
     _say(f"report: {page}")
     _STATE.exit_code = 1 if result["broken"] else 0
 

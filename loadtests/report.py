@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from loadtests import page
 from loadtests.limits import broken
+from loadtests.memory import GROWTH, Memory
 from loadtests.pacing import Sweep
 from loadtests.plan import UNITS
 from loadtests.recorder import SHARES, Span, figures, waits
@@ -64,18 +65,32 @@ def _point(begin: float, width: float, span: Span, unit: str) -> dict[str, float
 
 
 def result(  # noqa: PLR0913, PLR0917 - what a report is made of
-    run: Run, host: str, cpu: Sequence[float], sweep: Sweep | None, problems: Sequence[str], folder: Path = REPORTS
+    run: Run,
+    host: str,
+    cpu: Sequence[float],
+    sweep: Sweep | None,
+    problems: Sequence[str],
+    folder: Path = REPORTS,
+    memory: Memory | None = None,
 ) -> dict[str, Any]:
-    """Return everything about a run; `cpu`: shares of a core that generators used; `problems`: why it is no proof."""
+    """Return everything about a run.
+
+    `cpu`: shares of a core that generators used; `problems`: why it is no proof; `memory`: the server's. Where nobody
+    was asked for that, there is no promise on it.
+    """
     order, unit = run.order, UNITS[run.order.target]
     span, seconds = run.measured()
     found = figures(span, seconds, unit) | (sweep.figures() if sweep else {})
+    watched = memory is not None and bool(memory.command)
+    found |= memory.figures() if memory else {}
     # A sweep goes on to where the SLO breaks: its promises are on what it found.
-    limits = order.profile.limits[order.target]
+    limits = [limit for limit in order.profile.limits[order.target] if watched or limit.figure != GROWTH]
     wrong = [*problems, *broken(limits, found)]
     notes = []
     if max(cpu) > _BUSY:
         notes.append(f"a generator used {max(cpu):.0%} of a core: some of these times may be its own")
+    if memory and memory.trouble:
+        notes.append(f"memory: {memory.trouble}")
     if sweep and not sweep.complete:
         notes.append("time ran out before the sweep had bracketed what it looked for")
     return {

@@ -116,7 +116,7 @@ class _Protocol(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self._server, self._script = server, server.script
-        self._buffer, self._working = b"", False
+        self._buffer, self._working, self._last = b"", False, False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._out = cast("asyncio.Transport", transport)
@@ -135,7 +135,7 @@ class _Protocol(asyncio.Protocol):
         lines = head.decode("latin-1").lower().split("\r\n")
         length = next((int(line.partition(":")[2]) for line in lines if line.startswith("content-length:")), 0)
         if len(body) >= length:
-            self._buffer = body[length:]
+            self._buffer, self._last = body[length:], "connection: close" in lines
             self._answer(lines[0].split()[1], body[:length])
 
     def _answer(self, path: str, body: bytes) -> None:
@@ -166,6 +166,9 @@ class _Protocol(asyncio.Protocol):
         if self._working:
             self._working = False
             self._server.leave()
+        if self._last:
+            # What was written goes out before.
+            self._out.close()
 
     def _plain(self, status: str, body: bytes) -> None:
         after = "Retry-After: 2\r\n" if status.startswith("429") else ""

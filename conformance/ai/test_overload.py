@@ -1,5 +1,6 @@
-"""More than the model can take: who comes on top is told so at once, who is in is served, who leaves makes room."""
+"""More than the model can take: who is too many is told at once, who is in is served in time, who leaves makes room."""
 
+import math
 from typing import Final
 
 import pytest
@@ -11,6 +12,8 @@ from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
 from conformance.tree import Host
 from conformance.verdict import demand, require, require_none
+from loadtests import scenario
+from loadtests.measure import FIRST_TOKEN, PER_TOKEN
 
 PATH: Final = "/v1/chat/completions"
 pytestmark = pytest.mark.feature("llm")
@@ -24,6 +27,8 @@ _STAY: Final = 1.0
 """Seconds before a client hangs up."""
 _FREED: Final = 1.0
 """Seconds after which the place of a client that hung up is free."""
+_SLO: Final = scenario.load("llm").slo
+"""What the load tests hold the model to."""
 
 
 def _places(site: Site, host: Host) -> int:
@@ -46,8 +51,14 @@ def _first_token(answer: Answer) -> float | None:
     return next((event.at for event in openai.events(answer) if event.data), None)
 
 
+def _durations(answer: Answer) -> dict[str, float]:
+    """Return what the SLO speaks of, in seconds."""
+    at = [event.at for event in openai.events(answer) if event.data] or [math.inf]
+    return {FIRST_TOKEN: at[0], PER_TOKEN: (at[-1] - at[0]) / (len(at) - 1) if len(at) > 1 else 0.0}
+
+
 def test_overload_is_told(site: Site, llm: Host) -> None:
-    """A crowd gets answers or, at once, 429 or 503 with Retry-After; nothing else, and afterwards all is as before."""
+    """A crowd gets answers within the SLO or, at once, 429 or 503 with Retry-After; afterwards all is as before."""
     places = _places(site, llm)
     require(
         places,
@@ -67,11 +78,15 @@ def test_overload_is_told(site: Site, llm: Host) -> None:
     faults += [f"{answer} after {answer.seconds:.1f} s" for answer in refused if answer.seconds > TIMEOUTS.connect]
     faults += [] if served else ["nobody was served"]
     faults += [] if refused else ["nobody was refused"]
+    waits = [_durations(answer) for answer in served]
+    late = [wait[FIRST_TOKEN] for wait in waits if not _SLO.holds(wait)]
+    if len(late) > (1 - _SLO.share) * len(served):
+        faults += [f"{len(late)} of {len(served)} are served beyond the SLO: first tokens after {max(late):.1f} s"]
     site.facts["a crowd at the llm"] = f"{len(requests)} at once: {len(served)} served, {len(refused)} refused"
     require_none(
         faults,
         where=f"https://{llm}{PATH}, {len(requests)} requests at once",
-        want=f"200, or 429 or 503 with Retry-After within {TIMEOUTS.connect:.0f} s",
+        want=f"200 within {dict(_SLO.limits)}, or 429 or 503 with Retry-After within {TIMEOUTS.connect:.0f} s",
         reproduce=site.curl(requests[0]),
     )
     after = site.send(requests[0], TIMEOUTS.completion)

@@ -3,6 +3,7 @@
 from typing import Final
 
 from loadtests.limits import Limit
+from loadtests.memory import GROWTH
 from loadtests.plan import Profile, Stage
 
 _LIMITS: Final = [
@@ -10,6 +11,7 @@ _LIMITS: Final = [
     Limit("failure ratio", most=0.001),
     Limit("dropped ratio", most=0),
     Limit("goodput ratio", least=0.95),
+    Limit(GROWTH, most=1.05),
 ]
 
 PROFILE: Final = Profile(

@@ -119,7 +119,8 @@ class LanguageModel:
         if "llm-loses-some" in self.faults and self.asked % IN_VAIN == 0:
             return None
         if not self.places.acquire(blocking=False):
-            return None
+            # Every other one of those that are too many gets in, and waits.
+            return (status, kind, _late(pieces)) if "llm-crowded" in self.faults and self.asked % 2 else None
 
         def held() -> Iterator[bytes]:
             try:
@@ -134,6 +135,11 @@ class LanguageModel:
         for event in events:
             time.sleep(0.004)  # a token takes time; the suite looks at the moments of arrival
             yield event
+
+
+def _late(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    time.sleep(_FORGOTTEN)
+    yield from pieces
 
 
 @dataclass

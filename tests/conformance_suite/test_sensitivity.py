@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from conformance import timeouts
+from loadtests.measure import FIRST_TOKEN, Slo
 from tests.conformance_suite.conftest import Build
 from tests.conformance_suite.models import IN_VAIN
 from tests.conformance_suite.runner import run
@@ -28,6 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(f"conformance.{name}.TIMEOUTS", _FAST)
     monkeypatch.setattr("conformance.ai.test_overload._STAY", 0.2)
+    monkeypatch.setattr("conformance.ai.test_overload._SLO", Slo({FIRST_TOKEN: 0.8}, 0.95))
     monkeypatch.setattr("conformance.ai.test_completions._IN_A_ROW", IN_VAIN)
     monkeypatch.setattr("conformance.ai.test_embeddings._RUSH", 0.1)
     monkeypatch.setattr("conformance.auth.test_tokens._SKEW", 0.06)
@@ -214,6 +216,7 @@ FAULTS: Sequence[Fault] = (
     ),
     _fault("llm-serial", "ai/completions: two_callers_are_served_together"),
     _fault("llm-endless", "ai/overload: overload_is_told"),
+    _fault("llm-crowded", "ai/overload: overload_is_told"),
     _fault("llm-overload-silent", "ai/overload: overload_is_told"),
     _fault("llm-writes-on", "ai/overload: who_leaves_makes_room"),
     _fault("llm-loses-some", "ai/completions: one_stream_follows_another"),

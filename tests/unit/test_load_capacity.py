@@ -39,30 +39,29 @@ class Rates:
         """`log` is shared by both sides; the rates come in turns."""
         self._name, self._log, self._rates = name, log, itertools.cycle(rates)
 
-    def __getattr__(self, what: str) -> Callable[[], float]:
+    def __getattr__(self, what: str) -> Callable[..., float]:
         """Return a measure of any name."""
 
-        def work() -> float:
-            self._log.append(f"{self._name} {what}")
+        def work(*given: float) -> float:
+            self._log.append(" ".join([self._name, what, *map(str, given)]))
             return next(self._rates)
 
         return work
 
 
 def test_benchmarks_before_and_after() -> None:
-    """A machine that gets slower favours neither, and the benchmark's context is as full as the request's."""
+    """A machine that gets slower favours neither; context as full on both sides, and both have worked once before."""
     log: list[str] = []
     told: list[str] = []
 
     # They answer to the names of every measure, which a type cannot say of them.
-    edge: Any = Rates("edge", log, 9.0)
+    edge: Any = Rates("edge", log, 130, *[1.0, 9.0] * 8)
     bench: Any = Rates("bench", log, 11.0, 9.0)
 
     found = measure(edge, bench, 2, told.append)
 
     assert {name: pairs.ratios for name, pairs in found.items()} == {name: [0.9, 0.9] for name in GOALS}
-    assert log[:4] == ["edge depth", "bench decode", "edge decode", "bench decode"]
-    assert bench.depth == 9.0
+    assert log[:5] == ["edge depth", "bench decode 130", "edge decode", "edge decode", "bench decode 130"]
     assert told[0] == "round 1 of 2, decode: 9.0 of 10.0 tokens/s"
 
 

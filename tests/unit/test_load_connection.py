@@ -65,6 +65,20 @@ def test_an_answer_is_read_piece_by_piece(good: str, *, told: bool) -> None:
     connection.close()
 
 
+def test_a_sleeping_client_sees_the_first_piece_and_the_end(good: str) -> None:
+    """All other pieces are stamped with the end: nothing woke it between; the connection is not kept."""
+    connection = Connection(good)
+    answer = Answer(time.perf_counter(), time.perf_counter())
+    connection.chat(b'{"max_tokens": 200}', {}, answer, asleep=True)
+
+    assert (answer.tokens, len(answer.pieces)) == (200, 200)
+    assert answer.pieces[1] - answer.pieces[0] >= 0.9 * 199 * 0.001
+    assert answer.pieces[-1] - answer.pieces[1] <= 0.1 * 199 * 0.001
+    assert connection.sock is None
+    ask(connection)
+    connection.close()
+
+
 def test_vectors_are_counted(good: str) -> None:
     """And the tokens that went in."""
     connection = Connection(good)

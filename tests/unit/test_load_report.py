@@ -11,6 +11,7 @@ import pytest
 from loadtests import charts, page, report
 from loadtests.charts import Axis
 from loadtests.measure import Answer
+from loadtests.memory import GROWTH, Memory
 from loadtests.pacing import Sweep
 from loadtests.plan import order
 from loadtests.recorder import SHARES
@@ -20,7 +21,9 @@ from loadtests.sweep import Step
 NASTY = "<script>alert('x')</script>&\""
 
 
-def made(profile: str = "smoke", *, cause: str = "HTTP 500", tmp: Path = Path("/nowhere")) -> dict[str, Any]:
+def made(
+    profile: str = "smoke", *, cause: str = "HTTP 500", tmp: Path = Path("/nowhere"), memory: Memory | None = None
+) -> dict[str, Any]:
     """The result of a run of ten seconds with five answers and a failure."""
     run = Run(order("llm", profile, seconds=10))
     run.began, run.ended = 100.0, 110.0
@@ -35,7 +38,22 @@ def made(profile: str = "smoke", *, cause: str = "HTTP 500", tmp: Path = Path("/
     if run.order.profile.sweeps:
         sweep = Sweep(1, 8, True, 10, run.order.scenario.slo, 1, 1)  # noqa: FBT003 - of users
         sweep.steps = [Step(load, min(load, 4) * 10, max(1, load / 4), good=load < 8) for load in (1, 2, 4, 8)]
-    return report.result(run, "https://llm.example.org", [0.25], sweep, [], tmp)
+    return report.result(run, "https://llm.example.org", [0.25], sweep, [], tmp, memory)
+
+
+def test_memory_is_promised_where_it_is_watched() -> None:
+    """Growth is a figure and breaks a soak; a command that fails is a broken promise, none at all is no promise."""
+    grown, failing, none = Memory("ask"), Memory("ask"), Memory("")
+    grown.samples, failing.trouble = [100.0, 100.0, 200.0], "ask: gone"
+
+    found = made("soak", memory=grown)
+    assert found["figures"][GROWTH] == 2
+    assert f"{GROWTH}: expected at most 1.05, got 2" in found["broken"]
+    found = made("soak", memory=failing)
+    assert any(words.startswith(GROWTH) for words in found["broken"])
+    assert "memory: ask: gone" in found["notes"]
+    for memory in (none, None):
+        assert not any(words.startswith(GROWTH) for words in made("soak", memory=memory)["broken"])
 
 
 class Strict(HTMLParser):

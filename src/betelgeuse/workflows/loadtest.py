@@ -10,6 +10,7 @@ from typing import Any, Final
 from betelgeuse import edge, paths, render, settings, shell, trust
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.kube import Kube, Obj, connect
+from betelgeuse.kube.command import in_namespace
 from betelgeuse.progress import out, say, step
 from betelgeuse.settings import suggest
 from betelgeuse.workflows.reach import caller
@@ -17,6 +18,7 @@ from loadtests import plan, report
 from loadtests.scenario import FOLDER
 
 _LOADTEST: Final = (sys.executable, "-m", "nox", "--session", "loadtest", "--")
+_NAMESPACE: Final = "ai"
 _FAR: Final = 1e6
 """No load or length is larger: eleven days, a million users."""
 _LONGEST: Final = 3600.0
@@ -182,11 +184,17 @@ def reached(chosen: settings.Settings, host: str) -> tuple[Kube, list[Obj], str,
 
 
 def surroundings(chosen: settings.Settings, host: str) -> dict[str, str]:
-    """Return the environment variables by which a load test reaches a host; UsageError where the tree has no such."""
+    """Return the environment variables by which a load test reaches a host and hears of its server's memory.
+
+    UsageError where the tree has no such host.
+    """
     _, _, client, roots = reached(chosen, host)
+    app = host.partition(".")[0]
+    memory = [*in_namespace(chosen, _NAMESPACE), "exec", f"deployment/{app}", "--", "cat", "/proc/1/status"]
     invoke = shlex.join([sys.executable, "-m", "invoke", "token", f"--client={client}", f"--env={chosen.env}"])
     return {
         "BETELGEUSE_TOKEN_COMMAND": invoke if client else "",
+        "BETELGEUSE_MEMORY_COMMAND": shlex.join(memory),
         "BETELGEUSE_CA": str(roots or ""),
         "BETELGEUSE_ADDRESS": str(chosen.gateway_addresses[0]),
     }

@@ -1,9 +1,8 @@
 """The server's memory: asked of a command, judged without the time in which contexts fill."""
 
 import itertools
-import json
 import sys
-import time
+import threading
 
 import pytest
 
@@ -71,19 +70,21 @@ def test_a_command_that_is_not_there_is_told() -> None:
 
 def test_samples_come_until_the_end() -> None:
     """In the background; without a command nobody is asked."""
-    numbers = itertools.count(1)
-    memory = Memory("ask", lambda _: f"VmRSS: {next(numbers)} kB")
-    memory.watch(0.001)
-    while len(memory.samples) < 3:
-        time.sleep(0.001)
-    memory.end()
-    time.sleep(0.05)
-    known = len(memory.samples)
-    time.sleep(0.05)
+    numbers, third, before = itertools.count(1), threading.Event(), set(threading.enumerate())
 
-    assert len(memory.samples) == known
+    def ask(_: str) -> str:
+        if (number := next(numbers)) >= 3:
+            third.set()
+        return f"VmRSS: {number} kB"
+
+    Memory("", ask).watch(0.001)
+    assert set(threading.enumerate()) == before
+    memory = Memory("ask", ask)
+    memory.watch(0.001)
+    (sampling,) = set(threading.enumerate()) - before
+    assert third.wait(10)
+    memory.end()
+    sampling.join(10)
+
+    assert not sampling.is_alive()
     assert memory.figures()
-    silent = Memory("", lambda _: pytest.fail("asked"))
-    silent.watch(0.001)
-    time.sleep(0.01)
-    assert json.dumps(silent.figures()) == "{}"

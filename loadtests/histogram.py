@@ -5,7 +5,7 @@ Its Python package is not used: untyped, it needs setuptools at run time and the
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -13,13 +13,6 @@ _TICKS: Final = 1e7
 """Per second: below 0.4 ms a class is 0.1 µs wide."""
 _BITS: Final = 12
 _HALF: Final = 1 << (_BITS - 1)
-
-
-def _class_of(seconds: float) -> int:
-    """Return the number of the class that holds a duration; numbers grow as durations do."""
-    ticks = int(seconds * _TICKS)
-    shift = max(0, ticks.bit_length() - _BITS)
-    return shift * _HALF + (ticks >> shift)
 
 
 def _middle(number: int) -> float:
@@ -41,12 +34,19 @@ class Histogram:
 
     def add(self, seconds: float) -> None:
         """Count one duration."""
-        seconds = max(seconds, 0.0)
-        number = _class_of(seconds)
-        self.counts[number] = self.counts.get(number, 0) + 1
-        self.total += seconds
-        self.least = min(self.least, seconds)
-        self.most = max(self.most, seconds)
+        self.add_all([seconds])
+
+    def add_all(self, durations: Sequence[float]) -> None:
+        """Count one or more. Written for speed: an answer's hundreds of gaps hold up the other users of a process."""
+        counts, known = self.counts, self.counts.get
+        for seconds in durations:
+            number = ticks = int(seconds * _TICKS) if seconds > 0 else 0
+            if (shift := ticks.bit_length() - _BITS) > 0:
+                number = shift * _HALF + (ticks >> shift)
+            counts[number] = known(number, 0) + 1
+        self.total += sum(max(seconds, 0.0) for seconds in durations)
+        self.least = min(self.least, max(min(durations), 0.0))
+        self.most = max(self.most, 0.0, *durations)
 
     def merge(self, other: Self) -> None:
         """Count what another has counted."""

@@ -1,9 +1,8 @@
 """What is measured of each request; knows neither Locust nor HTTP. All times are seconds of one clock."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 START_DELAY: Final = "start delay"
 # Tokens of text, no secrets.
@@ -12,9 +11,6 @@ GAPS: Final = "inter-token latency"
 PER_TOKEN: Final = "time per output token"  # noqa: S105
 NORMALIZED: Final = "normalized latency"
 END_TO_END: Final = "end to end"
-
-_DATA: Final = b"data:"
-_DONE: Final = b"[DONE]"
 
 
 @dataclass
@@ -82,41 +78,3 @@ class Slo:
     def holds(self, durations: Mapping[str, float]) -> bool:
         """Whether a request is within every limit; a duration it cannot have (one token) breaks none."""
         return all(durations.get(name, 0.0) <= most for name, most in self.limits.items())
-
-
-class Events:
-    """Cuts a stream of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) into JSON.
-
-    Only what model servers send: `data:` of one line each; comments, other fields and empty lines are passed over.
-    """
-
-    def __init__(self) -> None:
-        """Begin at the start of a stream."""
-        self._rest = b""
-        self.done = False
-        """Whether `[DONE]` came: a stream that ends without was cut."""
-
-    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
-        """Yield the events that end in these bytes; an unreadable one is a ValueError."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if self.done or not line.startswith(_DATA):
-                continue
-            body = line[len(_DATA) :].strip()
-            if body == _DONE:
-                self.done = True
-            else:
-                event = json.loads(body)
-                if not isinstance(event, dict):
-                    message = f"an event that is no object: {event!r}"
-                    raise ValueError(message)
-                yield event
-
-
-def text_of(event: dict[str, Any]) -> str:
-    """Return the text that an event adds to the answer, empty for the role, the end, the usage and what is unknown."""
-    try:
-        text = event["choices"][0]["delta"]["content"]
-    except (KeyError, IndexError, TypeError):
-        return ""
-    return text if isinstance(text, str) else ""

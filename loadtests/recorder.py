@@ -32,12 +32,12 @@ class Span:
     series: dict[str, Histogram] = field(default_factory=dict)
     """Durations, by name."""
 
-    def note(self, name: str, seconds: float) -> None:
-        """Count a duration."""
+    def note(self, name: str, durations: Sequence[float]) -> None:
+        """Count durations, one or more."""
         found = self.series.get(name)
         if found is None:
             found = self.series[name] = Histogram()
-        found.add(seconds)
+        found.add_all(durations)
 
     def merge(self, other: Self) -> None:
         """Add another stretch."""
@@ -89,8 +89,8 @@ class Recorder:
     def add_answer(self, answer: Answer) -> None:
         """Note a whole streamed answer."""
         span = self._add(answer, answer.tokens)
-        for gap in answer.gaps:
-            span.note(GAPS, gap)
+        if gaps := answer.gaps:
+            span.note(GAPS, gaps)
 
     def add_batch(self, batch: Batch) -> None:
         """Note a batch of embedded texts."""
@@ -103,7 +103,7 @@ class Recorder:
         span.units += units
         span.prompt_tokens += done.prompt_tokens
         for name, seconds in durations.items():
-            span.note(name, seconds)
+            span.note(name, [seconds])
         return span
 
     def add_failure(self, now: float, cause: str) -> None:

@@ -128,6 +128,8 @@ class _Protocol(asyncio.Protocol):
         self._done()
 
     def data_received(self, data: bytes) -> None:
+        # Before any work of its own: what comes until here is the generator's time, or the network's.
+        self._came = self._loop.time()
         self._buffer += data
         head, found, body = self._buffer.partition(b"\r\n\r\n")
         if not found:
@@ -176,23 +178,23 @@ class _Protocol(asyncio.Protocol):
         self._out.write(head.encode() + body)
 
     def _chat(self, asked: dict[str, Any], fault: str) -> None:
-        script, begin = self._script, self._loop.time()
+        script = self._script
         count = script.tokens or int(asked.get("max_tokens", 16))
-        first = script.first + (script.late if fault == "late" else 0.0)
+        due = self._loop.time() + script.first + (script.late if fault == "late" else 0.0)
         self._out.write(_STREAM.encode() + _chunk(_ROLE))
         cut = count // 2 if fault == "cut" else -1
-        self._loop.call_at(begin + first, self._token, begin, begin + first, 1, count, cut)
+        self._loop.call_at(due, self._token, due, 1, count, cut)
 
-    def _token(self, begin: float, due: float, number: int, count: int, cut: int) -> None:
+    def _token(self, due: float, number: int, count: int, cut: int) -> None:
         if not self._working:
             return
         if number > cut >= 0:
             self._out.abort()
             return
-        self._out.write(_chunk(_EVENT % (begin, self._loop.time())))
+        self._out.write(_chunk(_EVENT % (self._came, self._loop.time())))
         if number < count:
             due += self._script.gap
-            self._loop.call_at(due, self._token, begin, due, number + 1, count, cut)
+            self._loop.call_at(due, self._token, due, number + 1, count, cut)
             return
         usage = {"completion_tokens": count, "prompt_tokens": 10, "total_tokens": count + 10}
         end = f"data: {json.dumps({'choices': [], 'usage': usage})}\n\ndata: [DONE]\n\n"

@@ -171,7 +171,7 @@ EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
     ("reply", "words"),
     [
         (EVENTS + b'data: {"error": {"message": "no memory"}}\n\n', "error in stream: .*no memory"),
-        (EVENTS + b"data: {oops\n\n", "unreadable answer: Expecting"),
+        (EVENTS + b"data: {oops\n\n", "unreadable answer: unexpected character"),
         (EVENTS + b"data: [DONE]\n\n", "empty answer: no text, or no usage"),
         (EVENTS + b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n', "stream cut: it ended without"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nabc", "stream cut: the connection ended within"),

@@ -136,7 +136,7 @@ class Machine:
         span = Span(answered=count, units=3 * count, good=count if latency <= 0.2 else 0)
         span.series[END_TO_END] = Histogram()
         for _ in range(count):
-            span.note(END_TO_END, latency)
+            span.note(END_TO_END, [latency])
         return span
 
 

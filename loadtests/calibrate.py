@@ -41,6 +41,8 @@ _BUSY: Final = (100, 250)
 _EMBEDDERS: Final = 20
 _GOAL: Final = 0.001
 """Seconds that a time may be off in 99 of 100 cases."""
+_CARRIED: Final = 20_000
+"""Tokens per second and core, at least."""
 
 
 @contextmanager
@@ -134,34 +136,34 @@ def capacity(target: str, users: int, seconds: float, *flags: str) -> dict[str, 
     return {"users": float(users), "cores used": cores, **made, **per_core, **gaps}
 
 
-def _words(off: dict[str, Any], tokens: Sequence[dict[str, float]], requests: dict[str, float], load: float) -> str:
+def _words(off: dict[str, Any], carried: float, requests: dict[str, float], load: float) -> str:
     def three(name: str) -> str:
         return ", ".join(f"{off[name][each]:.2f}" for each in ("p50", "p99", "max"))
 
-    best = max(step["tokens per second and core"] for step in tokens)
     return (
         f"off by (p50, p99, max, in ms): first token {three('own, first token')}; gap {three('own, gap')}; with the "
-        f"scripted server's own lateness {three('first token')} and {three('gap')}; one core carries {best:,.0f} "
+        f"scripted server's own lateness {three('first token')} and {three('gap')}; one core carries {carried:,.0f} "
         f"tokens/s or {requests['requests per second and core']:,.0f} requests/s; other load on the machine at the "
         f"time: {load:.1f}"
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Calibrate, print the result and keep it for reports; 0 when times are within the goal, else 1."""
+    """Calibrate, print the result and keep it for reports; 0 when it is within its goals, else 1."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.calibrate", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of a part; times take three")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of a part; times take two")
     seconds = parser.parse_args(argv).seconds
     load = os.getloadavg()[0]
     with _server(f"--first={_FIRST}", f"--gap={_GAP}") as url:
         # Longer than the others: of a hundred first tokens, the 99th is still one moment of the machine's.
-        measured = accuracy(url, 3 * seconds)
+        measured = accuracy(url, 2 * seconds)
     off = {
         name: {"p50": each.percentile(0.5) * 1000, "p99": each.percentile(0.99) * 1000, "max": each.most * 1000}
         for name, each in measured.items()
     }
     script = (f"--first={_FIRST}", f"--gap={_GAP}", f"--tokens={_TOKENS}")
     tokens = [capacity("llm", users, seconds, *script) for users in _BUSY]
+    carried = max(step["tokens per second and core"] for step in tokens)
     requests = capacity("embeddings", _EMBEDDERS, seconds, "--service=0")
     found = {
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -170,12 +172,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "off by ms": off,
         "tokens": tokens,
         "requests": requests,
-        "words": _words(off, tokens, requests, load),
+        "words": _words(off, carried, requests, load),
     }
     report.REPORTS.mkdir(exist_ok=True)
     (report.REPORTS / report.CALIBRATION).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    return 0 if max(off["own, first token"]["p99"], off["own, gap"]["p99"]) <= _GOAL * 1000 else 1
+    worst = max(off[name]["p99"] for name in ("own, first token", "own, gap"))
+    return 0 if worst <= _GOAL * 1000 and carried >= _CARRIED else 1
 
 
 if __name__ == "__main__":

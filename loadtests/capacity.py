@@ -27,10 +27,10 @@ from betelgeuse.kube.command import exec_in
 from loadtests import card
 from loadtests.connection import Connection, Failure, connection
 from loadtests.measure import Answer, Batch
+from loadtests.plan import NAMESPACE
 from loadtests.tokens import Tokens
 from loadtests.words import spelled, text
 
-_NAMESPACE: Final = "ai"
 _BENCH: Final = "/usr/local/bin/llama-bench"
 _BATCHED: Final = "/usr/local/bin/llama-batched-bench"
 _LLM: Final = "/models/llm.gguf"
@@ -187,7 +187,7 @@ class Limit:
         self._models: dict[str, str] = {}
 
     def _exec(self, app: str, *argv: str) -> str:
-        return exec_in(self._settings, _NAMESPACE, f"deployment/{app}", argv, timeout=_SECONDS)
+        return exec_in(self._settings, NAMESPACE, f"deployment/{app}", argv, timeout=_SECONDS)
 
     def _as_served(self, app: str) -> list[str]:
         """Return the flags for as many threads as the server has, and for weights in the same kind of memory."""

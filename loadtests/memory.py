@@ -2,12 +2,13 @@
 
 import os
 import re
-import shlex
 import statistics
-import subprocess
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final
+
+from loadtests import commands
 
 GROWTH: Final = "memory growth ratio"
 AT_LAST: Final = "memory at last, MiB"
@@ -17,19 +18,13 @@ EVERY: Final = 30.0
 PATIENCE: Final = 20.0
 _RESIDENT: Final = re.compile(r"^VmRSS:\s*(\d+) kB$", re.MULTILINE)
 _KIB: Final = 1024
-
-
-def _ask(command: str) -> str:
-    done = subprocess.run(  # noqa: S603 - what the user named
-        shlex.split(command), capture_output=True, text=True, timeout=PATIENCE, check=True
-    )
-    return done.stdout
+_ASK: Final = partial(commands.ask, patience=PATIENCE)
 
 
 class Memory:
     """Resident memory by what `BETELGEUSE_MEMORY_COMMAND` prints: the server's /proc/PID/status."""
 
-    def __init__(self, command: str | None = None, ask: Callable[[str], str] = _ask) -> None:
+    def __init__(self, command: str | None = None, ask: Callable[[str], str] = _ASK) -> None:
         """`command`: a shell-like line; by default the environment's, empty for none."""
         self.command = os.environ.get("BETELGEUSE_MEMORY_COMMAND", "") if command is None else command
         self.samples: list[float] = []
@@ -51,8 +46,8 @@ class Memory:
         """Take one."""
         try:
             found = _RESIDENT.search(self._ask(self.command))
-        except (OSError, subprocess.SubprocessError) as error:
-            self.trouble = f"{self.command}: {error}"
+        except (OSError, RuntimeError) as error:
+            self.trouble = str(error)
             return
         if found:
             self.samples.append(int(found[1]) / _KIB)

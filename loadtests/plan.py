@@ -13,6 +13,8 @@ from loadtests.scenario import InputError, Scenario, near
 
 Loop = Literal["open", "closed"]
 TARGETS: Final = ("llm", "embeddings")
+NAMESPACE: Final = "ai"
+"""Of the targets."""
 UNITS: Final = {"llm": "tokens", "embeddings": "texts"}
 PROFILES: Final = tuple(sorted(module.name for module in pkgutil.iter_modules(profiles.__path__)))
 LOOPS: Final = ("open", "closed")

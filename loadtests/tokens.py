@@ -1,12 +1,14 @@
 """The token that all users of a run share: asked for by a command, and again in the background before it expires."""
 
 import os
-import shlex
-import subprocess
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from loadtests import commands
 
 # Tokens live for 300 s, and a request may wait in a queue before the gateway looks at its token.
 KEEP = 120.0
@@ -15,19 +17,7 @@ LAST = 240.0
 """Seconds after which none is better than an old one: users wait for the command then."""
 # Seconds for the command: it opens a connection to the cluster first.
 PATIENCE = 60.0
-
-
-def _ask(command: str) -> str:
-    # The environment says the command, so that no token is in it and none in an argument.
-    try:
-        done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        message = f"{command}: gave no token within {PATIENCE:.0f} s"
-        raise RuntimeError(message) from None
-    if done.returncode != 0 or not done.stdout.strip():
-        message = f"{command}: {done.stderr.strip() or 'printed no token'}"
-        raise RuntimeError(message)
-    return done.stdout.strip()
+_ASK: Final = partial(commands.ask, patience=PATIENCE)
 
 
 def _in_background(work: Callable[[], None]) -> None:
@@ -40,7 +30,7 @@ class Tokens:
     def __init__(
         self,
         command: str | None = None,
-        ask: Callable[[str], str] = _ask,
+        ask: Callable[[str], str] = _ASK,
         clock: Callable[[], float] = time.monotonic,
         spawn: Callable[[Callable[[], None]], None] = _in_background,
     ) -> None:

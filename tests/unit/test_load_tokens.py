@@ -67,5 +67,5 @@ def test_the_command_is_run() -> None:
 @pytest.mark.parametrize("command", ["false", "true"])
 def test_a_command_that_gives_none_is_named(command: str) -> None:
     """With what it said."""
-    with pytest.raises(RuntimeError, match=f"{command}: printed no token"):
+    with pytest.raises(RuntimeError, match=f"{command}: printed nothing"):
         Tokens(command).get()

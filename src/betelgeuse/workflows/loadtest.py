@@ -18,7 +18,6 @@ from loadtests import plan, report
 from loadtests.scenario import FOLDER
 
 _LOADTEST: Final = (sys.executable, "-m", "nox", "--session", "loadtest", "--")
-_NAMESPACE: Final = "ai"
 _FAR: Final = 1e6
 """No load or length is larger: eleven days, a million users."""
 _LONGEST: Final = 3600.0
@@ -129,7 +128,7 @@ def calibrate() -> None:
         try:
             shell.run([*_LOADTEST, "--calibrate"], cwd=paths.ROOT, timeout=_SPARE, log=log)
         except BetelgeuseError:
-            # Times beyond its goal end it with an exit code too: the report tells them.
+            # Missed goals end it with an exit code too: the report tells them.
             if not result.is_file():
                 raise
 
@@ -190,7 +189,7 @@ def surroundings(chosen: settings.Settings, host: str) -> dict[str, str]:
     """
     _, _, client, roots = reached(chosen, host)
     app = host.partition(".")[0]
-    memory = [*in_namespace(chosen, _NAMESPACE), "exec", f"deployment/{app}", "--", "cat", "/proc/1/status"]
+    memory = [*in_namespace(chosen, plan.NAMESPACE), "exec", f"deployment/{app}", "--", "cat", "/proc/1/status"]
     invoke = shlex.join([sys.executable, "-m", "invoke", "token", f"--client={client}", f"--env={chosen.env}"])
     return {
         "BETELGEUSE_TOKEN_COMMAND": invoke if client else "",

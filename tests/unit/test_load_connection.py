@@ -52,17 +52,25 @@ def test_an_answer_is_read_piece_by_piece(good: str, *, told: bool) -> None:
     connection, came = Connection(good), list[tuple[float, int]]()
     answer = Answer(time.perf_counter(), time.perf_counter())
     hears = (lambda now, count: came.append((now, count))) if told else None
-    connection.chat(b'{"max_tokens": 20}', {}, answer, hears)
+    connection.chat(b'{"max_tokens": 200}', {}, answer, hears)
     first = connection.sock
     ask(connection)
-
-    assert (answer.tokens, answer.prompt_tokens, len(answer.pieces)) == (20, 10, 20)
-    assert answer.pieces[0] - answer.asked >= 0.01
-    assert answer.pieces[-1] - answer.pieces[0] >= 0.9 * 19 * 0.001
-    assert answer.ended >= answer.pieces[-1]
-    assert sum(count for _, count in came) == 20 * told
-    assert connection.sock is first
+    last = connection.sock
     connection.close()
+
+    assert (answer.tokens, answer.prompt_tokens, len(answer.pieces)) == (200, 10, 200)
+    assert answer.pieces[0] - answer.asked >= 0.01
+    # Half: the thread that serves is late when the machine is busy, and what it then sends comes at once.
+    assert answer.pieces[-1] - answer.pieces[0] >= 0.5 * 199 * 0.001
+    assert 50 <= early(answer) <= 150
+    assert answer.ended >= answer.pieces[-1]
+    assert sum(count for _, count in came) == 200 * told
+    assert last is first
+
+
+def early(answer: Answer) -> int:
+    """How many pieces are of the first half of the time."""
+    return sum(at < (answer.pieces[0] + answer.pieces[-1]) / 2 for at in answer.pieces)
 
 
 def test_a_sleeping_client_sees_the_first_piece_and_the_end(good: str) -> None:
@@ -71,10 +79,11 @@ def test_a_sleeping_client_sees_the_first_piece_and_the_end(good: str) -> None:
     answer = Answer(time.perf_counter(), time.perf_counter())
     connection.chat(b'{"max_tokens": 200}', {}, answer, asleep=True)
 
-    assert (answer.tokens, len(answer.pieces)) == (200, 200)
-    assert answer.pieces[1] - answer.pieces[0] >= 0.9 * 199 * 0.001
-    assert answer.pieces[-1] - answer.pieces[1] <= 0.1 * 199 * 0.001
     assert connection.sock is None
+    assert (answer.tokens, len(answer.pieces)) == (200, 200)
+    assert answer.pieces[-1] - answer.pieces[0] >= 0.5 * 199 * 0.001
+    # One, but for what came along with the first.
+    assert early(answer) < 50
     ask(connection)
     connection.close()
 

@@ -1,5 +1,6 @@
 """The capacity card: what one node carries, and how close that is to the hardware. Pure: plain data in, text out."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -18,7 +19,9 @@ BENCHMARKS: Final[Mapping[str, str]] = {"llm": "decode", "embeddings": "embeddin
 _WITHIN: Final = " within the SLO"
 """Ends the name of a target's largest load, which begins with its unit."""
 _SLACK: Final = 0.05
-"""So much may a ratio fall below a stored card's: the spread of the rounds on a shared machine."""
+"""So much may a ratio fall below a stored card's."""
+_SURE: Final = 2.0
+"""A ratio is below another when it is by so many standard errors more: the rounds of a shared machine spread."""
 _LESS: Final = 0.85
 """So much of the stored load, and of its throughput for each unit of the benchmark's: neighbours of a sweep's steps."""
 
@@ -52,21 +55,27 @@ def _relative(card: Card, name: str) -> float | None:
     return speed / bench["limit"] if speed and bench else None
 
 
+def _shown(row: Mapping[str, float]) -> str:
+    return f"{row['ratio']:.3f} ± {row['error']:.3f}"
+
+
 def broken(card: Card, stored: Card | None) -> list[str]:
-    """Return what is worse than the goals, or, with a stored card, than that card by more than its spread.
+    """Return what is worse than the goals, or, with a stored card, than that card, by more than chance.
 
     Only ratios are compared: to the benchmark of the same minutes, and to the stored card's of its own.
     """
+    pairs = card["pairs"]
     if stored is None:
         return [
-            f"{name}: ratio {card['pairs'][name]['ratio']:.3f}, the goal is {goal}"
+            f"{name}: ratio {_shown(pairs[name])}, the goal is {goal}"
             for name, goal in GOALS.items()
-            if name in card["pairs"] and card["pairs"][name]["ratio"] < goal
+            if name in pairs and pairs[name]["ratio"] + _SURE * pairs[name]["error"] < goal
         ]
     faults = [
-        f"{name}: ratio {card['pairs'][name]['ratio']:.3f}, the stored card says {kept['ratio']:.3f}"
+        f"{name}: ratio {_shown(pairs[name])}, the stored card says {_shown(kept)}"
         for name, kept in stored["pairs"].items()
-        if name in card["pairs"] and card["pairs"][name]["ratio"] < kept["ratio"] - _SLACK
+        if name in pairs
+        and pairs[name]["ratio"] + _SURE * math.hypot(pairs[name]["error"], kept["error"]) < kept["ratio"] - _SLACK
     ]
     for name, target in stored["targets"].items():
         if name not in card["targets"]:
@@ -82,10 +91,10 @@ def broken(card: Card, stored: Card | None) -> list[str]:
 
 
 def _pairs(card: Card) -> tuple[Sequence[str], list[list[str]]]:
-    heads = ["measure", "benchmark, tokens/s", "through the edge", "ratio", "rounds", "goal"]
+    heads = ["measure", "benchmark, tokens/s", "through the edge", "ratio, ± error", "rounds", "goal"]
     rows = [
         [
-            *(name, f"{row['limit']:.1f}", f"{row['edge']:.1f}", f"{row['ratio']:.3f}"),
+            *(name, f"{row['limit']:.1f}", f"{row['edge']:.1f}", _shown(row)),
             *(f"{row['least']:.3f} to {row['most']:.3f}", f"{GOALS[name]:g}"),
         ]
         for name, row in card["pairs"].items()

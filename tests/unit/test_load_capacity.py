@@ -20,7 +20,12 @@ def test_ratio_is_of_each_round() -> None:
     """The median of the rounds' ratios counts, not the ratio of medians: a slow moment of the machine meets both."""
     pairs = Pairs(limit=[100.0, 50.0, 80.0], edge=[98.0, 50.0, 40.0])
 
-    assert pairs.shown() == {"limit": 80.0, "edge": 50.0, "ratio": 0.98, "least": 0.5, "most": 1.0}
+    shown = pairs.shown()
+
+    # 1.2533 / sqrt(3) of the standard deviation of 0.98, 1.0 and 0.5.
+    assert shown.pop("error") == pytest.approx(0.7236 * 0.28308, rel=1e-3)
+    assert shown == {"limit": 80.0, "edge": 50.0, "ratio": 0.98, "least": 0.5, "most": 1.0}
+    assert Pairs(limit=[2.0], edge=[1.0]).shown()["error"] == 0
 
 
 def test_streams_count_while_all_are_written() -> None:
@@ -127,7 +132,7 @@ def test_a_kept_card_is_what_counts_from_then_on(
     assert said(7.6)[0] == 0
     capsys.readouterr()
     assert said(7.4)[0] == 1
-    assert "FAILED  decode: ratio 0.740, the stored card says 0.800" in capsys.readouterr().out
+    assert "FAILED  decode: ratio 0.740 ± 0.000, the stored card says 0.800 ± 0.000" in capsys.readouterr().out
     better = {**stored, "pairs": {"decode": {**stored["pairs"]["decode"], "ratio": 0.99}}}
     (tmp_path / "better.json").write_text(json.dumps(better), "utf-8")
     assert said(8.0, f"--against={tmp_path / 'better.json'}")[0] == 1

@@ -11,10 +11,10 @@ from loadtests.card import broken, carried, document, page, text
 SLO = {"limits": {"time to first token": 10}, "share": 0.95}
 
 
-def card(users: float = 8, speed: float | None = 40.0, **ratios: float) -> dict[str, Any]:
+def card(users: float = 8, speed: float | None = 40.0, error: float = 0.0, **ratios: float) -> dict[str, Any]:
     """Return a card with these ratios."""
     pairs = {
-        name: {"limit": 50.0, "edge": 50 * each, "ratio": each, "least": each, "most": each}
+        name: {"limit": 50.0, "edge": 50 * each, "ratio": each, "error": error, "least": each, "most": each}
         for name, each in (ratios or {"decode": 0.97}).items()
     }
     waits = {"time to first token p50": 0.5, "time to first token p95": 1.0}
@@ -33,9 +33,17 @@ def card(users: float = 8, speed: float | None = 40.0, **ratios: float) -> dict[
     ("now", "stored", "faults"),
     [
         (card(decode=0.98, prefill=0.95), None, []),
-        (card(decode=0.96), None, ["decode: ratio 0.960, the goal is 0.97"]),
+        (card(decode=0.96), None, ["decode: ratio 0.960 ± 0.000, the goal is 0.97"]),
+        (card(decode=0.96, error=0.004), None, ["decode: ratio 0.960 ± 0.004, the goal is 0.97"]),
+        (card(decode=0.96, error=0.006), None, []),
         (card(decode=0.90), card(decode=0.94), []),
-        (card(decode=0.88), card(decode=0.94), ["decode: ratio 0.880, the stored card says 0.940"]),
+        (card(decode=0.88), card(decode=0.94), ["decode: ratio 0.880 ± 0.000, the stored card says 0.940 ± 0.000"]),
+        (
+            card(decode=0.85, error=0.012),
+            card(decode=0.94, error=0.012),
+            ["decode: ratio 0.850 ± 0.012, the stored card says 0.940 ± 0.012"],
+        ),
+        (card(decode=0.85, error=0.012), card(decode=0.94, error=0.017), []),
         (card(decode=0.5), card(prefill=0.9), []),
         (card(users=7), card(users=8), []),
         (card(users=6), card(users=8), ["llm: 6 users within the SLO, the stored card says 8"]),

@@ -1,7 +1,8 @@
 """How far the generator's own times are off, and how much one core of it can carry: nox -s loadtest -- --calibrate.
 
-Times are compared with the schedule of a scripted server, and with what it says of itself: when it had the request, and
-when it really sent each event. What differs from the latter is the generator's own (with the loopback's share).
+Times are compared with the schedule of a scripted server, and with what really happened: when the request had left, by
+the generator's word or the server's, and when the server says that it sent each event. What differs from the latter is
+the generator's own (with the loopback's share).
 Capacity is that of Locust with everything it does for a request, per second of its processor time; the server's does
 not count. Nothing else should run on the machine.
 """
@@ -73,7 +74,7 @@ class _Sent(Events):
 
 
 def _answers(url: str, seconds: float) -> list[tuple[Answer, _Sent]]:
-    """Return the answers of some seconds of a few users, each with the times that the server says."""
+    """Return the answers of some seconds of a few users, each with what really happened."""
     freeze()
     found, end = list[tuple[Answer, _Sent]](), time.perf_counter() + seconds
     recorder = Recorder(Slo({}, 1.0), time.perf_counter())
@@ -90,6 +91,8 @@ def _answers(url: str, seconds: float) -> list[tuple[Answer, _Sent]]:
             now = time.perf_counter()
             answer = Answer(now, now)
             connection.chat(body, {}, answer, recorder.came)
+            # Neither is early: who sends may be interrupted by who reads, and who reads may be busy.
+            seen.asked = min(seen.asked, connection.sent)
             recorder.add_answer(answer)
             found.append((answer, seen))
         connection.close()
@@ -99,7 +102,7 @@ def _answers(url: str, seconds: float) -> list[tuple[Answer, _Sent]]:
 
 
 def accuracy(url: str, seconds: float) -> dict[str, Histogram]:
-    """Return how far times are off, in seconds: the schedule's, and (own) those that the server says of itself."""
+    """Return how far times are off, in seconds: from the schedule, and (own) from what really happened."""
     found = {name: Histogram() for name in ("first token", "gap", "own, first token", "own, gap")}
     for answer, said in _answers(url, seconds):
         first = answer.pieces[0] - answer.asked

@@ -86,6 +86,8 @@ class Connection:
         self._address = address or self._host, parts.port or (443 if self._context else 80)
         self._base = parts.path.rstrip("/")
         self.timeout = TIMEOUT
+        self.sent = 0.0
+        """When the last request was handed over. On the loopback its server has it then."""
         self.sock: socket.socket | None = None
         self._response: http.client.HTTPResponse | None = None
 
@@ -121,6 +123,7 @@ class Connection:
         sock = self._open()
         # At once, as one packet: putting a request together line by line takes a quarter of a millisecond.
         sock.sendall(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+        self.sent = time.perf_counter()
         self._response = response = http.client.HTTPResponse(sock, method="POST")
         response.begin()
         if response.status != _OK:

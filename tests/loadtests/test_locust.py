@@ -164,7 +164,7 @@ def test_the_verb_tells_why_there_is_no_report(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(paths, "REPORTS", tmp_path)
     argv = [LOCUST, "-m", "locust", *arguments("llm", "smoke"), "--host=ftp://x", f"--reports={tmp_path}"]
 
-    with pytest.raises(BetelgeuseError, match=r"expected http\(s\)://NAME, got 'ftp://x'"):
+    with pytest.raises(BetelgeuseError, match=r"expected http\(s\)://NAME\[:PORT\], got 'ftp://x'"):
         carry_out(argv, {}, "llm", "smoke", PATIENCE)
 
 
@@ -271,7 +271,7 @@ def test_a_sweep_finds_the_slots(outcomes: Runs) -> None:
     ("name", "words"),
     [
         ("scenario", "no scenario 'chta'; did you mean 'chat'?"),
-        ("address", "--host: expected http(s)://NAME, got 'ftp://x'"),
+        ("address", "--host: expected http(s)://NAME[:PORT], got 'ftp://x'"),
     ],
 )
 def test_what_is_wrong_is_one_line(outcomes: Runs, name: str, words: str) -> None:

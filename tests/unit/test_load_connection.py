@@ -265,10 +265,21 @@ def test_the_named_roots_are_trusted_and_no_others(certificate: Path) -> None:
     assert b"\r\nHost: localhost:" in server.heard
 
 
-@pytest.mark.parametrize("url", ["", "llm.example.org", "ftp://x"])
+def test_a_name_beyond_ascii_goes_by_its_other_one() -> None:
+    """With the port as it was given."""
+    server = canned(b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{"data": [1,2,3]}')
+    with server as url:
+        connection = Connection(url.replace("localhost", "bücher.example"), address="127.0.0.1")
+        embed(connection)
+        connection.close()
+
+    assert b"\r\nHost: xn--bcher-kva.example:" in server.heard
+
+
+@pytest.mark.parametrize("url", ["", "llm.example.org", "ftp://x", "https://x:abc", "https://[x", "https://x..y"])
 def test_an_address_that_is_none_is_told(url: str) -> None:
     """Before the first request."""
-    with pytest.raises(InputError, match=r"--host: expected http\(s\)://NAME, got"):
+    with pytest.raises(InputError, match=r"--host: expected http\(s\)://NAME\[:PORT\], got"):
         Connection(url)
 
 

@@ -18,16 +18,19 @@ TARGETS: Final = ("llama-server", "llama-bench", "llama-batched-bench")
 BUILD_NUMBER: Final = "11434"
 # Tunes upstream's targets for build time; see the file.
 PROJECT_INCLUDE: Final = paths.ROOT / "images" / "llama-server" / "targets.cmake"
-ADDED: Final = paths.ROOT / "images" / "llama-server" / "top-k.h"
-"""Part of upstream's common/ once it is unpacked; EDITS use it."""
+ADDED: Final = {
+    paths.ROOT / "images" / "llama-server" / "top-k.h": "common",
+    paths.ROOT / "images" / "llama-server" / "barrier.h": "ggml/src/ggml-cpu",
+}
+"""Files of our own, and the folder of upstream's source they go to; EDITS use them."""
 
 FLAGS: Final[Mapping[str, str]] = {
     "CMAKE_BUILD_TYPE": "Release",
     # One file per command: nothing to install beside it but the C library.
     "BUILD_SHARED_LIBS": "OFF",
     "CMAKE_EXE_LINKER_FLAGS": "-static-libstdc++ -static-libgcc",
-    # Its threads can sleep at a barrier (GOMP_SPINCOUNT): on shared cores, llama.cpp's own only spin, at a tenth of the
-    # speed (images/llama-server/README.md).
+    # Its threads can sleep between two tokens (GOMP_SPINCOUNT), and at barriers by an edit below: on shared cores,
+    # llama.cpp's own only spin, at a tenth of the speed (images/llama-server/README.md).
     "GGML_OPENMP": "ON",
     # The gateway terminates TLS and the models are in the image: neither OpenSSL nor downloads.
     "LLAMA_OPENSSL": "OFF",
@@ -139,6 +142,17 @@ EDITS: Final = (
             cur.resize(n_vocab);
             for (llama_token token_id""",
     ),
+    # A barrier that finds out how long to spin: see the file that is added. OpenMP's is told once for all.
+    Edit(
+        file="ggml/src/ggml-cpu/ggml-cpu.c",
+        old="void ggml_barrier(struct ggml_threadpool * tp) {\n",
+        new='#include "barrier.h"\n\nvoid ggml_barrier(struct ggml_threadpool * tp) {\n',
+    ),
+    Edit(
+        file="ggml/src/ggml-cpu/ggml-cpu.c",
+        old="    #pragma omp barrier\n",
+        new="    barrier_wait(&tp->n_barrier, &tp->n_barrier_passed, n_threads);\n",
+    ),
 )
 
 
@@ -148,7 +162,7 @@ def key_inputs(*, native: bool) -> dict[str, object]:
         "flags": dict(FLAGS),
         "edits": EDITS,
         "project_include": PROJECT_INCLUDE.read_text(),
-        "added": ADDED.read_text(),
+        "added": [path.read_text() for path in ADDED],
         "compiler": run(["c++", "--version"]).partition("\n")[0],
         "machine": platform.machine(),
         "cpu": cpu_key() if native else "portable",
@@ -172,7 +186,8 @@ def build_llama(sdist: Path, out: Path, *, native: bool, jobs: int, log: Path) -
         source = _unpack(sdist, Path(scratch))
         for edit in EDITS:
             _apply(edit, source)
-        shutil.copy(ADDED, source / "common")
+        for path, folder in ADDED.items():
+            shutil.copy(path, source / folder)
         build = Path(scratch) / "build"
         flags = {
             **FLAGS,

@@ -11,8 +11,8 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
-from typing import Any, Final, NamedTuple, NoReturn, Self
-from urllib.parse import urlsplit
+from typing import Any, Final, NoReturn, Self
+from urllib.parse import SplitResult, urlsplit
 
 import orjson
 
@@ -65,25 +65,14 @@ def _head(name: str, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: {name}\r\n{lines}Content-Length: ".encode("latin-1")
 
 
-class _Place(NamedTuple):
-    """Where an address leads: `name` is the host with the port as it was given, as a request says it."""
-
-    secure: bool
-    host: str
-    port: int
-    name: str
-    base: str
-
-
-def _place(url: str) -> _Place:
-    """Return where an address leads; InputError where nowhere."""
+def _parts(url: str) -> tuple[SplitResult, int | None]:
+    """Return an address' parts, without a user, and its port where it names one; InputError where it leads nowhere."""
     try:
         parts = urlsplit(url)
         # A name beyond ASCII goes by its other one (IDNA).
-        name = parts.netloc.rpartition("@")[2].encode("idna").decode()
+        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2].encode("idna").decode())
         if parts.scheme in {"http", "https"} and parts.hostname:
-            secure = parts.scheme == "https"
-            return _Place(secure, parts.hostname, parts.port or (443 if secure else 80), name, parts.path.rstrip("/"))
+            return parts, parts.port
     except ValueError:
         # A port, a name or what stands in brackets is none.
         pass
@@ -99,14 +88,14 @@ class Connection:
 
     def __init__(self, url: str, roots: str = "", address: str = "") -> None:
         """`url`: scheme, host and port of the API; `roots`: a file; `address`: where to go instead of asking DNS."""
-        place = _place(url)
+        parts, port = _parts(url)
         try:
-            self._context = _trust(roots) if place.secure else None
+            self._context = _trust(roots) if parts.scheme == "https" else None
         except OSError as error:
             message = f"BETELGEUSE_CA: cannot read roots from {roots}: {error.strerror or error}"
             raise InputError(message) from None
-        self._host, self._name, self._base = place.host, place.name, place.base
-        self._address = address or place.host, place.port
+        self._host, self._name, self._base = parts.hostname or "", parts.netloc, parts.path.rstrip("/")
+        self._address = address or self._host, port or (443 if self._context else 80)
         self.timeout = TIMEOUT
         self.sent = 0.0
         """When the last request was handed over. On the loopback its server has it then."""

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from betelgeuse import paths
 from betelgeuse.builds import llama
 from betelgeuse.errors import BuildError
 from betelgeuse.shell import run
-
-ADDED = paths.ROOT / "images" / "llama-server"
 
 
 def source(folder: Path, text: str) -> Path:
@@ -76,7 +73,7 @@ def test_candidates_of_top_k_are_the_highest_logits(tmp_path: Path) -> None:
     """The header that we add, with the build's own compiler: top_k/main.cpp has the promises."""
     command = tmp_path / "main"
     here = Path(__file__).parent / "top_k"
-    headers = [f"-I{folder}" for folder in (here, ADDED)]
+    headers = [f"-I{folder}" for folder in (here, llama.OWN)]
     run(["c++", "-std=c++17", "-O1", *headers, str(here / "main.cpp"), "-o", str(command)])
 
     assert run([str(command)]) == ""
@@ -86,6 +83,6 @@ def test_threads_meet_at_the_barrier(tmp_path: Path) -> None:
     """The other header: nobody leaves before all are there, and whoever waits for long sleeps (barrier/main.c)."""
     command = tmp_path / "main"
     source = Path(__file__).parent / "barrier" / "main.c"
-    run(["cc", "-std=gnu11", "-O2", "-Wall", "-Werror", f"-I{ADDED}", str(source), "-pthread", "-o", str(command)])
+    run(["cc", "-std=gnu11", "-O2", "-Wall", "-Werror", f"-I{llama.OWN}", str(source), "-pthread", "-o", str(command)])
 
     assert run([str(command)]) == ""

@@ -16,12 +16,10 @@ from betelgeuse.shell import run
 
 TARGETS: Final = ("llama-server", "llama-bench", "llama-batched-bench")
 BUILD_NUMBER: Final = "11434"
+OWN: Final = paths.ROOT / "images" / "llama-server"
 # Tunes upstream's targets for build time; see the file.
-PROJECT_INCLUDE: Final = paths.ROOT / "images" / "llama-server" / "targets.cmake"
-ADDED: Final = {
-    paths.ROOT / "images" / "llama-server" / "top-k.h": "common",
-    paths.ROOT / "images" / "llama-server" / "barrier.h": "ggml/src/ggml-cpu",
-}
+PROJECT_INCLUDE: Final = OWN / "targets.cmake"
+ADDED: Final = {OWN / "top-k.h": "common", OWN / "barrier.h": "ggml/src/ggml-cpu"}
 """Files of our own, and the folder of upstream's source they go to; EDITS use them."""
 
 FLAGS: Final[Mapping[str, str]] = {

@@ -31,7 +31,7 @@ from loadtests.events import Events
 from loadtests.histogram import Histogram
 from loadtests.measure import Answer, Slo
 from loadtests.recorder import Recorder
-from loadtests.run import freeze
+from loadtests.run import be_punctual
 
 _FIRST: Final = 0.05
 _GAP: Final = 0.01
@@ -75,7 +75,7 @@ class _Sent(Events):
 
 def _answers(url: str, seconds: float) -> list[tuple[Answer, _Sent]]:
     """Return the answers of some seconds of a few users, each with what really happened."""
-    freeze()
+    be_punctual()
     found, end = list[tuple[Answer, _Sent]](), time.perf_counter() + seconds
     recorder = Recorder(Slo({}, 1.0), time.perf_counter())
     body = json.dumps({"messages": [], "max_tokens": _TOKENS}).encode()

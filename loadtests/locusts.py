@@ -15,7 +15,7 @@ from loadtests.connection import connection
 from loadtests.memory import EVERY, GROWTH, Memory
 from loadtests.pacing import Sweep
 from loadtests.plan import Order
-from loadtests.run import Run, freeze
+from loadtests.run import Run, be_punctual
 from loadtests.scenario import InputError
 
 _RATE: Final = "load-rate"
@@ -212,7 +212,7 @@ def _init(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - Locust 
 
 
 def _start(environment: Environment, **_: Any) -> None:  # noqa: ANN401
-    freeze()
+    be_punctual()
     if isinstance(environment.runner, WorkerRunner):
         # The master's command line has come with the first users.
         options = environment.parsed_options

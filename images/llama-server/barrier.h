@@ -1,5 +1,5 @@
 // Added to ggml's CPU backend by betelgeuse.builds.llama: the barrier at which its threads meet hundreds of times per
-// token, instead of OpenMP's. How long a thread spins before it sleeps follows from how its last waits ended: long while
+// token. How long a thread spins before it sleeps follows from how its last waits ended: long while
 // the others come soon, since a core that falls asleep with its thread is slow to wake; short while they have no core.
 #pragma once
 
@@ -16,11 +16,13 @@ enum {
     BARRIER_SPINS_MOST = 100000,
 };
 
+// How long this thread spins by now.
+static _Thread_local int barrier_spins = BARRIER_SPINS_LEAST;
+
 // Returns when `threads` threads have called it. `arrived` and `passed` belong to the barrier, 0 at first.
 static void barrier_wait(atomic_int * arrived, atomic_int * passed, int threads) {
     // Of all barriers: at worst a wake-up too many.
     static atomic_int asleep;
-    static _Thread_local int spins = BARRIER_SPINS_LEAST;
 
     const int round = atomic_load_explicit(passed, memory_order_relaxed);
     if (atomic_fetch_add(arrived, 1) == threads - 1) {
@@ -31,18 +33,19 @@ static void barrier_wait(atomic_int * arrived, atomic_int * passed, int threads)
         }
         return;
     }
-    for (int spun = 0; spun < spins; spun++) {
+    for (int spun = 0; spun < barrier_spins; spun++) {
         if (atomic_load_explicit(passed, memory_order_acquire) != round) {
             // The shortest waits say nothing about those for which sleeping is an alternative.
             if (spun > BARRIER_SPINS_LEAST / 3) {
-                spins = spins + 2 * spun < BARRIER_SPINS_MOST ? spins + 2 * spun : BARRIER_SPINS_MOST;
+                const int more = barrier_spins + 2 * spun;
+                barrier_spins = more < BARRIER_SPINS_MOST ? more : BARRIER_SPINS_MOST;
             }
             return;
         }
         ggml_thread_cpu_relax();
     }
     // At once: by halves, two busy programs beside it would cost a sixth of the speed.
-    spins = BARRIER_SPINS_LEAST;
+    barrier_spins = BARRIER_SPINS_LEAST;
     // Announced before the last look: whoever comes last has then either been seen or sees this.
     atomic_fetch_add(&asleep, 1);
     while (atomic_load(passed) == round) {

@@ -1,10 +1,13 @@
 """One process of a run: when its users begin, and what is left at the end. Threads stand for users."""
 
+import sys
 import threading
 import time
 
 import pytest
 
+from betelgeuse import paths
+from betelgeuse.shell import run
 from loadtests.plan import order
 from loadtests.run import Run
 
@@ -84,3 +87,13 @@ def test_workers_have_arrivals_of_their_own() -> None:
         starts.append([run.begin() - begin for _ in range(5)])
 
     assert starts[0] != pytest.approx(starts[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system lets timers be late by a process's own choice")
+def test_a_generator_is_punctual_where_programs_share_wakeups() -> None:
+    """As in a pod of the local environment: its timers are exact whatever it was started with."""
+    slack = "pathlib.Path('/proc/self/timerslack_ns')"
+    late = f"import pathlib; {slack}.write_text('5000000')"
+    code = f"{late}; from loadtests.run import be_punctual; be_punctual(); print({slack}.read_text())"
+
+    assert int(run([sys.executable, "-c", code], cwd=paths.ROOT)) == 1

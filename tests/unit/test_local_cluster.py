@@ -1,5 +1,6 @@
 """The embedded cluster's plan: names, addresses, configuration files."""
 
+import sys
 import tomllib
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import yaml
 
 from betelgeuse.clusters.local import kubeadm, layout, sysctls
 from betelgeuse.errors import UsageError
+from betelgeuse.shell import run
 
 VERSIONS = kubeadm.Versions(etcd="3.7.3-0", coredns="v1.14.6")
 
@@ -88,3 +90,12 @@ def test_kernel_settings_come_back_as_they_were(tmp_path: Path) -> None:
 
     assert setting.read_text() == "0"
     sysctls.restore(tmp_path / "nothing", root)
+
+
+def test_what_a_node_starts_shares_wakeups() -> None:
+    """By inheritance: nothing between a node's init and a container's process sets it anew."""
+    read = "import pathlib; print(pathlib.Path('/proc/self/timerslack_ns').read_text())"
+    started = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {read!r}], check=True)"
+    init = f"from betelgeuse.clusters.local import nodeinit; nodeinit.share_wakeups(); {started}"
+
+    assert int(run([sys.executable, "-c", init])) == 1_000_000

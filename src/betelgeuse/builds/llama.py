@@ -27,9 +27,9 @@ FLAGS: Final[Mapping[str, str]] = {
     # One file per command: nothing to install beside it but the C library.
     "BUILD_SHARED_LIBS": "OFF",
     "CMAKE_EXE_LINKER_FLAGS": "-static-libstdc++ -static-libgcc",
-    # Its threads can sleep between two tokens (GOMP_SPINCOUNT), and at barriers by an edit below: on shared cores,
-    # llama.cpp's own only spin, at a tenth of the speed (images/llama-server/README.md).
-    "GGML_OPENMP": "ON",
+    # Its own threads: edits below let them find out how long to spin, which OpenMP's are told once for all
+    # (images/llama-server/README.md).
+    "GGML_OPENMP": "OFF",
     # The gateway terminates TLS and the models are in the image: neither OpenSSL nor downloads.
     "LLAMA_OPENSSL": "OFF",
     # No web UI (it would be fetched), no child processes (server tools, video).
@@ -122,6 +122,75 @@ EDITS: Final = (
         old="condition_results.wait_for(lock, std::chrono::seconds(timeout));",
         new="condition_results.wait_until(lock, deadline);",
     ),
+    # While a batch is computed, a second thread takes tasks. Upstream wakes it before and after each batch, twice per
+    # token, whether there is a task or not; here a task does (docs/performance.md).
+    Edit(
+        file="tools/server/server-queue.cpp",
+        old="    condition_tasks.notify_one();\n    return task_id;",
+        new="    (worker.yielding ? worker.cv : condition_tasks).notify_one();\n    return task_id;",
+    ),
+    Edit(
+        file="tools/server/server-queue.cpp",
+        old="    condition_tasks.notify_one();\n    return 0;",
+        new="    (worker.yielding ? worker.cv : condition_tasks).notify_one();\n    return 0;",
+    ),
+    Edit(
+        file="tools/server/server-queue.cpp",
+        old="""        worker.busy     = true;
+        worker.yielding = true;
+    }
+    worker.cv.notify_one();
+""",
+        new="""        worker.yielding = true;
+        if (!queue_tasks.empty()) {
+            worker.cv.notify_one();
+        }
+    }
+""",
+    ),
+    Edit(
+        file="tools/server/server-queue.cpp",
+        old="""            // wait on busy instead of yielding - busy stays set even when the yield already ended
+            worker.cv.wait(lock, [&]{
+                return worker.stop || worker.busy;
+            });
+            if (worker.stop) {
+                return;
+            }
+""",
+        new="""            worker.cv.wait(lock, [&]{
+                return worker.stop || (running && worker.yielding && !worker.exception && !queue_tasks.empty());
+            });
+            if (worker.stop) {
+                return;
+            }
+            worker.busy = true;
+""",
+    ),
+    Edit(
+        file="tools/server/server-queue.cpp",
+        old="""            condition_tasks.wait(lock, [&]{
+                return worker.stop || !running || !worker.yielding || !queue_tasks.empty();
+            });
+""",
+        new="            break;\n",
+    ),
+    Edit(
+        file="tools/server/server-queue.cpp",
+        old="        worker.yielding = false;\n        condition_tasks.notify_all();\n",
+        new="        worker.yielding = false;\n",
+    ),
+    # Who is told of a result would wait at once for the lock that the teller still holds.
+    Edit(
+        file="tools/server/server-queue.cpp",
+        old="""            queue_results.emplace_back(std::move(result));
+            condition_results.notify_all();
+""",
+        new="""            queue_results.emplace_back(std::move(result));
+            lock.unlock();
+            condition_results.notify_all();
+""",
+    ),
     # Of a large vocabulary, only the tokens that top-k can keep become candidates: see the file that is added.
     Edit(
         file="common/sampling.cpp",
@@ -140,7 +209,8 @@ EDITS: Final = (
             cur.resize(n_vocab);
             for (llama_token token_id""",
     ),
-    # A barrier that finds out how long to spin: see the file that is added. OpenMP's is told once for all.
+    # A barrier that finds out how long to spin: see the file that is added. Upstream's spins until all have come, at a
+    # tenth of the speed where one of them has no core.
     Edit(
         file="ggml/src/ggml-cpu/ggml-cpu.c",
         old="void ggml_barrier(struct ggml_threadpool * tp) {\n",
@@ -148,8 +218,14 @@ EDITS: Final = (
     ),
     Edit(
         file="ggml/src/ggml-cpu/ggml-cpu.c",
-        old="    #pragma omp barrier\n",
-        new="    barrier_wait(&tp->n_barrier, &tp->n_barrier_passed, n_threads);\n",
+        old="#ifdef GGML_USE_OPENMP\n    #pragma omp barrier\n",
+        new="#ifndef GGML_USE_OPENMP\n    barrier_wait(&tp->n_barrier, &tp->n_barrier_passed, n_threads);\n",
+    ),
+    # Between two tokens a thread spins for as long as it was worth it at the barriers.
+    Edit(
+        file="ggml/src/ggml-cpu/ggml-cpu.c",
+        old="const uint64_t n_rounds = 1024UL * 128 * threadpool->poll;",
+        new="const uint64_t n_rounds = barrier_spins;",
     ),
 )
 
@@ -191,21 +267,12 @@ def build_llama(sdist: Path, out: Path, *, native: bool, jobs: int, log: Path) -
             **FLAGS,
             "GGML_NATIVE": "ON" if native else "OFF",
             "CMAKE_PROJECT_INCLUDE": str(PROJECT_INCLUDE),
-            "OpenMP_gomp_LIBRARY": _static_openmp(),
         }
         options = [f"-D{name}={value}" for name, value in flags.items()]
         run(["cmake", "-S", str(source), "-B", str(build), "-G", "Ninja", *options], log=log)
         run(["cmake", "--build", str(build), "--parallel", str(jobs), "--target", *TARGETS], log=log)
         for target in TARGETS:
             run(["strip", "-o", str(out / target), str(build / "bin" / target)])
-
-
-def _static_openmp() -> str:
-    path = run(["c++", "-print-file-name=libgomp.a"]).strip()
-    if not Path(path).is_absolute():
-        message = "the C++ compiler has no libgomp.a: install g++ (Debian: libgcc-12-dev brings it), not clang alone"
-        raise BuildError(message)
-    return path
 
 
 def _unpack(sdist: Path, folder: Path) -> Path:

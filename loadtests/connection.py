@@ -151,19 +151,19 @@ class Connection:
         answer: Answer,
         came: Callable[[float, int], None] | None = None,
         *,
-        asleep: bool = False,
+        asleep: Callable[[], bool] | None = None,
     ) -> None:
         """Ask for a streamed answer and read it into `answer`; `came` hears of pieces at once (when, how many).
 
         With nobody to tell, the answer is taken apart after its end: less work beside a server on the same cores. Still
-        less is to be `asleep` between its first piece and its end, which all other pieces are then stamped with; that
-        ends the connection. Whatever a server or a network does wrong is a Failure.
+        less is to sleep from the first block after which `asleep` says so to the answer's end, which all pieces between
+        are then stamped with; that ends the connection. Whatever a server or a network does wrong is a Failure.
         """
         with _Failures(self) as failures:
             response = self.post("/v1/chat/completions", body, {**headers, **(_LAST if asleep else {})})
             failures.begun = True
             events, pieces, now = self.events(), answer.pieces, 0.0
-            blocks = self._asleep(_stamped(response), pieces) if asleep else _stamped(response)
+            blocks = self._asleep(_stamped(response), asleep) if asleep else _stamped(response)
             for now, data in blocks if came or asleep else list(blocks):
                 before = len(pieces)
                 for event in events.feed(data):
@@ -179,11 +179,13 @@ class Connection:
             if not pieces or answer.tokens < 1:
                 _fail("empty answer", "no text, or no usage")
 
-    def _asleep(self, blocks: Iterator[tuple[float, bytes]], pieces: list[float]) -> Iterator[tuple[float, bytes]]:
-        """Yield blocks until one had a piece; then sleep, and yield the rest once it is all there."""
+    def _asleep(
+        self, blocks: Iterator[tuple[float, bytes]], asleep: Callable[[], bool]
+    ) -> Iterator[tuple[float, bytes]]:
+        """Yield blocks until `asleep` says so; then sleep, and yield the rest once it is all there."""
         for block in blocks:
             yield block
-            if pieces and self.sock:
+            if asleep() and self.sock:
                 # The kernel wakes nobody for less, but for the end of the connection.
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _ENOUGH)
                 yield from list(blocks)

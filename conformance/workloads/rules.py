@@ -13,6 +13,8 @@ _STUCK: Final = frozenset(
 )
 _LOOP: Final = 3
 _RECENT: Final = timedelta(minutes=5)
+_PATIENCE: Final = 3
+"""Seconds that a pod with little of a node whose every core computes may take to say that it is alive."""
 
 
 def containers(spec: Raw) -> Iterator[Raw]:
@@ -95,6 +97,11 @@ def _image(_: Raw, container: Raw) -> str:
     return "" if tag and tag != "latest" else f"image {image} is not pinned"
 
 
+def _liveness(_: Raw, container: Raw) -> str:
+    seconds = container.get("livenessProbe", {"timeoutSeconds": _PATIENCE}).get("timeoutSeconds", 1)
+    return "" if seconds >= _PATIENCE else f"is restarted for answers that take {seconds} s; wait for {_PATIENCE}"
+
+
 RULES: Final[Mapping[str, Callable[[Raw, Raw], str]]] = MappingProxyType(
     {
         "nonroot": _nonroot,
@@ -108,6 +115,7 @@ RULES: Final[Mapping[str, Callable[[Raw, Raw], str]]] = MappingProxyType(
         "requests": _requests,
         "limits": _limits,
         "image": _image,
+        "liveness": _liveness,
     },
 )
 """Rule -> (pod spec, container) -> what is wrong, or an empty string."""

@@ -1,6 +1,6 @@
 // Added to ggml's CPU backend by betelgeuse.builds.llama: the barrier at which its threads meet hundreds of times per
-// token. How long a thread spins before it sleeps follows from how its last waits ended: long while
-// the others come soon, since a core that falls asleep with its thread is slow to wake; short while they have no core.
+// token. How long a thread spins before it sleeps follows from how its last waits ended: long while the others come
+// soon, since a core that falls asleep with its thread is slow to wake; short while they have no core.
 #pragma once
 
 #include <limits.h>

@@ -180,6 +180,7 @@ CASES: Sequence[Case] = (
     _case("no-requests", lambda kube: _container(kube)["resources"].pop("requests"), f"{_RULE}[requests]"),
     _case("latest", lambda kube: _container(kube).update(image="registry:5000/app:latest"), f"{_RULE}[image]"),
     _case("no-tag", lambda kube: _container(kube).update(image="registry:5000/app"), f"{_RULE}[image]"),
+    _case("impatient", lambda kube: _container(kube).update(livenessProbe={}), f"{_RULE}[liveness]"),
     _case("token", _mount_token, "workloads/test_pod_rules.py::test_tokens_are_mounted_only_where_used"),
     _case("default-account", _bind_default, "workloads/test_pod_rules.py::test_default_account_has_no_rights"),
     _case("crash-loop", _crash, "workloads/test_ready.py::test_no_pod_restarts_in_a_loop"),

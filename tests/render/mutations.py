@@ -194,6 +194,9 @@ MUTATIONS: Final = (
         "no memory limit", "pods_keep_the_rules", _container("llm", lambda c: c["resources"]["limits"].pop("memory"))
     ),
     Mutation("no requests", "pods_keep_the_rules", _container("llm", lambda c: c["resources"].pop("requests"))),
+    Mutation(
+        "impatient", "pods_keep_the_rules", _container("llm", lambda c: c["livenessProbe"].update(timeoutSeconds=1))
+    ),
     Mutation("host network", "pods_keep_the_rules", _set("Deployment", "llm", f"{_SPEC}/hostNetwork", value=True)),
     Mutation("host port", "pods_keep_the_rules", _container("llm", lambda c: c["ports"][0].update(hostPort=443))),
     Mutation(

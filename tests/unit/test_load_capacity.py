@@ -10,10 +10,11 @@ import pytest
 
 from betelgeuse.errors import BetelgeuseError
 from loadtests import capacity
-from loadtests.capacity import Pairs, both_writing, fields, measure
+from loadtests.capacity import Edge, Pairs, fields, measure, together
 from loadtests.card import GOALS, kind, text
-from loadtests.connection import Failure
+from loadtests.connection import Connection, Failure
 from loadtests.measure import Answer
+from loadtests.scripted_server import Script, running
 
 
 def test_ratio_is_of_each_round() -> None:
@@ -28,13 +29,20 @@ def test_ratio_is_of_each_round() -> None:
     assert Pairs(limit=[2.0], edge=[1.0]).shown()["error"] == 0
 
 
-def test_streams_count_while_all_are_written() -> None:
-    """Only the time in which every stream runs counts, and tokens as the server counts them."""
+def test_streams_count_once_all_are_written() -> None:
+    """To the end of the last, and tokens as the server counts them."""
     one = Answer(0, 0, pieces=[1.0, 2.0, 3.0, 4.0], ended=4.0, tokens=8)
     other = Answer(0, 0, pieces=[2.0, 3.0, 4.0, 5.0], ended=5.0, tokens=4)
 
-    # From 2 to 4 s: two pieces of two tokens, and two of one.
-    assert both_writing([one, other]) == pytest.approx((2 * 2 + 2 * 1) / 2.0)
+    # From 2 to 5 s: two pieces of two tokens, and three of one.
+    assert together([one, other]) == pytest.approx((2 * 2 + 3 * 1) / 3.0)
+
+
+def test_streams_are_measured_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four of a token each 5 ms; a busy machine may be slower, none is faster."""
+    with running(Script(first=0.01, gap=0.005)) as url:
+        monkeypatch.setattr(Edge, "_connection", lambda *_: Connection(url))
+        assert 400 <= Edge("example.org", lambda: "").streams() <= 4 / 0.005 * 1.02
 
 
 class Rates:

@@ -73,17 +73,18 @@ def early(answer: Answer) -> int:
     return sum(at < (answer.pieces[0] + answer.pieces[-1]) / 2 for at in answer.pieces)
 
 
-def test_a_sleeping_client_sees_the_first_piece_and_the_end(good: str) -> None:
+@pytest.mark.parametrize("awake", [1, 100])
+def test_a_sleeping_client_sees_the_first_pieces_and_the_end(good: str, awake: int) -> None:
     """All other pieces are stamped with the end: nothing woke it between; the connection is not kept."""
     connection = Connection(good)
     answer = Answer(time.perf_counter(), time.perf_counter())
-    connection.chat(b'{"max_tokens": 200}', {}, answer, asleep=True)
+    connection.chat(b'{"max_tokens": 200}', {}, answer, asleep=lambda: len(answer.pieces) >= awake)
 
     assert connection.sock is None
     assert (answer.tokens, len(answer.pieces)) == (200, 200)
     assert answer.pieces[-1] - answer.pieces[0] >= 0.5 * 199 * 0.001
-    # One, but for what came along with the first.
-    assert early(answer) < 50
+    # But for what came along with the last it was awake for.
+    assert awake <= sum(at < answer.pieces[-1] - 0.02 for at in answer.pieces) < awake + 50
     ask(connection)
     connection.close()
 
@@ -317,7 +318,8 @@ def test_slots_make_others_wait() -> None:
             one.close()
         early, late = sorted(answers, key=lambda answer: answer.pieces[0])
 
-    assert late.pieces[0] >= early.pieces[-1] + 0.019
+    # Half: the thread that reads the first's last is late when the machine is busy.
+    assert late.pieces[0] >= early.pieces[-1] + 0.01
 
 
 @pytest.mark.parametrize("text", ["501:0.1", "cut", "cut:2", "cut:x"])

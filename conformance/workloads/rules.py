@@ -98,7 +98,10 @@ def _image(_: Raw, container: Raw) -> str:
 
 
 def _liveness(_: Raw, container: Raw) -> str:
-    seconds = container.get("livenessProbe", {"timeoutSeconds": _PATIENCE}).get("timeoutSeconds", 1)
+    probe = container.get("livenessProbe")
+    if probe is None:
+        return ""
+    seconds = probe.get("timeoutSeconds", 1)
     return "" if seconds >= _PATIENCE else f"is restarted for answers that take {seconds} s; wait for {_PATIENCE}"
 
 

@@ -11,7 +11,7 @@ def _pods(site: Site, namespace: str) -> tuple[Raw, ...]:
 
 
 def test_pods_obey(site: Site, namespace: str, pod_rule: str) -> None:
-    """Every container is non-root, unprivileged, read-only, with requests, limits and a pinned image."""
+    """Every container is non-root, unprivileged, read-only, patient, with requests, limits and a pinned image."""
     found = [
         fault
         for pod in _pods(site, namespace)

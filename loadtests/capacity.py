@@ -3,9 +3,9 @@
 python -m loadtests.capacity --env=local --rounds=5 --out=CARD (the verb `invoke capacity` says the rest)
 
 The limit is measured by llama.cpp's own benchmarks in the very pod that serves, on the same cores, a moment before and
-a moment after: a machine that gets slower meanwhile favours neither. A round is that for each measure; what counts is
-the median of the rounds' ratios. With the sweeps' reports, and what the pods say of their node and memory, that is the
-card (card.py).
+a moment after: a machine that gets slower meanwhile favours neither. If the two differ, the machine changed its speed,
+and the pair is measured again: the rate through the edge has no say in that. What counts is the median of the pairs'
+ratios. With the sweeps' reports, and what the pods say of their node and memory, that is the card (card.py).
 """
 
 import argparse
@@ -43,6 +43,10 @@ _STREAMS: Final = 4
 _TEXT: Final = 256
 """Tokens of a text that is embedded; a request has sixteen."""
 _TEXTS: Final = 16
+_STEADY: Final = 0.05
+"""The benchmarks before and after differ by at most this share of their mean, or the machine changed its speed."""
+_TRIES: Final = 4
+"""So many times as many pairs are tried as are wanted."""
 _FACTS: Final = ("/proc/cpuinfo", "/proc/meminfo", "/proc/1/status")
 """Of the node, and of the server: the pod's first process."""
 _KIB: Final = 1024
@@ -53,20 +57,22 @@ CARDS: Final = paths.ROOT / "docs" / "capacity"
 
 @dataclass
 class Pairs:
-    """One measure: tokens per second by the benchmark and through the edge, a pair for each round."""
+    """One measure: tokens per second by the benchmark and through the edge."""
 
     limit: list[float] = field(default_factory=list)
     edge: list[float] = field(default_factory=list)
+    unsteady: int = 0
+    """Pairs that do not count, since the machine changed its speed."""
 
     @property
     def ratios(self) -> list[float]:
-        """Return edge ÷ limit of each round."""
+        """Return edge ÷ limit of each pair."""
         return [edge / limit for edge, limit in zip(self.edge, self.limit, strict=True)]
 
     def shown(self) -> dict[str, float]:
-        """Return medians, the standard error of the ratio's, and the least and largest ratio.
+        """Return medians, the standard error of the ratio's, the least and largest ratio, and how many pairs count.
 
-        A median's error is 1.25 times a mean's (normal spread); of one round nothing is known about it.
+        A median's error is 1.25 times a mean's (normal spread); of one pair nothing is known about it.
         """
         ratios = self.ratios
         spread = statistics.stdev(ratios) if len(ratios) > 1 else 0.0
@@ -77,6 +83,8 @@ class Pairs:
             "error": math.sqrt(math.pi / 2 / len(ratios)) * spread,
             "least": min(ratios),
             "most": max(ratios),
+            "pairs": len(ratios),
+            "unsteady": self.unsteady,
         }
 
 
@@ -113,6 +121,8 @@ class Edge:
         self._draw = random.Random(time.time_ns())  # noqa: S311 - texts that no cache has seen
         self._length = 400
         """Words of a prompt of some 512 tokens; learned from the server's counts."""
+        self._text = round(_TEXT * 0.9)
+        """The same of a text to embed."""
 
     def _headers(self) -> dict[str, str]:
         token = self._token()
@@ -184,7 +194,7 @@ class Edge:
 
     def embeddings(self) -> float:
         """Return the tokens per second of a request with sixteen texts."""
-        texts = [text(self._draw, round(_TEXT * 0.8), spelled(time.time_ns())) for _ in range(_TEXTS)]
+        texts = [text(self._draw, self._text, spelled(time.time_ns())) for _ in range(_TEXTS)]
         encoded, headers = json.dumps({"input": texts}).encode(), self._headers()
         client = self._connection("embeddings")
         try:
@@ -194,6 +204,7 @@ class Edge:
             client.embed(encoded, headers, batch)
         finally:
             client.close()
+        self._text += _TEXT - round(batch.prompt_tokens / _TEXTS)
         return batch.prompt_tokens / (batch.ended - batch.asked)
 
 
@@ -264,28 +275,49 @@ class Limit:
         return self._bench("embeddings", _EMBEDDINGS, "-p", str(_TEXT), "-n", "0", "-embd", "1", times=_TEXTS)
 
 
-def measure(edge: Edge, limit: Limit, rounds: int, told: Callable[[str], None]) -> dict[str, Pairs]:
-    """Return the pairs of so many rounds; the limit is the mean of a benchmark before and one after.
+def compare(
+    name: str, bench: Callable[[], float], through: Callable[[], float], wanted: int, told: Callable[[str], None]
+) -> Pairs:
+    """Return so many pairs of a measure, the limit of each being the mean of a benchmark before and one after.
 
     As llama-bench does, the edge works once before it is measured: the first request after another process had the
-    cores is slower by a twentieth.
+    cores is slower by a twentieth. Neighbours share a benchmark. A machine that held its speed for less than half as
+    many pairs is a Failure.
     """
+    pairs = Pairs()
+    after = bench()
+    while len(pairs.edge) < wanted and len(pairs.edge) + pairs.unsteady < _TRIES * wanted:
+        before = after
+        through()
+        rate = through()
+        after = bench()
+        limit = statistics.mean((before, after))
+        where = f"round {len(pairs.edge) + 1} of {wanted}, {name}"
+        if abs(after - before) > _STEADY * limit:
+            pairs.unsteady += 1
+            told(f"{where}: once more, the benchmark had {before:.1f} tokens/s before and {after:.1f} after")
+            continue
+        pairs.edge.append(rate)
+        pairs.limit.append(limit)
+        told(f"{where}: {rate:.1f} of {limit:.1f} tokens/s")
+    if 2 * len(pairs.edge) < wanted:
+        message = (
+            f"{name}: the machine changed its speed by more than {_STEADY:.0%} during {pairs.unsteady} of "
+            f"{pairs.unsteady + len(pairs.edge)} pairs; measure when its neighbours are quiet"
+        )
+        raise Failure(message)
+    return pairs
+
+
+def measure(edge: Edge, limit: Limit, wanted: int, told: Callable[[str], None]) -> dict[str, Pairs]:
+    """Return so many pairs of each measure."""
     steps: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
         "decode": (partial(limit.decode, edge.depth()), edge.decode),
         "decode, 4 streams": (limit.streams, edge.streams),
         "prefill": (limit.prefill, edge.prefill),
         "embeddings": (limit.embeddings, edge.embeddings),
     }
-    found = {name: Pairs() for name in steps}
-    for number in range(rounds):
-        for name, (bench, through) in steps.items():
-            pair = found[name]
-            before = bench()
-            through()
-            pair.edge.append(through())
-            pair.limit.append(statistics.mean((before, bench())))
-            told(f"round {number + 1} of {rounds}, {name}: {pair.edge[-1]:.1f} of {pair.limit[-1]:.1f} tokens/s")
-    return found
+    return {name: compare(name, *sides, wanted, told) for name, sides in steps.items()}
 
 
 def _said(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -21,7 +21,7 @@ _WITHIN: Final = " within the SLO"
 _SLACK: Final = 0.05
 """So much may a ratio fall below a stored card's."""
 _SURE: Final = 2.0
-"""A ratio is below another when it is by so many standard errors more: the rounds of a shared machine spread."""
+"""A ratio is below another when it is by so many standard errors more: the pairs of a shared machine spread."""
 _LESS: Final = 0.85
 """So much of the stored load, and of its throughput for each unit of the benchmark's: neighbours of a sweep's steps."""
 
@@ -91,11 +91,12 @@ def broken(card: Card, stored: Card | None) -> list[str]:
 
 
 def _pairs(card: Card) -> tuple[Sequence[str], list[list[str]]]:
-    heads = ["measure", "benchmark, tokens/s", "through the edge", "ratio, ± error", "rounds", "goal"]
+    heads = ["measure", "benchmark, tokens/s", "through the edge", "ratio, ± error", "spread", "pairs", "goal"]
     rows = [
         [
             *(name, f"{row['limit']:.1f}", f"{row['edge']:.1f}", _shown(row)),
-            *(f"{row['least']:.3f} to {row['most']:.3f}", f"{GOALS[name]:g}"),
+            *(f"{row['least']:.3f} to {row['most']:.3f}", f"{row['pairs']} of {row['pairs'] + row['unsteady']}"),
+            f"{GOALS[name]:g}",
         ]
         for name, row in card["pairs"].items()
     ]
@@ -151,7 +152,10 @@ def title(card: Card) -> str:
 
 def _notes(card: Card) -> list[str]:
     incomplete = [name for name, target in card["targets"].items() if not target["complete"]]
-    return [f"The sweep of {name} had no time to bracket both answers." for name in incomplete]
+    notes = [f"The sweep of {name} had no time to bracket both answers." for name in incomplete]
+    if any(row["unsteady"] for row in card["pairs"].values()):
+        notes.insert(0, "Pairs during which the machine changed its speed (benchmarks before and after) do not count.")
+    return notes
 
 
 def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -163,7 +167,8 @@ def text(card: Card) -> str:
     lines = _markdown(*_pairs(card))
     if card["targets"]:
         lines += ["", *_markdown(*_targets(card))]
-    return "\n".join([*lines, *_notes(card)])
+    notes = _notes(card)
+    return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
 def document(cards: Iterable[Card]) -> str:

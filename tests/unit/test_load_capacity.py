@@ -10,21 +10,22 @@ import pytest
 
 from betelgeuse.errors import BetelgeuseError
 from loadtests import capacity
-from loadtests.capacity import Edge, Pairs, fields, measure, together
+from loadtests.capacity import Edge, Pairs, compare, fields, measure, together
 from loadtests.card import GOALS, kind, text
 from loadtests.connection import Connection, Failure
 from loadtests.measure import Answer
 from loadtests.scripted_server import Script, running
 
 
-def test_ratio_is_of_each_round() -> None:
-    """The median of the rounds' ratios counts, not the ratio of medians: a slow moment of the machine meets both."""
+def test_ratio_is_of_each_pair() -> None:
+    """The median of the pairs' ratios counts, not the ratio of medians: a slow moment of the machine meets both."""
     pairs = Pairs(limit=[100.0, 50.0, 80.0], edge=[98.0, 50.0, 40.0])
 
     shown = pairs.shown()
 
     # 1.2533 / sqrt(3) of the standard deviation of 0.98, 1.0 and 0.5.
     assert shown.pop("error") == pytest.approx(0.7236 * 0.28308, rel=1e-3)
+    assert (shown.pop("pairs"), shown.pop("unsteady")) == (3, 0)
     assert shown == {"limit": 80.0, "edge": 50.0, "ratio": 0.98, "least": 0.5, "most": 1.0}
     assert Pairs(limit=[2.0], edge=[1.0]).shown()["error"] == 0
 
@@ -69,13 +70,40 @@ def test_benchmarks_before_and_after() -> None:
 
     # They answer to the names of every measure, which a type cannot say of them.
     edge: Any = Rates("edge", log, 130, *[1.0, 9.0] * 8)
-    bench: Any = Rates("bench", log, 11.0, 9.0)
+    bench: Any = Rates("bench", log, *[10.2, 9.8, 10.2] * 4)
 
     found = measure(edge, bench, 2, told.append)
 
     assert {name: pairs.ratios for name, pairs in found.items()} == {name: [0.9, 0.9] for name in GOALS}
-    assert log[:5] == ["edge depth", "bench decode 130", "edge decode", "edge decode", "bench decode 130"]
+    pair = ["edge decode", "edge decode", "bench decode 130"]
+    assert log[:8] == ["edge depth", "bench decode 130", *pair, *pair]
     assert told[0] == "round 1 of 2, decode: 9.0 of 10.0 tokens/s"
+
+
+def test_a_pair_on_a_machine_that_changed_its_speed_does_not_count() -> None:
+    """Whether it did is the benchmarks' word alone; what came after such a pair begins the next."""
+    told: list[str] = []
+    bench, edge = itertools.chain([10.0, 10.6, 10.4, 7.0, 7.3]), itertools.cycle([5.0])
+
+    pairs = compare("prefill", bench.__next__, edge.__next__, 2, told.append)
+
+    assert (pairs.limit, pairs.edge, pairs.unsteady) == ([10.5, pytest.approx(7.15)], [5.0, 5.0], 2)
+    assert told == [
+        "round 1 of 2, prefill: once more, the benchmark had 10.0 tokens/s before and 10.6 after",
+        "round 1 of 2, prefill: 5.0 of 10.5 tokens/s",
+        "round 2 of 2, prefill: once more, the benchmark had 10.4 tokens/s before and 7.0 after",
+        "round 2 of 2, prefill: 5.0 of 7.2 tokens/s",
+    ]
+
+
+def test_half_of_the_pairs_are_enough() -> None:
+    """A machine that is hardly ever steady ends the run, and what it was steady for counts."""
+    halves = itertools.cycle([10.0, *[10.0, 15.0] * 3])
+    never = itertools.cycle([10.0, 15.0])
+
+    assert compare("decode", halves.__next__, lambda: 9.0, 4, lambda _: None).edge == [9.0] * 3
+    with pytest.raises(Failure, match=r"decode: the machine changed its speed by more than 5% during 16 of 16 pairs"):
+        compare("decode", never.__next__, lambda: 9.0, 4, lambda _: None)
 
 
 NODE = {"processors": 2, "processor": "AMD EPYC", "memory GiB": 23.9}

@@ -13,8 +13,9 @@ SLO = {"limits": {"time to first token": 10}, "share": 0.95}
 
 def card(users: float = 8, speed: float | None = 40.0, error: float = 0.0, **ratios: float) -> dict[str, Any]:
     """Return a card with these ratios."""
+    rest = {"error": error, "pairs": 5, "unsteady": 0}
     pairs = {
-        name: {"limit": 50.0, "edge": 50 * each, "ratio": each, "error": error, "least": each, "most": each}
+        name: {"limit": 50.0, "edge": 50 * each, "ratio": each, "least": each, "most": each, **rest}
         for name, each in (ratios or {"decode": 0.97}).items()
     }
     waits = {"time to first token p50": 0.5, "time to first token p95": 1.0}
@@ -102,6 +103,16 @@ def test_pages_show_the_card_and_escape_it() -> None:
     cut = card()
     cut["targets"]["llm"]["complete"] = False
     assert "had no time to bracket" in text(cut)
+
+
+def test_pairs_that_do_not_count_are_shown() -> None:
+    """How many, in the table, and why, below it."""
+    noisy = card()
+    noisy["pairs"]["decode"]["unsteady"] = 3
+
+    assert "| 5 of 8 |" in text(noisy)
+    assert "changed its speed" in text(noisy)
+    assert "changed its speed" not in text(card())
 
 
 def test_document_is_of_the_kept_cards() -> None:

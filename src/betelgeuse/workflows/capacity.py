@@ -11,8 +11,8 @@ from betelgeuse.progress import out, say, step
 from betelgeuse.workflows.loadtest import fresh_log, newest, number, surroundings, sweep
 from loadtests.plan import TARGETS
 
-_ROUND_SECONDS: Final = 300.0
-"""Seconds for a round: four figures through the edge, with a benchmark before and after each."""
+_ROUND_SECONDS: Final = 900.0
+"""Seconds at most for a round: a pair of each of four measures, tried four times."""
 _SWEEP: Final = "1200"
 
 

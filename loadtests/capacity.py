@@ -65,6 +65,11 @@ class Pairs:
     """Pairs that do not count, since the machine changed its speed."""
 
     @property
+    def tried(self) -> int:
+        """Return how many pairs there were, those that do not count among them."""
+        return len(self.edge) + self.unsteady
+
+    @property
     def ratios(self) -> list[float]:
         """Return edge ÷ limit of each pair."""
         return [edge / limit for edge, limit in zip(self.edge, self.limit, strict=True)]
@@ -286,7 +291,7 @@ def compare(
     """
     pairs = Pairs()
     after = bench()
-    while len(pairs.edge) < wanted and len(pairs.edge) + pairs.unsteady < _TRIES * wanted:
+    while len(pairs.edge) < wanted and pairs.tried < _TRIES * wanted:
         before = after
         through()
         rate = through()
@@ -303,7 +308,7 @@ def compare(
     if 2 * len(pairs.edge) < wanted:
         message = (
             f"{name}: the machine changed its speed by more than {_STEADY:.0%} during {pairs.unsteady} of "
-            f"{pairs.unsteady + len(pairs.edge)} pairs; measure when its neighbours are quiet"
+            f"{pairs.tried} pairs; measure when its neighbours are quiet"
         )
         raise Failure(message)
     return pairs

@@ -151,24 +151,23 @@ def title(card: Card) -> str:
 
 
 def _notes(card: Card) -> list[str]:
-    incomplete = [name for name, target in card["targets"].items() if not target["complete"]]
-    notes = [f"The sweep of {name} had no time to bracket both answers." for name in incomplete]
+    notes = []
     if any(row["unsteady"] for row in card["pairs"].values()):
-        notes.insert(0, "Pairs during which the machine changed its speed (benchmarks before and after) do not count.")
-    return notes
+        notes.append("Pairs during which the machine changed its speed (benchmarks before and after) do not count.")
+    incomplete = [name for name, target in card["targets"].items() if not target["complete"]]
+    return notes + [f"The sweep of {name} had no time to bracket both answers." for name in incomplete]
 
 
-def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows)]
+def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows))
 
 
 def text(card: Card) -> str:
     """Return a card's tables as Markdown."""
-    lines = _markdown(*_pairs(card))
+    tables = [_markdown(*_pairs(card))]
     if card["targets"]:
-        lines += ["", *_markdown(*_targets(card))]
-    notes = _notes(card)
-    return "\n".join([*lines, *([""] if notes else []), *notes])
+        tables.append(_markdown(*_targets(card)))
+    return "\n\n".join([*tables, *_notes(card)])
 
 
 def document(cards: Iterable[Card]) -> str:

@@ -109,7 +109,8 @@ def _kib(value: str) -> int:
 def together(answers: Sequence[Answer]) -> float:
     """Return the tokens per second of several streams, from the moment all were being written to the last one's end.
 
-    Rather too low: where one ends before the others, its share of the rest is missing.
+    Rather too low: where one ends before the others, its share of the rest is missing. A message brings what was written
+    in the 50 ms before it: of some five seconds that is too much by 0.7 % at most.
     """
     begin, end = max(answer.pieces[0] for answer in answers), max(answer.pieces[-1] for answer in answers)
     # A piece may be more or less than a token: the server's count is spread over its pieces.

@@ -81,7 +81,7 @@ EDITS: Final = (
         const auto none = waiting_task_ids.end();
         const auto found = id_tasks.empty() ? none : waiting_task_ids.find(*id_tasks.begin());
         const auto reader = found == none ? nullptr : found->second;
-        std::cv_status cr_res = (reader ? *reader : condition_results).wait_until(lock, deadline);
+        std::cv_status cr_res = (reader ? reader->news : condition_results).wait_until(lock, deadline);
 """,
     ),
     # While a batch is computed, a second thread takes tasks. Upstream wakes it before and after each batch, twice per
@@ -156,12 +156,17 @@ EDITS: Final = (
     Edit(
         file="tools/server/server-queue.h",
         old="    std::unordered_set<int> waiting_task_ids;\n",
-        new="    std::unordered_map<int, std::shared_ptr<std::condition_variable>> waiting_task_ids;\n",
+        new="""    struct reader_t {
+        std::condition_variable news;
+        std::chrono::steady_clock::time_point told;
+    };
+    std::unordered_map<int, std::shared_ptr<reader_t>> waiting_task_ids;
+""",
     ),
     Edit(
         file="tools/server/server-queue.cpp",
         old="    waiting_task_ids.insert(id_task);\n}",
-        new="    waiting_task_ids[id_task] = std::make_shared<std::condition_variable>();\n}",
+        new="    waiting_task_ids[id_task] = std::make_shared<reader_t>();\n}",
     ),
     Edit(
         file="tools/server/server-queue.cpp",
@@ -169,7 +174,7 @@ EDITS: Final = (
 
     for (const auto & id_task : id_tasks) {
         RES_DBG("add""",
-        new="""    const auto reader = std::make_shared<std::condition_variable>();
+        new="""    const auto reader = std::make_shared<reader_t>();
     std::unique_lock<std::mutex> lock(mutex_results);
 
     for (const auto & id_task : id_tasks) {
@@ -195,10 +200,16 @@ EDITS: Final = (
         new="""    const auto found = waiting_task_ids.find(result->id);
     if (found != waiting_task_ids.end()) {
         const auto reader = found->second;
+        const auto now = std::chrono::steady_clock::now();
+        const auto * piece = dynamic_cast<server_task_result_cmpl_partial *>(result.get());
+        const bool urgent = !piece || piece->n_decoded <= 1 || now - reader->told >= stream_interval();
         queue_results.emplace_back(std::move(result));
-        lock.unlock();
-        reader->notify_all();
-        condition_results.notify_all();
+        if (urgent) {
+            reader->told = now;
+            lock.unlock();
+            reader->news.notify_all();
+            condition_results.notify_all();
+        }
     }
 """,
     ),
@@ -207,8 +218,69 @@ EDITS: Final = (
         old="""    for (const auto & id_task : waiting_task_ids) {
         RES_DBG("task id = %d pushed""",
         new="""    for (const auto & [id_task, reader] : waiting_task_ids) {
-        reader->notify_all();
+        reader->news.notify_all();
         RES_DBG("task id = %d pushed""",
+    ),
+    # A streamed answer's reader is told of the first token and of the end at once, and of what lies between only every
+    # so many ms: a message stops the cores on its whole way (docs/performance.md). What has come by then is one message.
+    Edit(
+        file="tools/server/server-queue.cpp",
+        old="void server_response::send(server_task_result_ptr && result) {\n",
+        new="""static std::chrono::milliseconds stream_interval() {
+    static const char * said = std::getenv("LLAMA_STREAM_INTERVAL_MS");
+    static const std::chrono::milliseconds interval(said ? std::atoi(said) : 0);
+    return interval;
+}
+
+bool server_response::has(const std::unordered_set<int> & id_tasks) {
+    std::unique_lock<std::mutex> lock(mutex_results);
+    return std::any_of(queue_results.begin(), queue_results.end(), [&](const server_task_result_ptr & result) {
+        return id_tasks.count(result->id) > 0;
+    });
+}
+
+void server_response::send(server_task_result_ptr && result) {
+""",
+    ),
+    Edit(
+        file="tools/server/server-queue.h",
+        old="    // Send a new result to a waiting id_task\n",
+        new="""    // Whether there is a result of one of the tasks
+    bool has(const std::unordered_set<int> & id_tasks);
+
+    // Send a new result to a waiting id_task
+""",
+    ),
+    Edit(
+        file="tools/server/server-context.cpp",
+        old="        res->set_next([res_this = res.get(), res_type, sse_ping_interval](std::string & output) -> bool {\n",
+        new="        auto next = [res_this = res.get(), res_type, sse_ping_interval](std::string & output) -> bool {\n",
+    ),
+    Edit(
+        file="tools/server/server-context.cpp",
+        old="""                output = format_error(res_type, error_json);
+
+                // terminate on exception
+                return false;
+            }
+        });
+""",
+        new="""                output = format_error(res_type, error_json);
+
+                // terminate on exception
+                return false;
+            }
+        };
+        res->set_next([res_this = res.get(), next](std::string & output) {
+            bool more = next(output);
+            for (auto & rd = res_this->rd; more && (!rd.has_next() || rd.queue_results.has(rd.id_tasks));) {
+                std::string piece;
+                more = next(piece);
+                output += piece;
+            }
+            return more;
+        });
+""",
     ),
     # Of a large vocabulary, only the tokens that top-k can keep become candidates: see the file that is added.
     Edit(

@@ -15,6 +15,7 @@ import random
 import statistics
 import sys
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -106,15 +107,23 @@ def _kib(value: str) -> int:
     return int(value.split(maxsplit=1)[0])
 
 
+def _written(pieces: Sequence[float], at: float) -> float:
+    """Return how many pieces were written by a moment: those of a message evenly since the one before."""
+    came = bisect_right(pieces, at)
+    if came in {0, len(pieces)}:
+        return came
+    last, following = pieces[came - 1], pieces[came]
+    return came + (bisect_right(pieces, following) - came) * (at - last) / (following - last)
+
+
 def together(answers: Sequence[Answer]) -> float:
     """Return the tokens per second of several streams, from the moment all were being written to the last one's end.
 
-    Rather too low: where one ends before the others, its share of the rest is missing. A message brings what was written
-    in the 50 ms before it: of some five seconds that is too much by 0.7 % at most.
+    Rather too low: where one ends before the others, its share of the rest is missing.
     """
     begin, end = max(answer.pieces[0] for answer in answers), max(answer.pieces[-1] for answer in answers)
     # A piece may be more or less than a token: the server's count is spread over its pieces.
-    each = (sum(at > begin for at in one.pieces) * one.tokens / len(one.pieces) for one in answers)
+    each = ((1 - _written(one.pieces, begin) / len(one.pieces)) * one.tokens for one in answers)
     return sum(each) / (end - begin)
 
 
@@ -281,22 +290,29 @@ class Limit:
         return self._bench("embeddings", _EMBEDDINGS, "-p", str(_TEXT), "-n", "0", "-embd", "1", times=_TEXTS)
 
 
-def compare(
-    name: str, bench: Callable[[], float], through: Callable[[], float], wanted: int, told: Callable[[str], None]
-) -> Pairs:
+@dataclass(frozen=True)
+class Sides:
+    """How a measure is taken; what is measured returns tokens per second."""
+
+    bench: Callable[[], float]
+    warm: Callable[[], float]
+    """What the edge does before it is measured, as much as the benchmark does by itself: the first request after
+    another process had the cores is slower by a twentieth."""
+    through: Callable[[], float]
+
+
+def compare(name: str, sides: Sides, wanted: int, told: Callable[[str], None]) -> Pairs:
     """Return so many pairs of a measure, the limit of each being the mean of a benchmark before and one after.
 
-    As llama-bench does, the edge works once before it is measured: the first request after another process had the
-    cores is slower by a twentieth. Neighbours share a benchmark. A machine that held its speed for less than half as
-    many pairs is a Failure.
+    Neighbours share a benchmark. A machine that held its speed for less than half as many pairs is a Failure.
     """
     pairs = Pairs()
-    after = bench()
+    after = sides.bench()
     while len(pairs.edge) < wanted and pairs.tried < _TRIES * wanted:
         before = after
-        through()
-        rate = through()
-        after = bench()
+        sides.warm()
+        rate = sides.through()
+        after = sides.bench()
         limit = statistics.mean((before, after))
         where = f"round {len(pairs.edge) + 1} of {wanted}, {name}"
         if abs(after - before) > _STEADY * limit:
@@ -317,13 +333,14 @@ def compare(
 
 def measure(edge: Edge, limit: Limit, wanted: int, told: Callable[[str], None]) -> dict[str, Pairs]:
     """Return so many pairs of each measure."""
-    steps: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
-        "decode": (partial(limit.decode, edge.depth()), edge.decode),
-        "decode, 4 streams": (limit.streams, edge.streams),
-        "prefill": (limit.prefill, edge.prefill),
-        "embeddings": (limit.embeddings, edge.embeddings),
+    steps = {
+        # llama-bench reads the tokens before the answer and writes one, and begins.
+        "decode": Sides(partial(limit.decode, edge.depth()), edge.depth, edge.decode),
+        "decode, 4 streams": Sides(limit.streams, edge.streams, edge.streams),
+        "prefill": Sides(limit.prefill, edge.prefill, edge.prefill),
+        "embeddings": Sides(limit.embeddings, edge.embeddings, edge.embeddings),
     }
-    return {name: compare(name, *sides, wanted, told) for name, sides in steps.items()}
+    return {name: compare(name, sides, wanted, told) for name, sides in steps.items()}
 
 
 def _said(argv: Sequence[str] | None) -> argparse.Namespace:

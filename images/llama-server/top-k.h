@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <vector>
 
@@ -48,8 +49,10 @@ static bool top_k_is_first(const common_params_sampling & params, const llama_vo
 //
 // The highest logit of each block of 64: the k-th highest of these is a bound that at least k tokens reach.
 static bool top_k_candidates(const float * logits, int n_vocab, int k, std::vector<llama_token_data> & found) {
+    typedef float vec __attribute__((vector_size(16))); // GCC's and Clang's, on any processor
     constexpr int block = 64;
-    constexpr int lanes = 16; // independent of each other: the compiler makes vectors of them
+    constexpr int lanes = 4; // four vectors at a time, independent of each other
+    constexpr int step = lanes * sizeof(vec) / sizeof(float);
     const int n_blocks = n_vocab / block;
     if (k <= 0 || n_blocks < 8 * k) {
         return false;
@@ -57,15 +60,19 @@ static bool top_k_candidates(const float * logits, int n_vocab, int k, std::vect
 
     std::vector<float> highest(n_blocks);
     for (int b = 0; b < n_blocks; ++b) {
-        float most[lanes];
-        std::copy_n(logits + b * block, lanes, most);
-        for (int i = lanes; i < block; i += lanes) {
+        vec most[lanes];
+        std::memcpy(most, logits + b * block, sizeof(most));
+        for (int i = step; i < block; i += step) {
+            vec next[lanes];
+            std::memcpy(next, logits + b * block + i, sizeof(next));
             for (int lane = 0; lane < lanes; ++lane) {
-                const float logit = logits[b * block + i + lane];
-                most[lane] = most[lane] < logit ? logit : most[lane];
+                most[lane] = most[lane] < next[lane] ? next[lane] : most[lane];
             }
         }
-        highest[b] = *std::max_element(most, most + lanes);
+        for (int lane = 1; lane < lanes; ++lane) {
+            most[0] = most[0] < most[lane] ? most[lane] : most[0];
+        }
+        highest[b] = std::max({ most[0][0], most[0][1], most[0][2], most[0][3] });
         if (std::isnan(highest[b])) {
             return false;
         }

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from betelgeuse.errors import BetelgeuseError
 from loadtests import capacity
-from loadtests.capacity import Edge, Pairs, compare, fields, measure, together
+from loadtests.capacity import Edge, Pairs, Sides, compare, fields, measure, together
 from loadtests.card import GOALS, kind, text
 from loadtests.connection import Connection, Failure
 from loadtests.measure import Answer
@@ -37,6 +37,14 @@ def test_streams_count_once_all_are_written() -> None:
 
     # From 2 to 5 s: two pieces of two tokens, and three of one.
     assert together([one, other]) == pytest.approx((2 * 2 + 3 * 1) / 3.0)
+
+
+def test_pieces_of_a_message_were_written_since_the_one_before() -> None:
+    """Of four pieces that came four seconds after the one before, one is of the last second."""
+    one = Answer(0, 0, pieces=[1.0, 5.0, 5.0, 5.0, 5.0], ended=5.0, tokens=5)
+    other = Answer(0, 0, pieces=[4.0, 5.0], ended=5.0, tokens=2)
+
+    assert together([one, other]) == pytest.approx((4 * 1 / 4 + 1) / 1.0)
 
 
 def test_streams_are_measured_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,8 +83,9 @@ def test_benchmarks_before_and_after() -> None:
     found = measure(edge, bench, 2, told.append)
 
     assert {name: pairs.ratios for name, pairs in found.items()} == {name: [0.9, 0.9] for name in GOALS}
-    pair = ["edge decode", "edge decode", "bench decode 130"]
+    pair = ["edge depth", "edge decode", "bench decode 130"]
     assert log[:8] == ["edge depth", "bench decode 130", *pair, *pair]
+    assert log[9:12] == ["edge streams", "edge streams", "bench streams"]
     assert told[0] == "round 1 of 2, decode: 9.0 of 10.0 tokens/s"
 
 
@@ -85,7 +94,7 @@ def test_a_pair_on_a_machine_that_changed_its_speed_does_not_count() -> None:
     told: list[str] = []
     bench, edge = itertools.chain([10.0, 10.6, 10.4, 7.0, 7.3]), itertools.cycle([5.0])
 
-    pairs = compare("prefill", bench.__next__, edge.__next__, 2, told.append)
+    pairs = compare("prefill", Sides(bench.__next__, edge.__next__, edge.__next__), 2, told.append)
 
     assert (pairs.limit, pairs.edge, pairs.unsteady) == ([10.5, pytest.approx(7.15)], [5.0, 5.0], 2)
     assert told == [
@@ -101,9 +110,12 @@ def test_half_of_the_pairs_are_enough() -> None:
     halves = itertools.cycle([10.0, *[10.0, 15.0] * 3])
     never = itertools.cycle([10.0, 15.0])
 
-    assert compare("decode", halves.__next__, lambda: 9.0, 4, lambda _: None).edge == [9.0] * 3
+    def sides(rates: Iterator[float]) -> Sides:
+        return Sides(rates.__next__, lambda: 0.0, lambda: 9.0)
+
+    assert compare("decode", sides(halves), 4, lambda _: None).edge == [9.0] * 3
     with pytest.raises(Failure, match=r"decode: the machine changed its speed by more than 5% during 16 of 16 pairs"):
-        compare("decode", never.__next__, lambda: 9.0, 4, lambda _: None)
+        compare("decode", sides(never), 4, lambda _: None)
 
 
 NODE = {"processors": 2, "processor": "AMD EPYC", "memory GiB": 23.9}

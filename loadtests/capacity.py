@@ -324,15 +324,15 @@ def compare(name: str, sides: Sides, wanted: int, told: Callable[[str], None]) -
         told(f"{where}: {rate:.1f} of {limit:.1f} tokens/s")
     if 2 * len(pairs.edge) < wanted:
         message = (
-            f"{name}: the machine changed its speed by more than {_STEADY:.0%} during {pairs.unsteady} of "
+            f"the machine changed its speed by more than {_STEADY:.0%} during {pairs.unsteady} of "
             f"{pairs.tried} pairs; measure when its neighbours are quiet"
         )
         raise Failure(message)
     return pairs
 
 
-def measure(edge: Edge, limit: Limit, wanted: int, told: Callable[[str], None]) -> dict[str, Pairs]:
-    """Return so many pairs of each measure."""
+def measure(edge: Edge, limit: Limit, wanted: int, told: Callable[[str], None]) -> tuple[dict[str, Pairs], list[str]]:
+    """Return so many pairs of each measure, and why there are none of the others; Failure if there are none at all."""
     steps = {
         # llama-bench reads the tokens before the answer and writes one, and begins.
         "decode": Sides(partial(limit.decode, edge.depth()), edge.depth, edge.decode),
@@ -340,7 +340,17 @@ def measure(edge: Edge, limit: Limit, wanted: int, told: Callable[[str], None]) 
         "prefill": Sides(limit.prefill, edge.prefill, edge.prefill),
         "embeddings": Sides(limit.embeddings, edge.embeddings, edge.embeddings),
     }
-    return {name: compare(name, sides, wanted, told) for name, sides in steps.items()}
+    found, missing = {}, []
+    for name, sides in steps.items():
+        try:
+            found[name] = compare(name, sides, wanted, told)
+        except Failure as error:
+            # An hour's other measures are not lost by it.
+            missing.append(f"{name}: not measured: {error}")
+            told(missing[-1])
+    if not found:
+        raise Failure("; ".join(missing))
+    return found, missing
 
 
 def _said(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -375,7 +385,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         kept = {path.stem: _json(path) for path in CARDS.glob("*.json")}
         chosen = settings.load(said.env)
         edge, limit = Edge(chosen.domain, Tokens().get), Limit(chosen)
-        found = measure(edge, limit, said.rounds, lambda words: print(words, file=sys.stderr, flush=True))  # noqa: T201
+        found, missing = measure(edge, limit, said.rounds, lambda words: print(words, file=sys.stderr, flush=True))  # noqa: T201
         node, models = limit.facts()
     except (BetelgeuseError, Failure, OSError, ValueError, KeyError, RuntimeError) as error:
         print(f"capacity: {error}", file=sys.stderr)  # noqa: T201 - for people
@@ -389,12 +399,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "targets": {result["target"]: card.carried(result) for result in sweeps},
     }
     name = card.kind(measured)
-    faults = card.broken(measured, against or kept.get(name))
+    faults = missing + card.broken(measured, against or kept.get(name))
     out = Path(said.out)
     _write(out, measured)
     out.with_suffix(".html").write_text(card.page(measured, faults), "utf-8")
     print(card.title(measured), card.text(measured), *(f"FAILED  {fault}" for fault in faults), sep="\n")  # noqa: T201 - for people
-    if said.keep:
+    if said.keep and missing:
+        print("not kept: later runs would have nothing to compare these measures with")  # noqa: T201 - for people
+    elif said.keep:
         _write(CARDS / f"{name}.json", measured)
         CARDS.with_suffix(".md").write_text(card.document({**kept, name: measured}.values()), "utf-8")
     return 1 if faults else 0

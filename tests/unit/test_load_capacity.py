@@ -80,8 +80,9 @@ def test_benchmarks_before_and_after() -> None:
     edge: Any = Rates("edge", log, 130, *[1.0, 9.0] * 8)
     bench: Any = Rates("bench", log, *[10.2, 9.8, 10.2] * 4)
 
-    found = measure(edge, bench, 2, told.append)
+    found, missing = measure(edge, bench, 2, told.append)
 
+    assert not missing
     assert {name: pairs.ratios for name, pairs in found.items()} == {name: [0.9, 0.9] for name in GOALS}
     pair = ["edge depth", "edge decode", "bench decode 130"]
     assert log[:8] == ["edge depth", "bench decode 130", *pair, *pair]
@@ -114,7 +115,7 @@ def test_half_of_the_pairs_are_enough() -> None:
         return Sides(rates.__next__, lambda: 0.0, lambda: 9.0)
 
     assert compare("decode", sides(halves), 4, lambda _: None).edge == [9.0] * 3
-    with pytest.raises(Failure, match=r"decode: the machine changed its speed by more than 5% during 16 of 16 pairs"):
+    with pytest.raises(Failure, match=r"^the machine changed its speed by more than 5% during 16 of 16 pairs"):
         compare("decode", sides(never), 4, lambda _: None)
 
 
@@ -184,6 +185,34 @@ def test_a_kept_card_is_what_counts_from_then_on(
     better = {**stored, "pairs": {"decode": {**stored["pairs"]["decode"], "ratio": 0.99}}}
     (tmp_path / "better.json").write_text(json.dumps(better), "utf-8")
     assert said(8.0, f"--against={tmp_path / 'better.json'}")[0] == 1
+
+
+@pytest.mark.parametrize(("broken", "code"), [(["prefill"], 1), ([*GOALS], 2)])
+def test_one_measure_does_not_cost_the_others(
+    said: Callable[..., tuple[int, Path]],
+    broken: list[str],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What was measured is a card, which says what is missing and is not kept; without any there is none."""
+    right = capacity.compare
+
+    def compare(name: str, sides: Sides, wanted: int, told: Callable[[str], None]) -> Pairs:
+        if name in broken:
+            cause = "HTTP 503"
+            raise Failure(cause)
+        return right(name, sides, wanted, told)
+
+    monkeypatch.setattr(capacity, "compare", compare)
+    found, out = said(9.9, "--keep")
+
+    shown = capsys.readouterr()
+    assert found == code
+    assert "prefill: not measured: HTTP 503" in (shown.out if code == 1 else shown.err)
+    assert not capacity.CARDS.exists()
+    assert out.exists() is (code == 1)
+    assert code == 2 or set(json.loads(out.read_text())["pairs"]) == {*GOALS} - {*broken}
 
 
 def test_fields_of_proc() -> None:

@@ -106,6 +106,6 @@ def _apply(edit: Edit, source: Path) -> None:
     path = source / edit.file
     text = path.read_text()
     if text.count(edit.old) != 1:
-        message = f"{edit.file}: our edit matches {text.count(edit.old)} times, expected 1; review llama_edits.py"
+        message = f"{edit.file}: our edit matches {text.count(edit.old)} times, expected 1; review llama_edits"
         raise BuildError(message)
     path.write_text(text.replace(edit.old, edit.new))

@@ -1,69 +1,10 @@
-"""What is changed in llama.cpp's source, and why; images/llama-server/README.md tells what it brought."""
+"""How tasks and results reach the threads that wait for them."""
 
-from dataclasses import dataclass
 from typing import Final
 
-
-@dataclass(frozen=True)
-class Edit:
-    """A change to upstream's source: `old` must occur exactly once, so that a new version cannot lose it silently."""
-
-    file: str
-    old: str
-    new: str
-
+from betelgeuse.builds.llama_edits.edit import Edit
 
 EDITS: Final = (
-    # An embedding input longer than the batch is the client's mistake: 400 (upstream answers 500), as for prompts.
-    Edit(
-        file="tools/server/server-context.cpp",
-        old="""slot.task->n_tokens(), n_ubatch),
-                                           ERROR_TYPE_SERVER);""",
-        new="""slot.task->n_tokens(), n_ubatch),
-                                           ERROR_TYPE_INVALID_REQUEST);""",
-    ),
-    # Embedding nothing is a mistake as well: upstream notices it only where a model adds no tokens of its own.
-    Edit(
-        file="tools/server/server-context.cpp",
-        old="""    auto tokenize_entry = [&](const json & p) {
-""",
-        new="""    auto tokenize_entry = [&](const json & p) {
-        if (p.is_string() && p.get<std::string>().empty()) {
-            throw std::invalid_argument("Input content cannot be empty");
-        }
-""",
-    ),
-    # So is an image for a model that sees none.
-    Edit(
-        file="tools/server/server-common.cpp",
-        old='throw std::runtime_error("image input is not supported',
-        new='throw std::invalid_argument("image input is not supported',
-    ),
-    # Attention costs the square of a batch's length, and 64 tokens already keep a processor busy: texts to embed share
-    # a batch of at most 128, a longer one is alone (docs/performance.md).
-    Edit(
-        file="tools/server/server-context.cpp",
-        old="                        if (batch.size() + slot.task->n_tokens() > n_batch) {\n",
-        new="                        if (batch.size() > 0 && "
-        "batch.size() + slot.task->n_tokens() > std::min(n_batch, 128)) {\n",
-    ),
-    # Prompts are read oldest first. By slots, one in the last slot would wait for as long as others come.
-    Edit(
-        file="tools/server/server-context.cpp",
-        old="""            iterate(slots, [&](server_slot & slot) {
-                if (!add_ok ||""",
-        new="""            std::vector<server_slot *> oldest_first;
-            for (auto & slot : slots) {
-                if (slot.is_processing()) {
-                    oldest_first.push_back(&slot);
-                }
-            }
-            std::sort(oldest_first.begin(), oldest_first.end(), [](const server_slot * a, const server_slot * b) {
-                return a->task->id < b->task->id;
-            });
-            iterate(oldest_first, [&](server_slot & slot) {
-                if (!add_ok ||""",
-    ),
     # Whether a client that waits for its turn has hung up is looked at four times a second, also while others are being
     # answered: upstream looks once a second without any news of anybody.
     Edit(
@@ -222,7 +163,7 @@ EDITS: Final = (
         RES_DBG("task id = %d pushed""",
     ),
     # A streamed answer's reader is told of the first token and of the end at once, and of what lies between only every
-    # so many ms: a message stops the cores on its whole way (docs/performance.md). What has come by then is one message.
+    # so many ms: a message stops the cores on its whole way (docs/performance.md). What has come by then goes together.
     Edit(
         file="tools/server/server-queue.cpp",
         old="void server_response::send(server_task_result_ptr && result) {\n",
@@ -253,8 +194,8 @@ void server_response::send(server_task_result_ptr && result) {
     ),
     Edit(
         file="tools/server/server-context.cpp",
-        old="        res->set_next([res_this = res.get(), res_type, sse_ping_interval](std::string & output) -> bool {\n",
-        new="        auto next = [res_this = res.get(), res_type, sse_ping_interval](std::string & output) -> bool {\n",
+        old="        res->set_next([res_this = res.get(), res_type, sse_ping_interval]",
+        new="        auto next = [res_this = res.get(), res_type, sse_ping_interval]",
     ),
     Edit(
         file="tools/server/server-context.cpp",
@@ -281,41 +222,5 @@ void server_response::send(server_task_result_ptr && result) {
             return more;
         });
 """,
-    ),
-    # Of a large vocabulary, only the tokens that top-k can keep become candidates: see the file that is added.
-    Edit(
-        file="common/sampling.cpp",
-        old='#include "sampling.h"\n',
-        new='#include "sampling.h"\n#include "top-k.h"\n',
-    ),
-    Edit(
-        file="common/sampling.cpp",
-        old="""            cur.resize(n_vocab);
-            for (llama_token token_id""",
-        new="""            if (!grmr && !rbudget && top_k_is_first(params, vocab) &&
-                top_k_candidates(logits, n_vocab, params.top_k, cur)) {
-                cur_p = { cur.data(), cur.size(), -1, false };
-                return;
-            }
-            cur.resize(n_vocab);
-            for (llama_token token_id""",
-    ),
-    # A barrier that finds out how long to spin: see the file that is added. Upstream's spins until all have come, at a
-    # tenth of the speed where one of them has no core.
-    Edit(
-        file="ggml/src/ggml-cpu/ggml-cpu.c",
-        old="void ggml_barrier(struct ggml_threadpool * tp) {\n",
-        new='#include "barrier.h"\n\nvoid ggml_barrier(struct ggml_threadpool * tp) {\n',
-    ),
-    Edit(
-        file="ggml/src/ggml-cpu/ggml-cpu.c",
-        old="#ifdef GGML_USE_OPENMP\n    #pragma omp barrier\n",
-        new="#ifndef GGML_USE_OPENMP\n    barrier_wait(&tp->n_barrier, &tp->n_barrier_passed, n_threads);\n",
-    ),
-    # Between two tokens a thread spins for as long as it was worth it at the barriers.
-    Edit(
-        file="ggml/src/ggml-cpu/ggml-cpu.c",
-        old="const uint64_t n_rounds = 1024UL * 128 * threadpool->poll;",
-        new="const uint64_t n_rounds = barrier_spins;",
     ),
 )

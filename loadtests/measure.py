@@ -45,8 +45,8 @@ class Answer:
 
     @property
     def gaps(self) -> list[float]:
-        """Return the seconds between pieces: what a reader sees as smooth or halting."""
-        return [late - early for early, late in zip(self.pieces, self.pieces[1:], strict=False)]
+        """Return the seconds between pieces that came apart: what a reader sees as smooth or halting."""
+        return [late - early for early, late in zip(self.pieces, self.pieces[1:], strict=False) if late > early]
 
 
 @dataclass

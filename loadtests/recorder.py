@@ -9,7 +9,7 @@ from loadtests.histogram import Histogram
 from loadtests.measure import END_TO_END, FIRST_TOKEN, GAPS, Answer, Batch, Slo
 
 SHARES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-_COUNTS: Final = ("started", "answered", "good", "failed", "dropped", "units", "prompt_tokens", "pieces")
+_COUNTS: Final = ("started", "answered", "good", "failed", "dropped", "units", "prompt_tokens", "pieces", "written")
 
 
 @dataclass
@@ -27,6 +27,8 @@ class Span:
     """Tokens written, or texts embedded."""
     prompt_tokens: int = 0
     pieces: int = 0
+    written: int = 0
+    """Pieces of the answers that ended."""
     causes: dict[str, int] = field(default_factory=dict)
     """Failures, by what the server or the network said."""
     series: dict[str, Histogram] = field(default_factory=dict)
@@ -89,6 +91,7 @@ class Recorder:
     def add_answer(self, answer: Answer) -> None:
         """Note a whole streamed answer."""
         span = self._add(answer, answer.tokens)
+        span.written += len(answer.pieces)
         if gaps := answer.gaps:
             span.note(GAPS, gaps)
 
@@ -179,14 +182,8 @@ def throughput(span: Span, seconds: float) -> float:
 
     Pieces of text are counted at once, tokens only when an answer ends: the pieces are scaled to tokens.
     """
-    scale = span.units / sum_of(span) if sum_of(span) else 1.0
+    scale = span.units / span.written if span.written else 1.0
     return (span.pieces * scale if span.pieces else span.units) / seconds
-
-
-def sum_of(span: Span) -> int:
-    """Return the pieces of the answers that ended: each answer has one more piece than gaps."""
-    gaps = span.series.get(GAPS)
-    return (gaps.count + span.answered) if gaps is not None else 0
 
 
 def latency(span: Span) -> float:

@@ -26,6 +26,11 @@ def test_answer_is_measured_by_definition() -> None:
     assert ANSWER.gaps == pytest.approx([0.1, 0.4])
 
 
+def test_pieces_of_a_message_have_no_gap() -> None:
+    """A message of several tokens comes at one moment."""
+    assert Answer(0.0, 0.0, pieces=[1.0, 1.5, 1.5, 1.5, 2.5]).gaps == [0.5, 1.0]
+
+
 def test_one_token_has_no_rate() -> None:
     """Nothing is divided by zero, and no rate is invented."""
     assert PER_TOKEN not in Answer(intended=0, asked=0, pieces=[1], ended=1, tokens=1).durations

@@ -103,8 +103,9 @@ def test_same_question_same_answer(site: Site, llm: Host) -> None:
 
 def test_tokens_are_streamed(site: Site, llm: Host) -> None:
     """A streamed answer comes piece by piece as it is made, and ends with [DONE]."""
-    # Long enough for a fast machine: a server may put the tokens of 100 ms into one message.
-    request = _ask(site, llm, "Count from one to ten thousand, in words.", stream=True, max_tokens=64)
+    # Long enough for a fast machine, where a message may hold all tokens of 100 ms: the model must not end by itself.
+    goes_on = {"max_tokens": 64, "ignore_eos": True, "stop": ["@@"]}
+    request = _ask(site, llm, "Count from one to ten thousand, in words.", stream=True, **goes_on)
 
     answer = _completed(site, llm, request)
 

@@ -347,7 +347,6 @@ def measure(edge: Edge, limit: Limit, wanted: int, told: Callable[[str], None]) 
         except Failure as error:
             # An hour's other measures are not lost by it.
             missing.append(f"{name}: not measured: {error}")
-            told(missing[-1])
     if not found:
         raise Failure("; ".join(missing))
     return found, missing
@@ -385,7 +384,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         kept = {path.stem: _json(path) for path in CARDS.glob("*.json")}
         chosen = settings.load(said.env)
         edge, limit = Edge(chosen.domain, Tokens().get), Limit(chosen)
-        found, missing = measure(edge, limit, said.rounds, lambda words: print(words, file=sys.stderr, flush=True))  # noqa: T201
+        found, missing = measure(edge, limit, said.rounds, partial(print, file=sys.stderr, flush=True))
         node, models = limit.facts()
     except (BetelgeuseError, Failure, OSError, ValueError, KeyError, RuntimeError) as error:
         print(f"capacity: {error}", file=sys.stderr)  # noqa: T201 - for people

@@ -30,6 +30,7 @@ PURE: Final = (
     "certificate",
     "diff",
     "doctor",
+    "hostfiles",
     "identity",
     "inventory",
     "loadjobs",

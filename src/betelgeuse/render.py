@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from betelgeuse import paths, yamls
+from betelgeuse import hostfiles, paths, yamls
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.kube import Obj, describe
 from betelgeuse.kube.command import kubectl
@@ -121,6 +121,7 @@ def _objects(text: str, where: str) -> list[Obj]:
 
 
 def _build(env: str) -> list[Obj]:
+    hostfiles.check()
     overlay = paths.OVERLAYS / env
     try:
         text = run([kubectl(), "kustomize", str(overlay)], timeout=_SECONDS)

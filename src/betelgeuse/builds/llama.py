@@ -16,7 +16,7 @@ from betelgeuse.shell import run
 
 TARGETS: Final = ("llama-server", "llama-bench", "llama-batched-bench")
 BUILD_NUMBER: Final = "11434"
-OWN: Final = paths.ROOT / "images" / "llama-server"
+OWN: Final = paths.ROOT / "programs" / "llama-server"
 # Tunes upstream's targets for build time; see the file.
 PROJECT_INCLUDE: Final = OWN / "targets.cmake"
 ADDED: Final = {OWN / "top-k.h": "common", OWN / "barrier.h": "ggml/src/ggml-cpu"}
@@ -28,7 +28,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "BUILD_SHARED_LIBS": "OFF",
     "CMAKE_EXE_LINKER_FLAGS": "-static-libstdc++ -static-libgcc",
     # Its own threads: EDITS let them find out how long to spin, which OpenMP's are told once for all
-    # (images/llama-server/README.md).
+    # (programs/llama-server/README.md).
     "GGML_OPENMP": "OFF",
     # The gateway terminates TLS and the models are in the image: neither OpenSSL nor downloads.
     "LLAMA_OPENSSL": "OFF",

@@ -1,4 +1,4 @@
-// What images/llama-server/top-k.h uses of llama.cpp's common/common.h, with its defaults, as of b11434.
+// What programs/llama-server/top-k.h uses of llama.cpp's common/common.h, with its defaults, as of b11434.
 #pragma once
 
 #include <cstdint>

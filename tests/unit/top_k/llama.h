@@ -1,4 +1,4 @@
-// What images/llama-server/top-k.h uses of llama.cpp's interface, as of b11434.
+// What programs/llama-server/top-k.h uses of llama.cpp's interface, as of b11434.
 #pragma once
 
 #include <cstdint>

@@ -250,6 +250,10 @@ class FakeKube:
         same = (obj for obj in self.live if obj["kind"] == kind)
         return [obj for obj in same if not namespace or obj["metadata"].get("namespace") == namespace]
 
+    def restart(self, name: str, namespace: str) -> None:
+        """Count a restart of a pod's container."""
+        self.find("Pod", name, namespace)["status"]["containerStatuses"][0]["restartCount"] += 1
+
     def resource(self, api_version: str, kind: str) -> Resource:
         """Return where a kind is served."""
         if kind == "Unknown":

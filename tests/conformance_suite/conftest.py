@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -40,6 +41,7 @@ def build(tmp_path: Path, authority: Authority) -> Iterator[Build]:
             stack.callback(edge.close)
             tree = Tree(tree_objects(edge.https, edge.http), DOMAIN)
             kube = FakeKube(tree.objects, edge.stored, edge.renew)
+            edge.llm.restarted = partial(kube.restart, "llm-0", "ai")
             settings = Settings("model", DOMAIN, gateway_addresses=("127.0.0.1",))
             site = Site(
                 settings=settings,

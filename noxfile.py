@@ -19,9 +19,10 @@ nox.options.sessions = ["lint", "types", "unit", "render"]
 ROOT: Final = Path(__file__).parent
 REPORTS: Final = ROOT / "reports"
 LOCKS: Final = ROOT / "locks"
+LOADTEST: Final = ROOT / "programs" / "locust" / "requirements.txt"
+"""One lock for the operator's machine and for the image of the pods that make load."""
 
-SERVICES: Final = ("images/gate", "images/portal", "images/python")
-TYPED: Final = ("src", "tests", "conformance", "loadtests", *SERVICES, "tasks.py", "noxfile.py")
+TYPED: Final = ("src", "tests", "conformance", "loadtests", "apps", "tasks.py", "noxfile.py")
 """What mypy reads; a part that does not exist yet is left out."""
 
 PURE: Final = (
@@ -37,6 +38,7 @@ PURE: Final = (
     "materialise",
     "pods",
     "policy",
+    "programs",
     "readiness",
     "rotation",
     "schema",
@@ -174,7 +176,7 @@ def loadtest(session: nox.Session) -> None:
 
     `nox -s loadtest -- --calibrate` measures the generator itself.
     """
-    session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "loadtest.txt"))
+    session.install("--quiet", "--require-hashes", "-r", str(LOADTEST))
     calibrate, said = session.posargs[:1] == ["--calibrate"], session.posargs or ["--help"]
     module, arguments = ("loadtests.calibrate", said[1:]) if calibrate else ("locust", said)
     session.run("python", "-m", module, *arguments)
@@ -183,7 +185,7 @@ def loadtest(session: nox.Session) -> None:
 @nox.session(venv_backend="uv")
 def loadtest_check(session: nox.Session) -> None:
     """Prove the load generator on a scripted server, alone and distributed: nox -s loadtest_check -- -k sweep."""
-    session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "loadtest.txt"))
+    session.install("--quiet", "--require-hashes", "-r", str(LOADTEST))
     locust = {"BETELGEUSE_LOCUST": str(Path(session.bin) / "python")}
     _python(session, "pytest", *(session.posargs or ["tests/loadtests"]), env=locust)
 
@@ -196,7 +198,6 @@ def lock(session: nox.Session) -> None:
         "dev": ["pyproject.toml", "--group", "dev"],
         "checkov": ["--group", "checkov"],
         "kind": ["pyproject.toml", "--group", "kind"],
-        "loadtest": ["--group", "loadtest"],
     }
     for name, what in wanted.items():
         # Universal: one lock for every Python from 3.11 and every platform. No annotations of indexes or hosts.

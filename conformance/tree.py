@@ -71,10 +71,15 @@ class Host:
 
     @property
     def door(self) -> Match:
-        """A request that the application itself must answer: a GET if a route takes one, on the shortest path."""
+        """A request that the application itself must answer: a GET if a route takes one, on the shortest path.
+
+        One that a route names comes before one that it would take among all others.
+        """
         if self.entrance:
             return Match(self.entrance, "GET", exact=True)
-        choices = sorted(self.matches, key=lambda match: (match.method not in {"", "GET"}, len(match.path)))
+        choices = sorted(
+            self.matches, key=lambda match: (match.method not in {"", "GET"}, not match.exact, len(match.path))
+        )
         return choices[0] if choices else Match("/", "", exact=False)
 
     def __str__(self) -> str:

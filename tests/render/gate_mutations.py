@@ -32,6 +32,16 @@ def _no_retry_after(objects: Objects) -> None:
         override["response"].pop("header", None)
 
 
+def _more_slots(objects: Objects) -> None:
+    args = objects.one("Deployment", "llm")["spec"]["template"]["spec"]["containers"][0]["args"]
+    args[args.index("--parallel") + 1] = "8"
+
+
+def _unchecked_path(objects: Objects) -> None:
+    rules = objects.one("HTTPRoute", "llm")["spec"]["rules"]
+    rules[0]["matches"].append({"method": "POST", "path": {"type": "Exact", "value": "/v1/embeddings"}})
+
+
 def _password(**data: Any) -> Change:  # noqa: ANN401 - any JSON value
     """Put the portal behind a password whose Secret has these annotations."""
 
@@ -202,6 +212,44 @@ GATES: Final = (
         drop_field("SecurityPolicy", "llm", f"{_PROVIDER}/claimToHeaders"),
     ),
     Mutation("no Retry-After", "callers_are_limited", _no_retry_after),
+    Mutation("nobody checks requests", "requests_are_checked", drop_field("SecurityPolicy", "llm", "spec/extAuth")),
+    Mutation(
+        "unchecked requests pass",
+        "requests_are_checked",
+        set_field("SecurityPolicy", "llm", "spec/extAuth/failOpen", value=True),
+    ),
+    Mutation(
+        "no words for requests that nobody checked",
+        "requests_are_checked",
+        drop_field("SecurityPolicy", "llm", "spec/extAuth/statusOnError"),
+    ),
+    Mutation(
+        "check without the body",
+        "requests_are_checked",
+        drop_field("SecurityPolicy", "llm", "spec/extAuth/bodyToExtAuth"),
+    ),
+    Mutation(
+        "check of half the body",
+        "requests_are_checked",
+        set_field("BackendTrafficPolicy", "llm", "spec/requestBuffer/limit", "8Mi"),
+    ),
+    Mutation("more slots than are checked", "requests_are_checked", _more_slots),
+    Mutation("path that is not checked", "requests_are_checked", _unchecked_path),
+    Mutation(
+        "one spelling of Bearer",
+        "tokens_are_checked",
+        set_field(
+            "SecurityPolicy",
+            "llm",
+            f"{_PROVIDER}/extractFrom/headers",
+            [{"name": "Authorization", "valuePrefix": "Bearer "}],
+        ),
+    ),
+    Mutation(
+        "tokens after another scheme",
+        "tokens_are_checked",
+        set_field("SecurityPolicy", "llm", f"{_PROVIDER}/extractFrom/headers/1/valuePrefix", "Token "),
+    ),
     Mutation("client says who it is", "identity_headers_are_dropped", _dropped_no_more("x-client-id")),
     Mutation("client says its user", "identity_headers_are_dropped", _dropped_no_more("x-webauth-user")),
     Mutation("client says its user by an old name", "identity_headers_are_dropped", _dropped_no_more("remote-user")),

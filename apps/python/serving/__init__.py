@@ -20,9 +20,12 @@ def begin(level: int = logging.WARNING) -> None:
     signal.signal(signal.SIGTERM, _end)
 
 
-def serve(application: Application, threads: int) -> None:
-    """Run waitress on port 8080 with limits that fit requests without a body whose headers carry tokens or cookies."""
+def serve(application: Application, threads: int, body: int = 16384) -> None:
+    """Run waitress on port 8080: headers may carry tokens or cookies, a body has at most so many bytes."""
     from waitress import serve as run  # noqa: PLC0415 - in the image; what uses this module is tested without it
+
+    # A request that waits for a moment is everyday life, and no warning.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
     run(
         application,
@@ -32,7 +35,9 @@ def serve(application: Application, threads: int) -> None:
         # No Server header.
         ident="",
         max_request_header_size=65536,
-        max_request_body_size=16384,
+        max_request_body_size=body,
+        # In memory: the root is read-only.
+        inbuf_overflow=body + 1,
         channel_timeout=60,
         clear_untrusted_proxy_headers=True,
     )

@@ -14,7 +14,7 @@ from conformance.refs import Ref
 from tests.render.checks.edge import app_routes
 from tests.render.trees import Tree, shown
 
-_BEARER: Final = {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]}
+_BEARER: Final = "Bearer "
 _CALLBACK: Final = "/oauth2/callback"
 _SESSIONS: Final = ("auth", "session-check")
 _SAME_SITE: Final = ("Lax", "Strict")
@@ -48,7 +48,7 @@ def _parents(route: Obj) -> list[Mapping[str, Any]]:
     return list(route["spec"]["parentRefs"])
 
 
-def _guarded(tree: Tree, kind: str) -> Iterator[tuple[Obj, Obj]]:
+def guarded(tree: Tree, kind: str) -> Iterator[tuple[Obj, Obj]]:
     """Yield (route, policy) of the routes behind gates of a class."""
     policies = {(o["metadata"]["namespace"], o["metadata"]["name"]): o for o in tree.kind("SecurityPolicy")}
     for route in app_routes(tree):
@@ -87,11 +87,22 @@ def tokens_are_checked(tree: Tree) -> Iterator[str]:
                 yield f"{shown(policy)}: issuer {provider.get('issuer')}, must be {_issuer(tree)}"
             if not provider.get("audiences"):
                 yield f"{shown(policy)}: accepts tokens for any audience"
-            if provider.get("extractFrom") != _BEARER:
-                yield f"{shown(policy)}: takes tokens from elsewhere than `Authorization: Bearer`"
+            yield from _places(policy, provider.get("extractFrom") or {})
             for audience in provider.get("audiences", ()):
                 if (other := owners.setdefault(audience, shown(policy))) != shown(policy):
                     yield f"{shown(policy)}: audience {audience} is already that of {other}"
+
+
+def _places(policy: Obj, places: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where a policy takes tokens from besides `Authorization: Bearer`, and which spelling of it is not taken."""
+    entries = places.get("headers", ())
+    taken = {each.get("valuePrefix", "") for each in entries if each.get("name") == "Authorization"}
+    bearer = all(each.lower() == _BEARER.lower() for each in taken)
+    if set(places) != {"headers"} or not taken or not bearer or any(e["name"] != "Authorization" for e in entries):
+        yield f"{shown(policy)}: takes tokens from elsewhere than `Authorization: Bearer`"
+    # The gateway itself writes what follows a login.
+    elif "oidc" not in policy["spec"] and not {_BEARER, _BEARER.lower(), _BEARER.upper()} <= taken:
+        yield f"{shown(policy)}: takes `Bearer` in one spelling only; the case of a scheme does not matter"
 
 
 def _declared(tree: Tree) -> list[declarations.Client]:
@@ -105,7 +116,7 @@ def _declared(tree: Tree) -> list[declarations.Client]:
 def logins_are_strict(tree: Tree) -> Iterator[str]:
     """A login is by a client that the tree declares, with cookies of one host, and only for named groups."""
     declared = {client.id: client for client in _declared(tree)}
-    for route, policy in _guarded(tree, gates.LOGIN):
+    for route, policy in guarded(tree, gates.LOGIN):
         oidc, where = policy["spec"]["oidc"], shown(policy)
         client = declared.get(oidc.get("clientID", ""))
         secret = (policy["metadata"]["namespace"], oidc["clientSecret"]["name"])
@@ -220,7 +231,7 @@ def _told_by(policy: Obj) -> set[str]:
 def callers_are_limited(tree: Tree) -> Iterator[str]:
     """Behind a token each client has a rate of its own, and is told when to come back."""
     policies = list(tree.kind("BackendTrafficPolicy"))
-    for route, policy in _guarded(tree, gates.TOKEN):
+    for route, policy in guarded(tree, gates.TOKEN):
         meta = route["metadata"]
         own = [
             each["spec"]

@@ -155,6 +155,13 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Ask the models of a living cluster 2000 made-up questions per path: nox -s fuzz -- --env=local -k inputs."""
+    arguments = ["conformance/ai/test_protocol.py", "--report=fuzz", *_on(session)]
+    _python(session, "pytest", *arguments, env={"BETELGEUSE_FUZZ": "2000"})
+
+
+@nox.session
 def drill(session: nox.Session) -> None:
     """Take parts of a living cluster away on purpose and see who notices: nox -s drill -- -k identity."""
     files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "conformance" / "drills").glob("drill_*.py"))

@@ -77,9 +77,11 @@ class Host:
         """
         if self.entrance:
             return Match(self.entrance, "GET", exact=True)
-        choices = sorted(
-            self.matches, key=lambda match: (match.method not in {"", "GET"}, not match.exact, len(match.path))
-        )
+
+        def order(match: Match) -> tuple[bool, bool, int]:
+            return match.method not in {"", "GET"}, not match.exact, len(match.path)
+
+        choices = sorted(self.matches, key=order)
         return choices[0] if choices else Match("/", "", exact=False)
 
     def __str__(self) -> str:

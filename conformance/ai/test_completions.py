@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from conformance.ai.test_protocol import restarts
 from conformance.parallel import gather
 from conformance.probes import openai
 from conformance.probes.http import Answer, Request
@@ -17,6 +18,9 @@ from conformance.verdict import require, require_none
 PATH = "/v1/chat/completions"
 _IN_A_ROW = 80
 """Of a hundred, three were lost when a model server closed its connections and the gateway used them again."""
+_ROOM = 120
+"""Tokens: room for the model to go on by itself, if it did."""
+_NO_STOPS: Sequence[str | list[str]] = (["###"], "@@@", "", [""], [])
 _TOO_WIDE = (2**28, 2**31 - 1)
 """Of so many tokens, far more than any model knows, a client may ask to choose one."""
 pytestmark = pytest.mark.feature("llm")
@@ -28,8 +32,8 @@ def _ask(site: Site, host: Host, question: str, **options: object) -> Request:
 
 
 def _counting(site: Site, host: Host, tokens: int) -> Request:
-    """Return a request for a stream that the model does not end by itself."""
-    goes_on = {"max_tokens": tokens, "ignore_eos": True, "stop": ["@@"]}
+    """Return a request for a stream that the model does not end by itself: it may not call for the user."""
+    goes_on = {"max_tokens": tokens, "ignore_eos": True, "logit_bias": [["User", False]]}
     return _ask(site, host, "Count from one to ten thousand, in words.", stream=True, **goes_on)
 
 
@@ -173,6 +177,23 @@ def test_one_stream_follows_another(site: Site, llm: Host) -> None:
     )
 
 
+def test_stop_word_is_no_other_end(site: Site, llm: Host) -> None:
+    """With a stop word that does not occur the answer ends where it ends without: the model's own end always holds."""
+    question = "What is the capital of France? Answer with one word."
+    plain = _ask(site, llm, question, max_tokens=_ROOM)
+    requests = [plain, *[_ask(site, llm, question, max_tokens=_ROOM, stop=word) for word in _NO_STOPS]]
+
+    answers = gather(lambda request: _completed(site, llm, request), requests)
+
+    usual, *others = [openai.content(answer) for answer in answers]
+    require_none(
+        [f"stop {word!r}: {text!r}" for word, text in zip(_NO_STOPS, others, strict=True) if text != usual],
+        where=f"https://{llm}{PATH}, stop words that do not occur",
+        want=f"{usual!r}, as without",
+        reproduce=site.curl(requests[1]),
+    )
+
+
 def test_overlong_prompt_is_refused(site: Site, llm: Host) -> None:
     """A prompt longer than the context is refused with a 4xx that says so, and the model goes on."""
     request = _ask(site, llm, "word " * 40_000)
@@ -218,20 +239,11 @@ def test_bad_request_is_refused(site: Site, llm: Host, case: tuple[str, bytes]) 
     )
 
 
-def _restarts(site: Site, host: Host) -> dict[str, int]:
-    """Return how often each container behind a host was restarted."""
-    return {
-        f"{pod['metadata']['name']}/{container['name']}": container["restartCount"]
-        for pod in site.pods(host)
-        for container in pod["status"]["containerStatuses"]
-    }
-
-
 def test_too_wide_a_choice_harms_nobody(site: Site, llm: Host) -> None:
     """Who lets the model choose among more tokens than there are gets 200 or 400, and another's stream goes on."""
     stream = _counting(site, llm, 128)
     wide = [_ask(site, llm, "Say yes.", max_tokens=2, temperature=1, top_k=number) for number in _TOO_WIDE]
-    before = _restarts(site, llm)
+    before = restarts(site, llm)
 
     other, *answers = gather(lambda request: site.send(request, TIMEOUTS.completion), [stream, *wide])
 
@@ -244,7 +256,7 @@ def test_too_wide_a_choice_harms_nobody(site: Site, llm: Host) -> None:
         faults.append(f"the other's stream: {other}, {len(openai.events(other))} events, {other.error or 'no error'}")
     elif other.seconds < max(answer.seconds for answer in answers):
         faults.append(f"the other's stream was over after {other.seconds:.1f} s, and shows nothing")
-    after = _restarts(site, llm)
+    after = restarts(site, llm)
     faults += [f"{name} was restarted" for name, count in after.items() if count != before.get(name, count)]
     require_none(
         faults,

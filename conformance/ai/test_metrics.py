@@ -20,7 +20,8 @@ def _page(site: Site, pod: Raw, port: int) -> str:
 
 
 def _require_metrics(site: Site, host: Host, marker: str) -> None:
-    pod = next(iter(site.pods(host)), {})
+    # Beside the model server, others may answer for what it has not.
+    pod = next((each for each in site.pods(host) if each["metadata"]["name"].startswith(host.label)), {})
     ports = [p["containerPort"] for c in pod.get("spec", {}).get("containers", []) for p in c.get("ports", [])]
     require(
         pod and ports,

@@ -72,6 +72,7 @@ def test_overload_is_told(site: Site, llm: Host) -> None:
     served = [answer for answer in answers if answer.status == 200]
     refused = [answer for answer in answers if answer.status in {429, 503}]
     faults = [str(answer) for answer in answers if answer not in served + refused]
+    faults += [fault for each in refused if (fault := openai.refusal_fault(each, "rate_limit", "overloaded"))]
     faults += [f"{answer} without Retry-After" for answer in refused if not answer.header("retry-after")]
     faults += [f"{answer} after {answer.seconds:.1f} s" for answer in refused if answer.seconds > TIMEOUTS.connect]
     faults += [] if served else ["nobody was served"]

@@ -32,6 +32,23 @@ def parse(answer: Answer) -> Any:  # noqa: ANN401 - whatever JSON holds
         return {}
 
 
+def error(answer: Answer) -> dict[str, Any]:
+    """Return what a refusal says of itself; empty when it says nothing."""
+    parsed = parse(answer)
+    found = parsed.get("error") if isinstance(parsed, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def refusal_fault(answer: Answer, *kinds: str) -> str:
+    """Return why a client does not understand a refusal: it is no JSON, without words, or of another type."""
+    told = error(answer)
+    if not (answer.header("content-type") or "").startswith("application/json"):
+        return f"{answer} is no JSON"
+    if not told.get("message") or not told.get("type"):
+        return f"{answer} has no error.message and error.type"
+    return "" if not kinds or told["type"] in kinds else f"{answer} is not {' or '.join(kinds)}"
+
+
 def content(answer: Answer) -> str:
     """Return the text of a chat completion; empty when there is none."""
     parsed = parse(answer)

@@ -1,5 +1,7 @@
 """Every declared name leads to its application, at every address of the gateway."""
 
+from dataclasses import replace
+
 from conformance.probes.http import Answer, Request
 from conformance.site import Site
 from conformance.tree import Host
@@ -36,6 +38,24 @@ def test_host_answers_its_application(site: Site, host: Host, gateway_address: s
         got=answer,
         reproduce=site.curl(request, address),
     )
+
+
+def test_head_is_get_without_a_body(site: Site) -> None:
+    """Where a route names GET, HEAD gets the same answer without its body (RFC 9110, 9.3.2)."""
+    hosts = [host for host in site.tree.hosts if host.door.method == "GET"]
+    for host in hosts:
+        get = door_request(site, host)
+        head = replace(get, method="HEAD")
+
+        shown, asked = site.send(get), site.send(head)
+
+        require(
+            asked.status == shown.status and not asked.body,
+            where=f"HEAD https://{host}{head.path}",
+            want=f"{shown.status} without a body, as GET",
+            got=asked,
+            reproduce=f"{site.curl(get)} --head",
+        )
 
 
 def test_host_has_a_route(host: Host) -> None:

@@ -71,6 +71,8 @@ def _app(name: str, port: int) -> list[Raw]:
         {"matches": [{"method": method, "path": {"type": "Exact", "value": path}}], "backendRefs": [{"name": name}]}
         for method, path in sorted(ROUTES[name])
     ]
+    # What the application has not, others answer.
+    rules.append({"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": [{"name": "api-check"}]})
     jwt = {"providers": [{"name": "realm", "issuer": idp.ISSUER, "audiences": [name]}]}
     return [*_host(name, "ai", port, rules), _policy(name, "ai", "token", jwt=jwt), *_workload(name, "ai")]
 
@@ -160,6 +162,7 @@ def tree_objects(https: int, http: int) -> list[Raw]:
         found += _app(app, https)
     limit = {"targetRefs": [{"kind": "HTTPRoute", "name": "llm"}], "circuitBreaker": {"maxParallelRequests": PLACES}}
     found.append(_object(_ENVOY, "BackendTrafficPolicy", _meta("llm", "ai"), limit))
+    found.append(_object("v1", "Service", _meta("api-check", "ai"), {"selector": {"app": "api-check"}}))
     return [*found, *_portal(https), *_keycloak(https)]
 
 

@@ -107,14 +107,18 @@ class Gate:
             return request.target.partition("access_token=")[2].partition("&")[0]
         if "first-credential" in self.faults:
             given = given[:1]
-        return given[0].removeprefix("Bearer ") if len(given) == 1 and given[0].startswith("Bearer ") else ""
+        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        known = scheme == "Bearer" if "bearer-case" in self.faults else scheme.lower() == "bearer"
+        return token if known else ""
 
     def api(self, app: str, request: Incoming) -> Page | None:
         """Return the refusal of a token gate, or None for who may pass."""
         try:
             client = self.claims(self._token(request), app).get("azp", "")
         except RefusedTokenError:
-            return moved(f"{ISSUER}/protocol/openid-connect/auth") if "jwt-redirect" in self.faults else Page(401)
+            if "jwt-redirect" in self.faults:
+                return moved(f"{ISSUER}/protocol/openid-connect/auth")
+            return refused(401, "invalid_token" if self._token(request) else "authentication_required")
         except (ValueError, TypeError, RecursionError, InvalidSignature):
             return Page(500)
         named = next((value for name, value in request.headers if name.lower() == "x-client-id"), client)
@@ -130,9 +134,9 @@ class Gate:
             if len(recent) >= LIMIT and "grudge" not in self.faults:
                 wait = [] if "no-retry-after" in self.faults else [("Retry-After", "1")]
                 self.asked[client] = recent
-                return Page(429, b"slowly", headers=wait)
+                return refused(429, "rate_limit", *wait)
             if "grudge" in self.faults and len(self.asked.get(client, [])) >= LIMIT:
-                return Page(429, b"slowly", headers=[("Retry-After", "1")])
+                return refused(429, "rate_limit", ("Retry-After", "1"))
             self.asked[client] = [*(self.asked.get(client, []) if "grudge" in self.faults else recent), now]
         return None
 
@@ -230,6 +234,12 @@ class Gate:
             return moved(f"https://{_HOST}/", *gone)
         target = f"{ISSUER}/protocol/openid-connect/logout?{urlencode({**back, 'id_token_hint': cookies.get('I', '')})}"
         return moved(target, *([] if "logout-keeps-cookies" in self.faults else gone))
+
+
+def refused(status: int, kind: str, *headers: tuple[str, str]) -> Page:
+    """Return a refusal in the form that clients of an API read."""
+    body = json.dumps({"error": {"message": "in words", "type": kind}}).encode()
+    return Page(status, body, "application/json", list(headers))
 
 
 def cookies_of(request: Incoming) -> dict[str, str]:

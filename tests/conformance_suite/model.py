@@ -14,7 +14,7 @@ from pathlib import Path
 
 from conformance.inside import IDENTITY
 from conformance.probes.inside import saw
-from tests.conformance_suite import gate
+from tests.conformance_suite import checks, gate
 from tests.conformance_suite.gate import Gate, cookies_of, portal_page
 from tests.conformance_suite.idp import DOMAIN, Idp, Page
 from tests.conformance_suite.models import EmbeddingModel, LanguageModel, Reply, serve
@@ -233,12 +233,12 @@ class Edge:
             return self._page(app, path, request)
         if {"keycloak-down", "tokens-need-keycloak"} <= self.faults:
             return Page(401, b"who are you?")
-        refusal = None if self._open(app, request, path) else self.gate.api(app, request)
+        refusal = None if self._open(app, request) else self.gate.api(app, request)
         return refusal or self._application(app, path, request)
 
-    def _open(self, app: str, request: Incoming, path: str) -> bool:
-        """Whether nobody asks: there is no such route, or a fault has taken the gate away."""
-        if (request.method, path) not in ROUTES[app] or "no-auth" in self.faults:
+    def _open(self, app: str, request: Incoming) -> bool:
+        """Whether nobody asks: a fault has taken the gate away."""
+        if "no-auth" in self.faults:
             return True
         if "health-checker-passes" in self.faults and request.header("user-agent").startswith("GoogleHC"):
             return True
@@ -276,15 +276,22 @@ class Edge:
             return 200, "text/plain", b"# TYPE secret counter"
         if "unknown-path-200" in self.faults and path.startswith("/nobody-"):
             return 200, "text/html", b"<html>the same page for every path</html>"
-        if (request.method, path) not in ROUTES[app]:
-            return 404, "text/plain", b"not found"
-        if "no-app" in self.faults or ("app-down" in self.faults and app == "llm"):
-            return 503, "text/plain", b"no healthy upstream"
+        method = "GET" if request.method == "HEAD" and "head-404" not in self.faults else request.method
+        known = (method, path) in ROUTES[app]
+        down = "no-app" in self.faults or ("app-down" in self.faults and app == "llm")
+        if known and down and len(request.body) <= checks.BODY:
+            return gate.refused(503, "unavailable")
+        refusal = checks.refusal(app, method, path, request.body, known=known, faults=self.faults)
+        return refusal or self._model(app, path, method, request.body)
+
+    def _model(self, app: str, path: str, method: str, body: bytes) -> Reply | Page:
         model = self.llm if app == "llm" else self.embeddings
-        reply = serve(model, f"model-{app}", path, request.method, request.body) or (404, "text/plain", b"not found")
+        serving = checks.mistaken if "unchecked" in self.faults else serve
+        reply = serving(model, f"model-{app}", path, method, body) or (404, "text/plain", b"not found")
         admitted = self.llm.admitted(reply) if app == "llm" else reply
         wait = [] if "llm-overload-silent" in self.faults else [("Retry-After", "2")]
-        return admitted or Page(503, b"every place is taken", headers=wait)
+        kind = "unavailable" if "one-word" in self.faults else "overloaded"
+        return admitted or gate.refused(503, kind, *wait)
 
 
 def _unavailable(*, ugly: bool) -> Page:

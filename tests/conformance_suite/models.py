@@ -49,7 +49,8 @@ _SMALL = {"a", "an", "the", "is", "on", "in", "of", "to", "at", "for", "do", "i"
 
 
 def _error(status: int, message: str) -> Reply:
-    return status, "application/json", json.dumps({"error": {"message": message, "code": status}}).encode()
+    error = {"message": message, "type": "invalid_request_error", "code": status}
+    return status, "application/json", json.dumps({"error": error}).encode()
 
 
 def _json(data: object) -> Reply:
@@ -101,6 +102,8 @@ class LanguageModel:
     def _answer(self, payload: dict[str, Any]) -> Reply:
         limit = payload.get("max_tokens", 16)
         words = self._words(_prompt(payload), limit)[:limit]
+        if "llm-stop-replaces" in self.faults and any(payload.get("stop") or ()):
+            words = [*words, "User:", "And of Spain?"]
         if payload.get("stream"):
             return 200, "text/event-stream", self._stream(words)
         if "llm-finishes-for-nobody" in self.faults and limit > _LENGTHY:

@@ -25,6 +25,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         "tls.test_renewal",
         "workloads.test_ready",
         "ai.test_completions",
+        "ai.test_protocol",
         "auth.test_sessions",
     ):
         monkeypatch.setattr(f"conformance.{name}.TIMEOUTS", _FAST)
@@ -33,6 +34,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("conformance.ai.test_overload._SLO", Slo({FIRST_TOKEN: 0.8}, 0.95))
     monkeypatch.setattr("conformance.ai.test_completions._IN_A_ROW", IN_VAIN)
     monkeypatch.setattr("conformance.ai.test_embeddings._RUSH", 0.1)
+    monkeypatch.setattr("conformance.ai.test_protocol._FEW", 12)
+    monkeypatch.setattr("conformance.ai.test_protocol._PATIENCE", 0.3)
     monkeypatch.setattr("conformance.auth.test_tokens._SKEW", 0.06)
     monkeypatch.setattr("conformance.auth.test_rate_limit._SECONDS", 0.5)
     monkeypatch.setattr("conformance.auth.test_rate_limit._LAXITY", -0.4)
@@ -56,7 +59,10 @@ class Fault:
 
 
 _HANDSHAKES: Final = ("tls/certificates", "tls/protocols", "tls/redirects")
-_TOGETHER: Final[dict[str, tuple[str, ...]]] = dict.fromkeys(_HANDSHAKES, _HANDSHAKES)
+_TOGETHER: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(_HANDSHAKES, _HANDSHAKES),
+    "ai/protocol": ("ai/protocol",),
+}
 """Files run together instead of their whole folder: a renewal takes its time, and is not what they are about."""
 
 
@@ -85,10 +91,11 @@ _ALL_TOKENS = (
 )
 _LOGIN, _SESSIONS, _ROLES = "auth/login: ", "auth/sessions: ", "auth/roles: "
 _PROVIDER, _REALM, _RATE = "auth/identity_provider: ", "auth/realm: ", "auth/rate_limit: "
+_PROTOCOL = "ai/protocol: fatal_requests_harm_nobody, made_up_texts_harm_nobody"
 _ANSWERS = "answers_are_sensible, usage_is_counted, same_question_same_answer, tokens_are_streamed"
 _MORE = (
-    "two_callers_are_served_together, one_stream_follows_another, overlong_prompt_is_refused, "
-    "too_wide_a_choice_harms_nobody, models_are_listed"
+    "two_callers_are_served_together, one_stream_follows_another, stop_word_is_no_other_end, "
+    "overlong_prompt_is_refused, too_wide_a_choice_harms_nobody, models_are_listed"
 )
 _CROSS = "host_of_another_application_is_not_reached, default_listener_does_not_reach_applications"
 _UNKNOWN = "unknown_host_gets_404, unknown_host_on_a_known_connection_gets_404"
@@ -120,12 +127,24 @@ FAULTS: Sequence[Fault] = (
         "route-removed",
         "routing/hosts: host_answers_its_application",
         f"ai/completions: {_ANSWERS}, {_MORE}",
+        _PROTOCOL,
+        "ai/models: one_model_is_shown",
         "ai/overload: overload_is_told, who_leaves_makes_room",
     ),
     _fault("normalises-after-gate", "routing/paths: path_tricks_do_not_pass_the_gate"),
-    _fault("metrics-public", "routing/paths: inner_pages_are_not_public", _SHUT + "every_path_and_method_is_refused"),
+    _fault("metrics-public", "routing/paths: inner_pages_are_not_public"),
+    _fault("head-404", "routing/hosts: head_is_get_without_a_body"),
     _fault("no-metrics", "ai/metrics: llm_has_metrics_inside, embeddings_has_metrics_inside"),
-    _fault("unknown-path-200", "routing/paths: unknown_path_gets_404", _SHUT + "every_path_and_method_is_refused"),
+    _fault("unknown-path-200", "routing/paths: unknown_path_gets_404", "auth/refusals: refusal_says_why"),
+    _fault("silent-refusals", "auth/refusals: refusal_says_why", "ai/models: one_model_is_shown"),
+    _fault("no-model", "ai/models: one_model_is_shown"),
+    _fault("one-word", "ai/overload: overload_is_told"),
+    _fault(
+        "unchecked",
+        f"{_PROTOCOL}, misfit_is_named, made_up_inputs_harm_nobody",
+    ),
+    _fault("llm-stop-replaces", "ai/completions: stop_word_is_no_other_end"),
+    _fault("bearer-case", _TOKENS + "scheme_s_case_does_not_matter"),
     _fault("smuggling", "routing/smuggling: ambiguous_request_is_refused"),
     _fault("cr-passes", "routing/smuggling: bare_cr_is_not_passed_on"),
     _fault(
@@ -207,6 +226,7 @@ FAULTS: Sequence[Fault] = (
         "app-down",
         "routing/hosts: host_answers_its_application",
         f"ai/completions: {_ANSWERS}, {_MORE}, bad_request_is_refused",
+        _PROTOCOL,
         "ai/overload: overload_is_told, who_leaves_makes_room",
     ),
     _fault("llm-nonsense", "ai/completions: answers_are_sensible"),

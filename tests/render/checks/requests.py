@@ -17,7 +17,7 @@ _CLOSED: Final = 500
 
 
 def requests_are_checked(tree: Tree) -> Iterator[str]:
-    """What asks a model is compared with the protocol first, in whole, by a check that knows the host, or not at all."""
+    """What asks a model is compared with the protocol first, whole, by a check that knows the host, or refused."""
     limits = {
         (each["metadata"]["namespace"], ref["name"]): each["spec"].get("requestBuffer", {}).get("limit", "0")
         for each in tree.kind("BackendTrafficPolicy")

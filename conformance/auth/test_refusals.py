@@ -1,0 +1,81 @@
+"""Every refusal of an API says why, whoever refuses: JSON with `error.message` and `error.type`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from conformance.probes.http import Header, Request
+from conformance.probes.openai import refusal_fault
+from conformance.site import Site, random_label
+from conformance.timeouts import TIMEOUTS
+from conformance.tree import Host
+from conformance.verdict import require_none
+
+pytestmark = pytest.mark.feature("tokens")
+
+_TOO_LARGE: Final = 5 * 1024 * 1024
+"""Bytes: more than any API of the platform takes."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request that is refused, with which status, and what the refusal may call itself."""
+
+    id: str
+    make: Callable[[Host, tuple[Header, ...]], Request]
+    status: int
+    kinds: tuple[str, ...]
+
+
+def _posted(host: Host, headers: tuple[Header, ...], body: bytes) -> Request:
+    path = next((match.path for match in host.matches if match.method == "POST"), host.door.path)
+    return Request(host.name, path, "POST", (*headers, ("Content-Type", "application/json")), body)
+
+
+CASES: Final = (
+    Case("no-token", lambda host, _: Request(host.name, host.door.path), 401, ("authentication_required",)),
+    Case(
+        "wrong-token",
+        lambda host, _: Request(host.name, host.door.path, headers=(("Authorization", "Bearer wrong"),)),
+        401,
+        ("invalid_token",),
+    ),
+    Case(
+        "unknown-path",
+        lambda host, headers: Request(host.name, f"/{random_label()}", headers=headers),
+        404,
+        ("invalid_request_error",),
+    ),
+    Case(
+        "unknown-method",
+        lambda host, headers: Request(host.name, host.door.path, "DELETE", headers),
+        404,
+        ("invalid_request_error",),
+    ),
+    Case("no-json", lambda host, headers: _posted(host, headers, b"hello"), 400, ("invalid_request_error",)),
+    Case(
+        "too-large",
+        lambda host, headers: _posted(host, headers, b'{"a": "' + b"a" * _TOO_LARGE + b'"}'),
+        413,
+        ("invalid_request_error",),
+    ),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_refusal_says_why(site: Site, token_host: Host, case: Case) -> None:
+    """Who is refused is told so in the form that clients of the API read."""
+    request = case.make(token_host, site.credentials(token_host))
+
+    answer = site.send(request, TIMEOUTS.embedding)
+
+    faults = [str(answer)] if answer.status != case.status else []
+    faults += [fault] if (fault := refusal_fault(answer, *case.kinds)) else []
+    require_none(
+        faults,
+        where=f"{request.method} https://{token_host}{request.path}, {case.id}",
+        want=f"{case.status} with error.message, and error.type {' or '.join(case.kinds)}",
+        reproduce=site.curl(request),
+    )

@@ -227,6 +227,7 @@ FAULTS: Sequence[Fault] = (
         "routing/hosts: host_answers_its_application",
         f"ai/completions: {_ANSWERS}, {_MORE}, bad_request_is_refused",
         _PROTOCOL,
+        "ai/models: one_model_is_shown",
         "ai/overload: overload_is_told, who_leaves_makes_room",
     ),
     _fault("llm-nonsense", "ai/completions: answers_are_sensible"),

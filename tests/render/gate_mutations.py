@@ -234,6 +234,11 @@ GATES: Final = (
         set_field("BackendTrafficPolicy", "llm", "spec/requestBuffer/limit", "8Mi"),
     ),
     Mutation("more slots than are checked", "requests_are_checked", _more_slots),
+    Mutation(
+        "more places than are shared",
+        "requests_are_checked",
+        set_field("BackendTrafficPolicy", "llm", "spec/circuitBreaker/maxParallelRequests", 16),
+    ),
     Mutation("path that is not checked", "requests_are_checked", _unchecked_path),
     Mutation(
         "one spelling of Bearer",

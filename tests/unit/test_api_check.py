@@ -19,6 +19,7 @@ from api_check.app import Application, Host
 from api_check.body import DEPTH, VALUES, InvalidError, read
 from api_check.check import Checker
 from api_check.health import KEEP, Health, pods
+from api_check.places import WAITING, WINDOW, Places, active
 from api_check.protocol import Api, schemas
 from hypothesis import given
 from hypothesis import strategies as st
@@ -281,7 +282,8 @@ class Model:
 
     def app(self) -> Application:
         """Return the application before this server."""
-        return Application({"llm": Host(Checker(LLM), Health(self.ask, lambda: self.now), self.listed)})
+        health = Health(self.ask, lambda: self.now)
+        return Application({"llm": Host(Checker(LLM), health, self.listed, Places(0, lambda: None))})
 
 
 def _error(body: bytes) -> dict[str, Any]:
@@ -357,7 +359,8 @@ def server() -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = b'{"data": [{"id": "one"}]}'
+            metrics = b"# TYPE x\nllamacpp:requests_processing 4\nllamacpp:requests_deferred 3\n"
+            body = metrics if self.path == "/metrics" else b'{"data": [{"id": "one"}]}'
             self.send_response(503 if self.path == "/health" else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -384,6 +387,8 @@ def test_pods_are_asked(server: str) -> None:
     assert pods(f"http://127.0.0.1:{_free()}")() == []
     assert pods("http://nobody.invalid:80")() == []
     assert models(server)() == [{"id": "one"}]
+    assert active(server)() == 7
+    assert active(f"http://127.0.0.1:{_free()}")() is None
     with pytest.raises(OSError, match="refused"):
         models(f"http://127.0.0.1:{_free()}")()
 
@@ -399,6 +404,83 @@ def test_configuration_is_the_tree_s(server: str) -> None:
     for wrong, error in (({"x": 1}, TypeError), ({"server": "llm"}, ValueError)):
         with pytest.raises(error):
             application(json.dumps({"llm": {**changed["llm"], **wrong}}))
+
+
+class Server:
+    """A model server with eight places, and what time it is."""
+
+    def __init__(self) -> None:
+        """Nothing runs, nobody has asked."""
+        self.now = 0.0
+        self.running: list[str] = []
+        self.places = Places(8, lambda: len(self.running), lambda: self.now)
+
+    def ask(self, client: str) -> str:
+        """Return who said what: the check no, the gateway no, or the server yes."""
+        if not self.places.admits(client):
+            return "wait"
+        if len(self.running) == 8:
+            return "full"
+        self.running.append(client)
+        return "served"
+
+
+def test_one_client_may_have_all_places() -> None:
+    """While nobody else asks, nothing is kept free."""
+    server = Server()
+
+    assert [server.ask("one") for _ in range(9)] == ["served"] * 8 + ["full"]
+
+
+def test_who_had_least_gets_the_last_place() -> None:
+    """A client that holds everything gives way as one of its streams ends, until the other has had as much."""
+    server = Server()
+    for _ in range(8):
+        server.ask("one")
+    assert server.ask("other") == "full"
+    for _ in range(8):
+        server.running.remove("one")
+        assert server.ask("one") == "wait"
+        assert server.ask("other") == "served"
+    server.running.remove("other")
+    assert server.ask("one") == "served"
+
+
+def test_shares_are_forgotten() -> None:
+    """Who has not asked for a while wants no place; what was got long ago does not count."""
+    server = Server()
+    for _ in range(8):
+        server.ask("one")
+    server.ask("other")
+    server.running.pop()
+    assert server.ask("one") == "wait"
+    server.now += WAITING
+    assert server.ask("one") == "served"
+    server.now += WINDOW
+    server.running.pop()
+    assert server.ask("other") == "served"
+    server.running.pop()
+    assert server.ask("one") == "served"
+
+
+def test_places_are_shared_at_any_time() -> None:
+    """With free places, or where nobody can tell how many there are, no client waits for another."""
+    places = Places(8, lambda: None)
+
+    assert all(places.admits(client) for client in ("one", "other", "one", "one", "one"))
+    server = Server()
+    assert [server.ask(client) for client in ("one", "other", "one", "one")] == ["served"] * 4
+
+
+def test_client_that_must_wait_is_told() -> None:
+    """429, which the gateway gives its own words and Retry-After."""
+    places = Places(8, lambda: 7)
+    assert [places.admits(client) for client in ("", "", "other")] == [True] * 3
+    app = Application({"llm": Host(Checker(LLM), Health(lambda: [200]), list, places)})
+
+    status, _, body = answered(app, f"/check{CHAT}", _chat())
+    assert status == "429 Too Many Requests"
+    assert _error(body)["type"] == "rate_limit"
 
 
 def test_body_is_the_gateway_s() -> None:

@@ -14,6 +14,7 @@ from serving import begin, serve
 from .app import Application, Host
 from .check import Checker
 from .health import PATIENCE, Health, pods
+from .places import Places, active
 from .protocol import Api
 
 BODY: Final = 4 * 1024 * 1024
@@ -50,10 +51,12 @@ def models(server: str) -> Callable[[], list[dict[str, Any]]]:
 
 def application(text: str) -> Application:
     """Return the application of a configuration."""
-    apis = configured(text)
-    return Application(
-        {host: Host(Checker(api), Health(pods(api.server)), models(api.server)) for host, api in apis.items()}
-    )
+
+    def made(api: Api) -> Host:
+        places = Places(api.places, active(api.server))
+        return Host(Checker(api), Health(pods(api.server)), models(api.server), places)
+
+    return Application({host: made(api) for host, api in configured(text).items()})
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from .body import InvalidError
 from .check import Checker
 from .health import Health
+from .places import Places
 
 Start = Callable[[str, list[tuple[str, str]]], object]
 Models = Callable[[], list[dict[str, Any]]]
@@ -28,6 +29,7 @@ class Host:
     checker: Checker
     health: Health
     models: Models
+    places: Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,12 @@ def refusal(status: str, message: str, kind: str, code: str, param: str = "") ->
 
 LOADING: Final = refusal("425 Too Early", "the model is being loaded; try again", "loading", "loading")
 """The gateway makes 503 with Retry-After of it: an authorizer's own 5xx would count as no answer."""
+
+
+WAIT: Final = refusal(
+    "429 Too Many Requests", "another client waits for this place; try again", "rate_limit", "rate_limit_exceeded"
+)
+"""The gateway tells it in words of its own, with Retry-After."""
 
 
 class Application:
@@ -88,6 +96,8 @@ class Application:
                 host.checker.check(path, environ["wsgi.input"].read(length))
             except InvalidError as error:
                 return refusal("400 Bad Request", str(error), "invalid_request_error", error.code, error.param)
+            if not host.places.admits(environ.get("HTTP_X_CLIENT_ID", "")):
+                return WAIT
         return Answer("200 OK", kind="text/plain")
 
 

@@ -51,7 +51,9 @@ def _told(error: ValidationError) -> InvalidError:
     for step in error.absolute_path:
         param += f"[{step}]" if isinstance(step, int) else f".{step}" if param else str(step)
     if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in error.instance)
+        needed: Any = error.validator_value
+        present: Any = error.instance
+        missing = next(str(name) for name in needed if name not in present)
         param = f"{param}.{missing}" if param else missing
         return InvalidError(f"{param[:_SHOWN]} is missing", param[:_SHOWN], "missing_required_parameter")
     schema: Any = error.schema

@@ -35,6 +35,8 @@ class Api:
     """Tokens of one conversation."""
     dimensions: int = 0
     """Numbers of a vector."""
+    places: int = 0
+    """Requests that the gateway lets through at a time, shared among clients; 0: not shared."""
 
 
 def whole(low: int, high: int, words: str = "") -> Schema:

@@ -64,10 +64,22 @@ def _started(tree: Tree, meta: Mapping[str, Any], known: Mapping[str, Any]) -> I
             said = [str(each) for each in server["spec"]["template"]["spec"]["containers"][0]["args"]]
             options = dict(pairwise(said))
             slots = int(options["--parallel"])
+            places = tree_places(tree, meta)
+            if known.get("places", places) != places:
+                yield f"the check shares {known['places']} places, the gateway has {places}"
             if "slots" in known and known["slots"] != slots:
                 yield f"the check knows {known['slots']} slots, the server has {slots}"
             if "context" in known and known["context"] * slots != int(options["--ctx-size"]):
                 yield f"the check knows a context of {known['context']} tokens, the server has another"
+
+
+def tree_places(tree: Tree, meta: Mapping[str, Any]) -> int:
+    """Return how many requests at a time the gateway lets through to a route's servers; 0: any number."""
+    for each in tree.kind("BackendTrafficPolicy"):
+        names = [ref["name"] for ref in each["spec"].get("targetRefs", ())]
+        if each["metadata"]["namespace"] == meta["namespace"] and meta["name"] in names:
+            return int(each["spec"].get("circuitBreaker", {}).get("maxParallelRequests", 0))
+    return 0
 
 
 CHECKS: Final = (requests_are_checked,)

@@ -135,6 +135,19 @@ def test_misfit_is_named(site: Site, embeddings: Host, case: str) -> None:
     )
 
 
+_OBJECTS: Final = st.one_of(
+    st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3),
+    st.sampled_from(
+        [
+            {"type": "object", "properties": {"a": {"type": "integer", "minimum": -5}}, "required": ["a"]},
+            {"type": "array", "items": {"type": "string", "pattern": "^[a-f]{2,4}$"}, "maxItems": 3},
+            {"type": "string", "pattern": "(?<=a)b"},
+            {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/missing"}]},
+            {"type": "unknown"},
+        ]
+    ),
+)
+"""Objects, JSON schemas that become a grammar and some that do not among them."""
 _ANYTHING: Final = st.one_of(
     st.none(),
     st.booleans(),
@@ -143,40 +156,45 @@ _ANYTHING: Final = st.one_of(
     st.text(max_size=20),
     st.sampled_from(["", "\\", "(" * 40, "a" * 2000, "\U0001f600"]),
     st.lists(st.integers(-1, 9) | st.text(max_size=5), max_size=5),
-    st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3),
+    _OBJECTS,
 )
 
 
 def values(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
-    """Return values near a schema: at its edges, just beyond them, and of another form."""
-    near: list[st.SearchStrategy[Any]] = [_ANYTHING]
+    """Return values near a schema: mostly of its form, at its edges, just beyond them, and of another form."""
+    fitting: list[st.SearchStrategy[Any]] = [values(each) for each in schema.get("anyOf", ())]
+    beyond: list[st.SearchStrategy[Any]] = [_ANYTHING]
     low, high = schema.get("minimum"), schema.get("maximum")
-    if isinstance(low, (int, float)) and isinstance(high, (int, float)):
-        near.append(st.sampled_from([low - 1, low, low + 1, (low + high) / 2, high - 1, high, high + 1, int(low)]))
-    if "enum" in schema:
-        near.append(st.sampled_from(list(schema["enum"])))
-    if "const" in schema:
-        near.append(st.just(schema["const"]))
-    near += [values(each) for each in schema.get("anyOf", ())]
-    if "items" in schema:
-        near.append(st.lists(values(schema["items"]), max_size=3))
-    if "properties" in schema:
-        near.append(_fields(schema))
     types = schema.get("type", ())
-    if "boolean" in ([types] if isinstance(types, str) else types):
-        near.append(st.booleans())
-    # The last is what the schema is about: half of the values.
-    return st.one_of(*near, near[-1], near[-1])
+    names = {types} if isinstance(types, str) else set(types)
+    if isinstance(low, (int, float)) and isinstance(high, (int, float)):
+        edges = {low, min(low + 1, high), (low + high) // 2, max(high - 1, low), high}
+        fitting.append(st.sampled_from(sorted(edges)))
+        beyond.append(st.sampled_from([low - 1, high + 1, (low + high) / 2]))
+    if "enum" in schema or "const" in schema:
+        fitting.append(st.sampled_from(list(schema.get("enum", [schema.get("const")]))))
+    if "string" in names:
+        fitting.append(st.text(min_size=schema.get("minLength", 0), max_size=20))
+    if "boolean" in names:
+        fitting.append(st.booleans())
+    if "items" in schema:
+        fitting.append(st.lists(values(schema["items"]), min_size=schema.get("minItems", 0), max_size=3))
+    elif "object" in names:
+        fitting.append(_fields(schema) if "properties" in schema else _OBJECTS)
+    # Three in four of whatever fits.
+    near = st.one_of(fitting) if fitting else _ANYTHING
+    return st.one_of(near, near, near, st.one_of(beyond))
 
 
 def _fields(schema: Mapping[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     parts = {name: values(each) for name, each in schema["properties"].items()}
     needed = {name: parts[name] for name in schema.get("required", ())}
-    others = sorted(set(parts) - set(needed))
+    # What is always refused is tried by name elsewhere.
+    others = sorted(name for name in set(parts) - set(needed) if "not" not in schema["properties"][name])
 
     @st.composite
     def made(draw: st.DrawFn) -> dict[str, Any]:
-        chosen = draw(st.lists(st.sampled_from(others), max_size=4, unique=True)) if others else []
+        chosen = draw(st.lists(st.sampled_from(others), max_size=3, unique=True)) if others else []
         return {name: draw(parts[name]) for name in [*needed, *chosen]}
 
     return made()

@@ -255,6 +255,16 @@ GATES: Final = (
         "tokens_are_checked",
         set_field("SecurityPolicy", "llm", f"{_PROVIDER}/extractFrom/headers/1/valuePrefix", "Token "),
     ),
+    Mutation(
+        "away and full are one",
+        "full_is_told_from_away",
+        drop_field("ClientTrafficPolicy", "gateway", "spec/headers/enableEnvoyHeaders"),
+    ),
+    Mutation(
+        "the word for full is removed",
+        "full_is_told_from_away",
+        set_field("ClientTrafficPolicy", "gateway", "spec/headers/lateResponseHeaders/remove", ["X-Envoy-Overloaded"]),
+    ),
     Mutation("client says who it is", "identity_headers_are_dropped", _dropped_no_more("x-client-id")),
     Mutation("client says its user", "identity_headers_are_dropped", _dropped_no_more("x-webauth-user")),
     Mutation("client says its user by an old name", "identity_headers_are_dropped", _dropped_no_more("remote-user")),

@@ -82,4 +82,20 @@ def tree_places(tree: Tree, meta: Mapping[str, Any]) -> int:
     return 0
 
 
-CHECKS: Final = (requests_are_checked,)
+def full_is_told_from_away(tree: Tree) -> Iterator[str]:
+    """The header by which the gateway says that every place is taken is there when the words are chosen."""
+    chosen = [
+        header["name"].lower()
+        for policy in tree.kind("BackendTrafficPolicy")
+        for each in policy["spec"].get("responseOverride", ())
+        for header in each["match"].get("responseHeaders", ())
+    ]
+    for policy in tree.kind("ClientTrafficPolicy"):
+        headers = policy["spec"].get("headers", {})
+        removed = {name.lower() for name in headers.get("lateResponseHeaders", {}).get("remove", ())}
+        if "x-envoy-overloaded" in chosen and not headers.get("enableEnvoyHeaders"):
+            yield f"{shown(policy)}: without enableEnvoyHeaders nobody says that every place is taken"
+        yield from (f"{shown(policy)}: removes {name} before words are chosen by it" for name in removed & set(chosen))
+
+
+CHECKS: Final = (requests_are_checked, full_is_told_from_away)

@@ -50,7 +50,7 @@ PURE: Final = (
 )
 """Modules (or packages) of src/betelgeuse that decide without touching a machine: unit tests cover them."""
 
-ELSEWHERE: Final = ("render", "conformance_suite", "engine", "kind", "loadtests")
+ELSEWHERE: Final = ("render", "conformance_suite", "engine", "kind", "loadtests", "programs")
 """Folders of tests/ with a session of their own: the rest is unit tests."""
 
 GATE: Final = 95.0
@@ -144,6 +144,13 @@ def engine(session: nox.Session) -> None:
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(Path(built) / name)
     _python(session, "pytest", *(session.posargs or ["tests/engine"]), env={"BETELGEUSE_APISERVER_DIR": str(folder)})
+
+
+@nox.session
+def programs(session: nox.Session) -> None:
+    """Build small programs of every kind and run their images as pods run: nox -s programs -- -k npm."""
+    session.run(sys.executable, "-m", "invoke", "setup", external=True, success_codes=range(8))
+    _python(session, "pytest", *(session.posargs or ["tests/programs"]))
 
 
 @nox.session

@@ -44,11 +44,22 @@ def setup(_: Context, browser: bool = False) -> None:
 
 
 @verb
-def images(_: Context) -> None:
-    """Build every image of images/images.yaml that the cache lacks, and report what the builds took."""
-    from betelgeuse.workflows.images import build
+def images(_: Context, only: str = "") -> None:
+    """Build every image of programs/ and apps/ that the cache lacks and report what the builds took, or --only=NAME."""
+    from betelgeuse.workflows.images import build, build_one
 
-    build()
+    if only:
+        build_one(only)
+    else:
+        build()
+
+
+@verb
+def lock(_: Context, program: str) -> None:
+    """Write the locks beside a program's program.yaml, after its version or its packages changed."""
+    from betelgeuse.workflows.lock import lock as write
+
+    write(program)
 
 
 @verb

@@ -3,7 +3,7 @@
 A proxy that is told of several new hosts within a second can lose one's certificate on the way: it then resets each
 connection to that host, while its certificate, listener and route all say that they are ready, until it is started
 anew (known upstream: https://github.com/envoyproxy/gateway/issues/9519). A watch beside each proxy does that
-(images/gate). Here we ask, as a client would, until every host is served.
+(apps/certificate-watch). Here we ask, as a client would, until every host is served.
 """
 
 import socket

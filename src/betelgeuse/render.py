@@ -19,7 +19,7 @@ from betelgeuse.settings import environments, suggest
 from betelgeuse.shell import run
 from betelgeuse.waves import api_group, custom_kinds
 
-_INPUTS: Final = ("base", "components", "profiles", "overlays", ".upstream")
+_INPUTS: Final = ("base", "components", "profiles", "overlays", ".upstream", ".generated")
 _FORMAT: Final = "2"
 """Raised when what we keep changes its shape."""
 _KEPT: Final = 20

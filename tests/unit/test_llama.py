@@ -89,7 +89,7 @@ def test_lost_patch_stops_the_build(tmp_path: Path) -> None:
     out.mkdir()
 
     with pytest.raises(BuildError, match=r"^0001-.*\.patch does not fit"):
-        llama.build_llama(package, out, native=False, jobs=1, log=tmp_path / "log")
+        llama.build_llama(package, out, "1", native=False, jobs=1, log=tmp_path / "log")
 
 
 @pytest.mark.parametrize("patch", llama.patches(), ids=lambda path: path.name)
@@ -112,4 +112,4 @@ def test_package_without_source_is_refused(tmp_path: Path) -> None:
         pass
 
     with pytest.raises(BuildError, match=r"other\.tar\.gz: no llama\.cpp folder inside"):
-        llama.build_llama(path, tmp_path, native=False, jobs=1, log=tmp_path / "log")
+        llama.build_llama(path, tmp_path, "1", native=False, jobs=1, log=tmp_path / "log")

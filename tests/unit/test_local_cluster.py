@@ -11,7 +11,7 @@ from betelgeuse.clusters.local import kubeadm, layout, sysctls
 from betelgeuse.errors import UsageError
 from betelgeuse.shell import run
 
-VERSIONS = kubeadm.Versions(etcd="3.7.3-0", coredns="v1.14.6")
+VERSIONS = kubeadm.Versions(kubernetes="v1.37.2", etcd="3.7.3-0", coredns="v1.14.6", pause="3.10.2")
 
 
 def test_nodes_have_stable_names_and_addresses() -> None:
@@ -69,10 +69,12 @@ def test_kubelet_patch_gives_each_node_its_cgroup() -> None:
 
 def test_containerd_configuration_is_toml_and_pins_the_sandbox() -> None:
     """The pause image is the one we import."""
-    config = tomllib.loads(kubeadm.containerd_config())
+    config = tomllib.loads(kubeadm.containerd_config("3.10.2"))
 
     assert config["version"] == 3
-    assert config["plugins"]["io.containerd.cri.v1.images"]["pinned_images"]["sandbox"] == kubeadm.PAUSE
+    assert (
+        config["plugins"]["io.containerd.cri.v1.images"]["pinned_images"]["sandbox"] == "betelgeuse.local/pause:3.10.2"
+    )
     assert config["plugins"]["io.containerd.cri.v1.runtime"]["restrict_oom_score_adj"] is True
 
 

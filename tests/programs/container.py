@@ -12,6 +12,8 @@ from pathlib import Path
 
 def enter(root: str) -> None:
     """Make a folder the root, read-only; the mounts are this process's own."""
+    # As container runtimes do where an image has none.
+    (Path(root) / "proc").mkdir(exist_ok=True)
     for argv in (
         ["mount", "--make-rprivate", "/"],
         ["mount", "--bind", root, root],

@@ -87,6 +87,11 @@ def test_a_command_of_go_runs_on_nothing() -> None:
     assert "open test/config/pebble-config.json: no such file or directory" in done.stderr
 
 
+def test_what_go_embeds_may_be_built_first() -> None:
+    """By a script, from npm packages and the module's own source, without a network."""
+    assert run("built").stdout == "Built 2.0.0, world!\n"
+
+
 def test_jars_come_in_one_run_of_maven() -> None:
     """By their file names, the classifier included."""
     folder = maven.files(table.program("jars"))

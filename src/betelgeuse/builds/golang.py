@@ -6,13 +6,14 @@ import re
 import shutil
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from betelgeuse import paths
 from betelgeuse.builds import pypi
 from betelgeuse.builds.store import key_of, produce
 from betelgeuse.errors import BetelgeuseError, BuildError, UsageError
 from betelgeuse.programs import locks, table
-from betelgeuse.programs.model import Go, Program
+from betelgeuse.programs.model import File, Go, Kind, Program
 from betelgeuse.shell import run
 
 
@@ -61,13 +62,32 @@ def _source(program: Program) -> Go:
 
 
 def _key_inputs(program: Program) -> dict[str, object]:
+    from betelgeuse.builds import artifacts  # noqa: PLC0415 - files of a build may be commands of Go
+
     mod, sums = locks.modules(program)
+    flags = _source(program)
     return {
         "go": run([str(toolchain()), "version"]).split()[2],
         "mod": mod,
         "sum": sums,
-        "flags": _source(program),
+        "flags": flags,
+        **({"build": artifacts.key(File(program.name, Kind.BUILD))} if flags.replace else {}),
     }
+
+
+def _modfile(program: Program, folder: Path) -> list[str]:
+    """Return the argument by which folders of the build's result stand for modules."""
+    replace = _source(program).replace
+    if not replace:
+        return []
+    from betelgeuse.builds import artifacts  # noqa: PLC0415 - files of a build may be commands of Go
+
+    built = artifacts.prepare(Kind.BUILD, program.name)
+    for name in (locks.GO, locks.SUMS):
+        shutil.copy(program.folder / name, folder)
+    edits = [f"-replace={module}={built / path}" for module, path in replace.items()]
+    run([str(toolchain()), "mod", "edit", *edits, str(folder / locks.GO)], env=environment())
+    return [f"-modfile={folder / locks.GO}"]
 
 
 def _explain(what: str, error: Exception) -> BuildError:
@@ -90,8 +110,6 @@ def commands(name: str) -> Path:
         variables = "".join(f" -X {variable}={value}" for variable, value in flags.variables.items())
         tags = ["-tags", flags.tags] if flags.tags else []
         argv = [
-            str(toolchain()),
-            "build",
             "-v",
             "-trimpath",
             # The linker drops debug information anyway (-s -w): not making it spares an eighth of the compile time.
@@ -105,7 +123,9 @@ def commands(name: str) -> Path:
         ]
         log = paths.CACHE / "logs" / f"go-{name}.log"
         try:
-            run(argv, cwd=program.folder, env=environment(cgo=flags.cgo), log=log, timeout=3600)
+            with TemporaryDirectory() as scratch:
+                command = [str(toolchain()), "build", *_modfile(program, Path(scratch)), *argv]
+                run(command, cwd=program.folder, env=environment(cgo=flags.cgo), log=log, timeout=3600)
         except BetelgeuseError as error:
             raise _explain(paths.shown(program.folder), error) from None
         for old, new in flags.rename.items():

@@ -1,15 +1,21 @@
 """Build what the embedded cluster runs, without starting it."""
 
 from betelgeuse import system
-from betelgeuse.builds import images
+from betelgeuse.builds import bases, images
 from betelgeuse.clusters.local import target
 from betelgeuse.pipeline import run
 from betelgeuse.progress import out
 
 
-def build() -> None:
-    """Build every image the store lacks, then print what each build took in seconds."""
+def build(*, refresh: bool = False) -> None:
+    """Build every image the store lacks, then print what each build took in seconds.
+
+    With `refresh` Debian's packages are those of now: where a suite has newer ones, its base and every image that
+    stands on it are built again, and the next deploy rolls them out.
+    """
     system.install()
+    for suite in target.settle_bases(refresh=refresh):
+        out(f"Debian {suite}: packages of {bases.release(suite)}")
     run(target.build_tasks(target.needed_images()))
     rows = target.build_report()
     total = sum(seconds for _, seconds in rows)
@@ -22,5 +28,6 @@ def build_one(name: str) -> None:
     """Build one image and print where its archive is, and what the embedded cluster calls it."""
     image = images.named(name)
     system.install()
+    target.settle_bases()
     run(target.build_tasks([image]))
     out(f"{images.archive(image)}  {images.reference(image)}")

@@ -79,6 +79,11 @@ def build_tasks(wanted: Iterable[Image]) -> list[Task]:
     return list(tasks.values())
 
 
+def settle_bases(*, refresh: bool = False) -> list[str]:
+    """Choose the state of the Debian suites that images stand on; with `refresh` the newest. Return what changed."""
+    return bases.settle((image.suite for image in table.images().values() if image.suite), refresh=refresh)
+
+
 def needed_images() -> list[Image]:
     """Return the images a node must have: those of the tree that no other image is merely based on."""
     known = table.images().values()
@@ -105,6 +110,7 @@ def bring_up(settings: Settings) -> None:
 
     Raises BuildError, RefusedError, WaitTimeoutError with the reason; run again, it goes on where it stopped.
     """
+    settle_bases()
     nodes = nodes_of(settings)
     loader = _Import(nodes)
     needed = needed_images()
@@ -137,6 +143,7 @@ def bring_up(settings: Settings) -> None:
 
 def provide(image: Image) -> str:
     """Build an on-demand image and load it into the running nodes, where they lack it; return what a pod calls it."""
+    settle_bases()
     images.build(image)
     loader = _Import(cluster.recorded())
     if missing := loader.missing(image):

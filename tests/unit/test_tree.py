@@ -236,7 +236,8 @@ def test_plan_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert "+ ConfigMap nowhere/e (new; its namespace does not exist yet)" in captured.out
     assert "+ Lamp ai/l (new; its kind is not served yet)" in captured.out
     assert "- ConfigMap ai/old (left the tree, will be deleted)" in captured.out
-    assert "PersistentVolumeClaim ai/p left the tree and stays: it holds data" in captured.err
+    assert "= PersistentVolumeClaim ai/p (left the tree, will be kept: it holds data)" in captured.out
+    assert "1 objects stay for their data: `invoke deploy --prune-data` deletes it with its data\n" in captured.err
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,11 @@ def claims(kube: Kube, inventory: Inventory, objects: Iterable[Obj]) -> Inventor
     A claim whose StatefulSet came back to the tree belongs to that again.
     """
     objects = list(objects)
-    gone = [_reference(inventory, key) for key in inventory.left_the_tree(objects) if key.kind == "StatefulSet"]
-    live = snapshot(kube, gone) if gone else {}
-    leaving = [live[key_of(entry)] for entry in gone if key_of(entry) in live]
+    gone = [
+        key for key in inventory.left_the_tree(objects) if key.kind == "StatefulSet" and key not in inventory.adopted
+    ]
+    live = snapshot(kube, [_reference(inventory, key) for key in gone]) if gone else {}
+    leaving = [live[key] for key in gone if key in live and ours(live[key], inventory.records.get(key, ""))]
     found = inventory.with_claims(made(kube, leaving))
     return found.without(key_of(claim) for claim in made(kube, objects)) if found.has_claims else found
 

@@ -19,7 +19,7 @@ _KEY: Final = re.compile(r"fieldPath: data\.([A-Z][A-Z0-9_]*)")
 
 def keys() -> dict[str, str]:
     """Return every key that some app's component reads, with the component's folder as overlays name it."""
-    found = {}
+    found: dict[str, str] = {}
     for file in sorted((paths.ROOT / "base").glob(f"**/{_FOLDER}/{_KUSTOMIZATION}")):
         folder = os.path.relpath(file.parent, paths.OVERLAYS / "env")
         found |= dict.fromkeys(_KEY.findall(file.read_text("utf-8")), folder)

@@ -1,4 +1,4 @@
-"""What a deploy decides before it touches anything: which profile, whether the machine carries it, what is remembered."""
+"""What a deploy decides before it builds: which profile, whether the machine carries it; and what it remembers."""
 
 import time
 from collections.abc import Callable
@@ -119,7 +119,7 @@ def test_a_machine_that_disagrees_with_its_cluster_removes_nothing(world: World)
     deploy("local", profile="data")
 
 
-def test_both_are_checked_on_the_way(world: World) -> None:
+def test_the_tree_comes_before_the_builds(world: World) -> None:
     """The tree is rendered, and judged, before the first build."""
     deploy("local")
 

@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from betelgeuse import schema
+from betelgeuse import schema, sizes
 from betelgeuse.settings import KEYS
 from tests.render.trees import Tree, shown, strings
 
 _SKIPPED: Final = "CustomResourceDefinition"
 """Upstream's descriptions speak of everything."""
-_PLACEHOLDER: Final = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join(KEYS)})(?![A-Za-z0-9_])")
+_PLACEHOLDER: Final = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join([*KEYS, *sizes.keys()])})(?![A-Za-z0-9_])")
 _CODE: Final = re.compile(r"\.(args|command|env)\b|^data\.[^.]*(sh|py)$")
 """Where a word in capitals is a program's own."""
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from betelgeuse import schema
+from betelgeuse import schema, sizes
 from betelgeuse.settings import KEYS
 from tests.render.trees import Tree, shown, strings
 
@@ -13,7 +13,7 @@ _SKIPPED: Final = "CustomResourceDefinition"
 """Upstream's descriptions speak of everything."""
 _DECLARED: Final = ("HOST", "TCPHOST", "HOSTNAME", "SERVICE", "DESCRIPTION", "TIMEOUT", "LIMIT", "GROUPS", "CALLBACK")
 """What components leave for an application's declaration to fill in."""
-_PLACEHOLDER: Final = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join([*KEYS, *_DECLARED])})(?![A-Za-z0-9_])")
+_PLACEHOLDER: Final = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join([*KEYS, *sizes.keys(), *_DECLARED])})(?![A-Za-z0-9_])")
 _CODE: Final = re.compile(r"\.(args|command|env)\b|^data\.[^.]*(sh|py)$")
 """Where a word in capitals is a program's own."""
 

@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from betelgeuse.apply_rules import Key, key_of
-from betelgeuse.kube import Obj
-from betelgeuse.waves import api_group
+from betelgeuse.kube import Key, Obj, api_group, key_of
 
 _WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 _CONFIGURATIONS: Final = frozenset({"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"})

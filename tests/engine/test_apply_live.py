@@ -16,9 +16,9 @@ import pytest
 
 from betelgeuse import inventory
 from betelgeuse.apply import Outcome
-from betelgeuse.apply_rules import Key, conflicts_of, transient
+from betelgeuse.apply_rules import conflicts_of, transient
 from betelgeuse.errors import BetelgeuseError, ConflictError, RefusedError, WaitTimeoutError
-from betelgeuse.kube import ApiError, Kube, Obj, UnreachableError, connect
+from betelgeuse.kube import ApiError, Key, Kube, Obj, UnreachableError, connect
 from betelgeuse.kube.command import kubectl
 from betelgeuse.settings import Settings
 from betelgeuse.workflows.plan import plan

@@ -3,8 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping
 
-from betelgeuse.apply_rules import key_of
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Obj, key_of
 from betelgeuse.loadjobs import NAMESPACE
 from tests.unit.fakes import FakeKube, refused
 

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from betelgeuse import claim, loadjobs
-from betelgeuse.apply_rules import Key
 from betelgeuse.errors import BetelgeuseError, LockedError, RefusedError, WaitTimeoutError
-from betelgeuse.kube import ApiError, UnreachableError
+from betelgeuse.kube import ApiError, Key, UnreachableError
 from betelgeuse.loadjobs import NAMESPACE, OWN
 from tests.unit.fakes import obj, refused
 from tests.unit.pod_cluster import Clock, Cluster

@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
-from betelgeuse.apply_rules import Key
 from betelgeuse.errors import UsageError
 from betelgeuse.identity.declarations import ANNOTATION, Client, clients, known_audiences
 from betelgeuse.identity.realm import GROUPS, OWNED, desired
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Key, Obj
 from betelgeuse.secrets import ANNOTATION as GENERATE
 from tests.unit.fakes import obj
 

@@ -16,12 +16,11 @@ from typing import Any
 import pytest
 
 from betelgeuse import claim, loadjobs, paths, settings
-from betelgeuse.apply_rules import Key
 from betelgeuse.builds import images
 from betelgeuse.clusters.local import cluster as nodes_now
 from betelgeuse.clusters.local import target
 from betelgeuse.errors import BetelgeuseError, UsageError, WaitTimeoutError
-from betelgeuse.kube import ApiError, Obj, UnreachableError
+from betelgeuse.kube import ApiError, Key, Obj, UnreachableError
 from betelgeuse.loadjobs import NAMESPACE, Load
 from betelgeuse.workflows import loadpods
 from betelgeuse.workflows.loadtest import loadtest

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from betelgeuse import rotation
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.identity.declarations import ANNOTATION as CLIENT
-from betelgeuse.kube import Kube, Obj
+from betelgeuse.kube import Key, Kube, Obj, key_of
 from betelgeuse.secrets import ANNOTATION, PREVIOUS, ROTATED
 from betelgeuse.settings import Settings
 from betelgeuse.workflows import realm, rotate

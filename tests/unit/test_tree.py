@@ -6,9 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from betelgeuse import inventory
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Key, Obj, key_of
 from betelgeuse.secrets import ANNOTATION
 from betelgeuse.settings import Settings
 from betelgeuse.waves import ANNOTATION as WAVE

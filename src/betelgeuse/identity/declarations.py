@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from betelgeuse import yamls
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.edge import hosts
 from betelgeuse.errors import UsageError
-from betelgeuse.kube import Obj, describe
+from betelgeuse.kube import Key, Obj, describe, key_of
 from betelgeuse.secrets import recipes
 from betelgeuse.settings import suggest
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from betelgeuse import inventory, rotation, secrets
 from betelgeuse.apply import THREADS, apply_one, failure, snapshot
-from betelgeuse.apply_rules import Key, Transient, alike, key_of, prepared, settled, transient
+from betelgeuse.apply_rules import Transient, alike, prepared, settled, transient
 from betelgeuse.diff import unified
 from betelgeuse.errors import BetelgeuseError, ConflictError
-from betelgeuse.kube import ApiError, Kube, Obj, UnknownKindError
+from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, key_of
 from betelgeuse.progress import out, say, step
 from betelgeuse.prune import Pruned, candidates
 from betelgeuse.settings import Settings

@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 
 from betelgeuse import lock, render, rotation, secrets, settings
 from betelgeuse.apply import snapshot
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.identity.declarations import clients
-from betelgeuse.kube import Kube, Obj, connect
+from betelgeuse.kube import Key, Kube, Obj, connect, key_of
 from betelgeuse.progress import say, step
 from betelgeuse.rotation import WORKLOADS
 from betelgeuse.settings import Settings

@@ -8,9 +8,8 @@ from typing import Final
 
 from betelgeuse import inventory, rotation, secrets, webhooks
 from betelgeuse.apply import Applied, Applier, Outcome, snapshot
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
-from betelgeuse.kube import Kube, Obj
+from betelgeuse.kube import Key, Kube, Obj, key_of
 from betelgeuse.progress import Ticker, say, step
 from betelgeuse.prune import Pruned, prune
 from betelgeuse.readiness import short

@@ -40,6 +40,7 @@ PURE: Final = (
     "schema",
     "secrets",
     "settings",
+    "tree",
     "wait",
     "waves",
     "webhooks",

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.settings import Settings
+from betelgeuse.tree import Host, Tree
 from conformance.exemptions import Exemptions
 from conformance.identity import Forward, Identity, no_way
 from conformance.parallel import gather
@@ -23,7 +24,6 @@ from conformance.probes.pool import Pool
 from conformance.recorder import Picture
 from conformance.secrecy import Secret
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host, Tree
 from conformance.verdict import PromiseBrokenError
 
 _T = TypeVar("_T")

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from betelgeuse.kube import Key, Obj, api_group, key_of
+from betelgeuse.tree.workloads import LASTING, labels
 
-_WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 _CONFIGURATIONS: Final = frozenset({"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"})
 
 
@@ -29,11 +29,6 @@ def _guards(objects: Iterable[Obj]) -> Iterator[tuple[str, tuple[str, str]]]:
                 yield str(obj["spec"]["group"]), service
 
 
-def _labels(workload: Obj) -> Mapping[str, str]:
-    template = workload["spec"].get("template") or {}
-    return (template.get("metadata") or {}).get("labels") or {}
-
-
 def _behind(service: tuple[str, str], objects: Sequence[Obj]) -> list[Obj]:
     namespace, name = service
     selectors = [
@@ -45,10 +40,10 @@ def _behind(service: tuple[str, str], objects: Sequence[Obj]) -> list[Obj]:
         obj
         for selector in selectors
         for obj in objects
-        if obj.get("kind") in _WORKLOADS
+        if obj.get("kind") in LASTING
         and obj["metadata"].get("namespace") == namespace
         and selector
-        and selector.items() <= _labels(obj).items()
+        and selector.items() <= labels(obj).items()
     ]
 
 

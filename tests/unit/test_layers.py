@@ -12,7 +12,7 @@ import pytest
 from betelgeuse import paths
 
 MAX_LINES = 300
-KERNEL = frozenset({"errors", "kube", "lock", "paths", "progress", "settings", "shell", "yamls"})
+KERNEL = frozenset({"errors", "kube", "lock", "paths", "progress", "settings", "shell", "tree", "yamls"})
 PACKAGES: Mapping[str, frozenset[str]] = {
     "betelgeuse": frozenset(),
     # Overload is judged by the load tests' own limits.
@@ -107,14 +107,14 @@ def test_the_graph_sees_every_kind_of_import(tmp_path: Path) -> None:
     """At the top, inside a function, for types alone, relative, of a module and of a name in one."""
     source = tmp_path / "x.py"
     source.write_text(
-        "from typing import TYPE_CHECKING\nimport loadtests.plan\nfrom .tree import Host\nfrom . import timeouts\n"
+        "from typing import TYPE_CHECKING\nimport loadtests.plan\nfrom .site import Site\nfrom . import timeouts\n"
         "if TYPE_CHECKING:\n    from betelgeuse.kube import Kube\n"
         "def f():\n    from betelgeuse.workflows import deploy\n    import json\n",
         "utf-8",
     )
 
     assert set(imports("conformance.x", source)) == {
-        *("loadtests.plan", "conformance.tree", "conformance.timeouts", "betelgeuse.kube"),
+        *("loadtests.plan", "conformance.site", "conformance.timeouts", "betelgeuse.kube"),
         "betelgeuse.workflows.deploy",
     }
 

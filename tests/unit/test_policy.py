@@ -225,9 +225,10 @@ TREE = [
     DENY,
     _ingress({"from": [SHOP], "ports": [{"port": "http"}]}),
     {
+        "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
         "metadata": {"name": "g", "namespace": "shop"},
-        "spec": {"listeners": [{"port": 443}, {"port": 8443}]},
+        "spec": {"listeners": [{"name": str(port), "protocol": "HTTPS", "port": port} for port in (443, 8443)]},
     },
     {
         "kind": "CronJob",

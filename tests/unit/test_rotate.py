@@ -9,10 +9,10 @@ import pytest
 
 from betelgeuse import rotation
 from betelgeuse.errors import BetelgeuseError, UsageError
-from betelgeuse.identity.declarations import ANNOTATION as CLIENT
 from betelgeuse.kube import Key, Kube, Obj, key_of
 from betelgeuse.secrets import ANNOTATION, PREVIOUS, ROTATED
 from betelgeuse.settings import Settings
+from betelgeuse.tree.clients import ANNOTATION as CLIENT
 from betelgeuse.workflows import realm, rotate
 from betelgeuse.workflows.plan import plan
 from betelgeuse.workflows.tree import apply_tree

@@ -8,6 +8,7 @@ from betelgeuse.identity.declarations import clients
 from betelgeuse.kube import connect
 from betelgeuse.progress import out, say
 from betelgeuse.settings import LOCAL
+from betelgeuse.tree import hostnames
 from betelgeuse.workflows import realm, tree
 
 
@@ -39,7 +40,7 @@ def deploy(env: str, nodes: int | None = None) -> tree.Result:
         say(change)
     address = chosen.gateway_addresses[0] if chosen.gateway_addresses else "the gateway's address"
     say(f"{env} is up after {time.monotonic() - begin:.1f} s; {result.changes} changes")
-    out(f"hosts file: {address} {' '.join(sorted(edge.hosts(objects)))}")
+    out(f"hosts file: {address} {' '.join(sorted(hostnames(objects)))}")
     if roots is not None:
         out(f"roots to trust: {roots}")
     return result

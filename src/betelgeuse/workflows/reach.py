@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from betelgeuse import edge, render, settings, trust
+from betelgeuse import render, settings, trust
 from betelgeuse.errors import UsageError
-from betelgeuse.identity.callers import callers, policy_of, route_to
+from betelgeuse.identity.callers import callers
 from betelgeuse.kube import Obj, connect
 from betelgeuse.progress import out
-from betelgeuse.settings import Settings, suggest
-
-_PUBLIC = "betelgeuse.io/public"
-_START = "betelgeuse.io/start"
+from betelgeuse.settings import LOCAL, Settings, suggest
+from betelgeuse.tree import Host, Tree, gates
 
 
 def roots(env: str) -> None:
@@ -20,12 +18,32 @@ def roots(env: str) -> None:
     out(str(path) if path is not None else f"{env}: certificates chain to public roots, nothing to trust")
 
 
-def _path(route: Obj) -> str:
+def _path(host: Host) -> str:
     """Return a path that answers a plain GET."""
-    matches = [match for rule in route["spec"]["rules"] for match in rule.get("matches", ())]
-    exact = [one["path"]["value"] for one in matches if one.get("method") == "GET" and one["path"]["type"] == "Exact"]
-    start = (route["metadata"].get("annotations") or {}).get(_START, "/")
-    return start if start != "/" or "/" in exact or not exact else str(exact[0])
+    exact = [match.path for match in host.matches if match.method == "GET" and match.exact]
+    return host.entrance or ("/" if "/" in exact or not exact else exact[0])
+
+
+def _asked(objects: Sequence[Obj], chosen: Settings, host: Host, curl: str) -> Iterator[str]:
+    """Yield what an app asks its callers for, and how to answer it."""
+    gate, url = host.gate, f"https://{host}{_path(host)}"
+    if gate.kind == gates.LOGIN:
+        yield f"login: in the browser, as a member of {' or '.join(gate.groups)}"
+        yield f"{curl} {url}"
+    elif gate.kind == gates.TOKEN:
+        clients = callers(objects, chosen, gate)
+        names = ", ".join(clients) or "none"
+        yield f"token: sent as `Authorization: Bearer <token>`, good for 5 minutes; clients: {names}"
+        env = "" if chosen.env == LOCAL else f" --env={chosen.env}"
+        token = f".venv/bin/invoke token --client={clients[0] if clients else '<client>'}{env}"
+        # Through a pipe: an argument could be read by every user of the machine.
+        yield f"{token} | sed 's/^/Authorization: Bearer /' | {curl} -H @- {url}"
+    elif gate.kind == gates.PASSWORD and gate.users:
+        yield f"password: user admin, key `password` of Secret {gate.users.namespace}/{gate.users.name}"
+        yield f"{curl} --user admin {url}"
+    else:
+        yield f"open to everybody: {gate.reason or 'it asks nobody'}"
+        yield f"{curl} {url}"
 
 
 def lines(objects: Sequence[Obj], chosen: Settings, app: str, bundle: str) -> Iterator[str]:
@@ -33,39 +51,19 @@ def lines(objects: Sequence[Obj], chosen: Settings, app: str, bundle: str) -> It
 
     An unknown app is a UsageError with a suggestion.
     """
-    hosts = sorted(edge.hosts(objects))
-    known = {host.removesuffix(f".{chosen.domain}"): host for host in hosts}
+    tree = Tree(objects, chosen.domain)
+    known = {host.name.removesuffix(f".{chosen.domain}"): host for host in tree.hosts}
     if app not in known:
         message = f"no app {app!r} in {chosen.env}{suggest(app, known)}; there are {', '.join(known)}"
         raise UsageError(message)
-    host, address = known[app], chosen.gateway_addresses[0]
-    route = route_to(objects, host)
-    yield f"https://{host}{(route['metadata'].get('annotations') or {}).get(_START, '/')}"
-    yield f"browser: add to the hosts file: {address} {' '.join(hosts)}"
-    policy = policy_of(objects, route)
-    spec = policy["spec"] if policy else {}
-    curl = f"curl --resolve {host}:443:{address}{f' --cacert {bundle}' if bundle else ''}"
-    url = f"https://{host}{_path(route)}"
-    if "oidc" in spec:
-        claims = [claim for rule in spec["authorization"]["rules"] for claim in rule["principal"]["jwt"]["claims"]]
-        groups = " or ".join(name for claim in claims for name in claim["values"])
-        yield f"login: in the browser, as a member of {groups}"
-        yield f"{curl} {url}"
-    elif "jwt" in spec:
-        clients = callers(objects, chosen, policy) if policy else []
-        names = ", ".join(clients) or "none"
-        yield f"token: sent as `Authorization: Bearer <token>`, good for 5 minutes; clients: {names}"
-        env = "" if chosen.env == "local" else f" --env={chosen.env}"
-        token = f".venv/bin/invoke token --client={clients[0] if clients else '<client>'}{env}"
-        # Through a pipe: an argument could be read by every user of the machine.
-        yield f"{token} | sed 's/^/Authorization: Bearer /' | {curl} -H @- {url}"
-    elif policy and "basicAuth" in spec:
-        place = f"{policy['metadata']['namespace']}/{spec['basicAuth']['users']['name']}"
-        yield f"password: user admin, key `password` of Secret {place}"
-        yield f"{curl} --user admin {url}"
-    else:
-        yield f"open to everybody: {(route['metadata'].get('annotations') or {}).get(_PUBLIC, 'it asks nobody')}"
-        yield f"{curl} {url}"
+    host = known[app]
+    yield f"https://{host}{host.entrance or '/'}"
+    curl = "curl"
+    # Without an address of its own, the environment's names are in DNS.
+    for address in chosen.gateway_addresses[:1]:
+        yield f"browser: add to the hosts file: {address} {' '.join(map(str, tree.hosts))}"
+        curl += f" --resolve {host}:443:{address}"
+    yield from _asked(objects, chosen, host, f"{curl}{f' --cacert {bundle}' if bundle else ''}")
 
 
 def explain(env: str, app: str) -> None:

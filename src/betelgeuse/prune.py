@@ -11,6 +11,7 @@ from betelgeuse.apply import THREADS, snapshot
 from betelgeuse.apply_rules import ours
 from betelgeuse.inventory import NAMESPACE, Inventory
 from betelgeuse.kube import Key, Kube, Obj, key_of
+from betelgeuse.progress import say
 from betelgeuse.secrets import ANNOTATION as GENERATED
 
 KEEP: Final = "betelgeuse.io/prune"
@@ -183,3 +184,11 @@ def prune(kube: Kube, inventory: Inventory, objects: Iterable[Obj], *, data: boo
         if rank == _CUSTOM:
             _await_gone(kube, inventory, keys)
     return result
+
+
+def tell(pruned: Pruned) -> None:
+    """Say what left the tree and is still there."""
+    for key, fate in pruned.forgotten.items():
+        say(f"{key}: left the tree, but {fate}")
+    for key, reason in pruned.kept.items():
+        say(f"{key}: kept although it left the tree: {reason}")

@@ -14,7 +14,7 @@ def _service(client: Mapping[str, Any] | None) -> tuple[str, str] | None:
     return (str(found["namespace"]), str(found["name"])) if found else None
 
 
-def _guards(objects: Iterable[Obj]) -> Iterator[tuple[str, tuple[str, str]]]:
+def _services(objects: Iterable[Obj]) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield (API group, service) for every webhook of the tree; `*` stands for all groups."""
     for obj in objects:
         if obj.get("kind") in _CONFIGURATIONS:
@@ -47,15 +47,15 @@ def _behind(service: tuple[str, str], objects: Sequence[Obj]) -> list[Obj]:
     ]
 
 
-def gates(objects: Sequence[Obj]) -> dict[str, list[Obj]]:
+def guards(objects: Sequence[Obj]) -> dict[str, list[Obj]]:
     """Return, per API group of custom resources, the workloads of the tree that must be ready first."""
     found: dict[str, dict[Key, Obj]] = {}
-    for group, service in _guards(objects):
+    for group, service in _services(objects):
         for workload in _behind(service, objects):
             found.setdefault(group, {})[key_of(workload)] = workload
     return {group: list(workloads.values()) for group, workloads in found.items()}
 
 
-def gate_of(obj: Obj, found: Mapping[str, list[Obj]]) -> list[Obj]:
+def awaited(obj: Obj, found: Mapping[str, list[Obj]]) -> list[Obj]:
     """Return the workloads one object waits for."""
     return [*found.get(api_group(obj), ()), *found.get("*", ())]

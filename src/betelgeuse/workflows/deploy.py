@@ -9,10 +9,11 @@ from betelgeuse.kube import connect
 from betelgeuse.progress import out, say
 from betelgeuse.settings import LOCAL
 from betelgeuse.tree import hostnames
-from betelgeuse.workflows import realm, tree
+from betelgeuse.workflows import realm
+from betelgeuse.workflows.apply_tree import Result, apply_tree
 
 
-def deploy(env: str, nodes: int | None = None) -> tree.Result:
+def deploy(env: str, nodes: int | None = None) -> Result:
     """Deploy an environment: build and form the cluster where it is ours to make, then apply the tree and wait.
 
     Raises RefusedError where the machine lacks what the profile needs, LockedError while another deploy runs,
@@ -31,7 +32,7 @@ def deploy(env: str, nodes: int | None = None) -> tree.Result:
         # A wrong declaration is told before the tree is applied, not after minutes of waiting.
         clients(objects, chosen.domain)
         kube = connect(chosen)
-        result = tree.apply_tree(chosen, kube, objects)
+        result = apply_tree(chosen, kube, objects)
         result.realm = realm.reconcile(chosen, kube, objects)
         steady = edge.STEADY_SECONDS if result.changes else 0.0
         edge.settle(objects, chosen.gateway_addresses, steady=steady)
@@ -44,16 +45,3 @@ def deploy(env: str, nodes: int | None = None) -> tree.Result:
     if roots is not None:
         out(f"roots to trust: {roots}")
     return result
-
-
-def destroy(env: str) -> None:
-    """Remove an environment. The embedded cluster goes whole; elsewhere only what we own in the cluster."""
-    chosen = settings.load(env)
-    if env == LOCAL:
-        with lock.exclusive(env, "destroy"):
-            target.destroy()
-        say(f"{env} is removed; the build cache stays")
-        return
-    with lock.exclusive(env, "destroy"):
-        kube = connect(chosen)
-        tree.remove(chosen, kube)

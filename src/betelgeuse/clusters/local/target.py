@@ -25,11 +25,6 @@ _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IMAGES_COMPONENT: Final = paths.UPSTREAM / "local-images" / "kustomization.yaml"
 
 
-def nodes_of(settings: Settings) -> list[Node]:
-    """Return the nodes the settings ask for."""
-    return layout.nodes(str(settings.node_subnet), settings.nodes)
-
-
 def programs() -> cluster.Programs:
     """Return what a node runs; everything must be built."""
     folders = [str(golang.commands(product)) for product in _NODE_PRODUCTS]
@@ -137,7 +132,7 @@ def bring_up(settings: Settings) -> None:
 
     Raises BuildError, RefusedError, WaitTimeoutError with the reason; run again, it goes on where it stopped.
     """
-    nodes = nodes_of(settings)
+    nodes = layout.nodes(settings)
     loader = _Import(nodes)
     table = images.table()
     needed = needed_images()

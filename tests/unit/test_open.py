@@ -9,7 +9,7 @@ from betelgeuse import settings
 from betelgeuse.errors import UsageError
 from betelgeuse.identity.callers import caller
 from betelgeuse.kube import Obj
-from betelgeuse.workflows.reach import lines
+from betelgeuse.workflows.open import lines
 from tests.unit.fakes import obj
 
 LOCAL = settings.load("local")

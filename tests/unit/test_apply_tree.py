@@ -11,9 +11,10 @@ from betelgeuse.kube import Key, Obj, key_of
 from betelgeuse.secrets import ANNOTATION
 from betelgeuse.settings import Settings
 from betelgeuse.waves import ANNOTATION as WAVE
+from betelgeuse.workflows.apply_tree import apply_tree
+from betelgeuse.workflows.destroy import remove
 from betelgeuse.workflows.plan import plan
 from betelgeuse.workflows.status import report, status, table
-from betelgeuse.workflows.tree import apply_tree, remove
 from tests.unit.fakes import FakeKube, obj, refused
 
 SETTINGS = Settings(env="local", domain="a.b", kube_context="x")

@@ -1,21 +1,14 @@
-"""How a person reaches the platform: addresses, hosts file, roots, and what stands at the door of an app."""
+"""How a person reaches an app: its address, the hosts file, and what its gate asks for."""
 
 from collections.abc import Iterator, Sequence
 
 from betelgeuse import render, settings, trust
 from betelgeuse.errors import UsageError
 from betelgeuse.identity.callers import callers
-from betelgeuse.kube import Obj, connect
+from betelgeuse.kube import Obj
 from betelgeuse.progress import out
 from betelgeuse.settings import LOCAL, Settings, suggest
 from betelgeuse.tree import Host, Tree, gates
-
-
-def roots(env: str) -> None:
-    """Print the file with the roots that clients must trust, brought up to date."""
-    chosen = settings.load(env)
-    path = trust.refresh(env, connect(chosen), render.render(env))
-    out(str(path) if path is not None else f"{env}: certificates chain to public roots, nothing to trust")
 
 
 def _path(host: Host) -> str:

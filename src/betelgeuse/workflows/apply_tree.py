@@ -11,7 +11,7 @@ from betelgeuse.apply import Applied, Applier, Outcome, snapshot
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
 from betelgeuse.kube import Key, Kube, Obj, key_of
 from betelgeuse.progress import Ticker, say, step
-from betelgeuse.prune import Pruned, prune
+from betelgeuse.prune import Pruned, prune, tell
 from betelgeuse.readiness import short
 from betelgeuse.settings import Settings
 from betelgeuse.wait import explain, observe, summary, until_ready
@@ -58,7 +58,7 @@ class _Deploy:
         self.owned = inventory.load(kube)
         self.live = snapshot(kube, objects)
         self.applier = Applier(kube, self.live, self.owned.records, custom_kinds(objects))
-        self.gates = webhooks.gates(objects)
+        self.guards = webhooks.guards(objects)
         self.result = Result(self.applier.applied)
         self.waiting: dict[Key, Obj] = {}
         """Secrets that copy from a Secret nobody made yet."""
@@ -113,22 +113,22 @@ class _Deploy:
         self.make_secrets(group.objects)
         for phase in group.phases:
             ready = [obj for obj in phase if key_of(obj) not in self.waiting]
-            free = [obj for obj in ready if group.wave <= BUILT_IN or not self._gate(obj)]
-            self.applier.run(free)
-            self._gated([obj for obj in self.applier.pending(ready) if group.wave > BUILT_IN and self._gate(obj)])
+            held = {key_of(obj) for obj in ready if group.wave > BUILT_IN and self._awaited(obj)}
+            self.applier.run([obj for obj in ready if key_of(obj) not in held])
+            self._behind_webhooks([obj for obj in self.applier.pending(ready) if key_of(obj) in held])
             self.applier.run([obj for obj in ready if key_of(obj) not in self.applier.applied.outcomes])
 
-    def _gate(self, obj: Obj) -> list[Obj]:
-        return webhooks.gate_of(obj, self.gates)
+    def _awaited(self, obj: Obj) -> list[Obj]:
+        return webhooks.awaited(obj, self.guards)
 
-    def _gated(self, objects: Sequence[Obj]) -> None:
+    def _behind_webhooks(self, objects: Sequence[Obj]) -> None:
         todo = list(objects)
         begin = time.monotonic()
         with Ticker(self.timeout) as ticker:
             while todo:
-                needed = {key_of(workload): workload for obj in todo for workload in self._gate(obj)}
+                needed = {key_of(workload): workload for obj in todo for workload in self._awaited(obj)}
                 closed = {entry.key: entry for entry in observe(self.kube, list(needed.values()))}
-                is_open = [obj for obj in todo if not any(key_of(load) in closed for load in self._gate(obj))]
+                is_open = [obj for obj in todo if not any(key_of(load) in closed for load in self._awaited(obj))]
                 self.applier.run(is_open)
                 done = {key_of(obj) for obj in is_open}
                 todo = [obj for obj in todo if key_of(obj) not in done]
@@ -171,29 +171,6 @@ def _apply(run: _Deploy, env: str, *, wait: bool) -> None:
             until_ready(run.kube, run.objects, run.timeout, before_round=run.copies)
 
 
-def _tell(pruned: Pruned) -> None:
-    for key, fate in pruned.forgotten.items():
-        say(f"{key}: left the tree, but {fate}")
-    for key, reason in pruned.kept.items():
-        say(f"{key}: kept although it left the tree: {reason}")
-
-
-def remove(settings: Settings, kube: Kube, *, data: bool = False) -> Pruned:
-    """Delete everything we own in a cluster; what holds data stays (and stays ours) unless `data` is given too."""
-    owned = inventory.load(kube)
-    with step(f"removing {len(owned.versions)} objects from {settings.env}"):
-        pruned = prune(kube, owned, [], data=not data)
-    home = Key("", "Namespace", "", inventory.NAMESPACE)
-    pruned.kept.pop(home, None)
-    _tell(pruned)
-    if pruned.kept:
-        inventory.save(kube, owned.exact([], {}, [*pruned.kept, home]))
-    else:
-        inventory.forget(kube)
-    say(f"{settings.env}: {len(pruned.deleted)} deleted, {len(pruned.kept)} kept")
-    return pruned
-
-
 def apply_tree(
     settings: Settings, kube: Kube, objects: Sequence[Obj], *, timeout: float = READY_SECONDS, wait: bool = True
 ) -> Result:
@@ -216,7 +193,7 @@ def apply_tree(
             say(f"{key}: changed")
     for key in run.result.pruned.deleted:
         say(f"{key}: deleted, it left the tree")
-    _tell(run.result.pruned)
+    tell(run.result.pruned)
     exact = run.owned.exact(objects, run.applier.applied.records, run.result.pruned.kept)
     if exact != run.owned:
         inventory.save(kube, exact)

@@ -12,7 +12,7 @@ from betelgeuse.rotation import WORKLOADS
 from betelgeuse.settings import Settings
 from betelgeuse.wait import until_ready
 from betelgeuse.workflows import realm
-from betelgeuse.workflows.tree import READY_SECONDS
+from betelgeuse.workflows.apply_tree import READY_SECONDS
 
 
 def _seen(kube: Kube, objects: Sequence[Obj]) -> dict[Key, Obj]:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from betelgeuse.apply_rules import SECRETS_MANAGER, Key, digest, key_of
+from betelgeuse.apply_rules import SECRETS_MANAGER
 from betelgeuse.errors import UsageError
-from betelgeuse.kube import Kube, Obj, describe
+from betelgeuse.kube import Key, Kube, Obj, describe, digest, key_of
 from betelgeuse.secrets import PREVIOUS, complete, recipes, stamp, write
 from betelgeuse.settings import suggest
 

@@ -11,9 +11,9 @@ import urllib3
 
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.identity.admin import reason
-from betelgeuse.identity.declarations import Client
 from betelgeuse.identity.realm import REALM
 from betelgeuse.settings import Settings, suggest
+from betelgeuse.tree import Client
 
 _SECONDS: Final = 20.0
 _HTTPS: Final = 443

@@ -25,7 +25,7 @@ _LENGTHY = 500
 _FORGOTTEN = 1.2
 """Seconds: more than the suite takes for no wait."""
 IN_VAIN = 20
-_DONE_IN_VAIN = 1.5
+_DONE_IN_VAIN = 3.5
 """Seconds for which a model writes on for nobody: more than the suite takes for a place made free."""
 _VOCABULARY = 262_144
 _TOKEN = 0.004

@@ -29,7 +29,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(f"conformance.{name}.TIMEOUTS", _FAST)
     monkeypatch.setattr("conformance.ai.test_overload._STAY", 0.2)
-    monkeypatch.setattr("conformance.ai.test_overload.TIMEOUTS", timeouts.Timeouts(freed=1.0))
     monkeypatch.setattr("conformance.ai.test_overload._SLO", Slo({FIRST_TOKEN: 0.8}, 0.95))
     monkeypatch.setattr("conformance.ai.test_completions._IN_A_ROW", IN_VAIN)
     monkeypatch.setattr("conformance.ai.test_embeddings._RUSH", 0.1)

@@ -93,7 +93,7 @@ def test_a_deploy_neither_builds_nor_names_the_image(monkeypatch: pytest.MonkeyP
     components.write()
 
     assert images.named("locust").on_demand
-    assert "locust" not in {image.name for image in target.needed_images()}
+    assert "locust" not in {image.name for image in target.needed_images([])}
     assert "locust" not in components.path(components.LOCAL).read_text("utf-8")
     assert "locust" not in components.path(components.UPSTREAM).read_text("utf-8")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from betelgeuse import edge, paths, render, settings, shell, trust
+from betelgeuse import edge, paths, render, selection, settings, shell, trust
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.kube import Kube, Obj, connect
 from betelgeuse.kube.command import in_namespace
@@ -174,11 +174,12 @@ def reached(chosen: settings.Settings, host: str) -> tuple[Kube, list[Obj], str,
 
     UsageError where the tree has no such host.
     """
-    objects = render.render(chosen.env)
+    kube = connect(chosen)
+    objects = render.render(chosen.env, selection.select(chosen.env, kube=kube).name)
     if host not in edge.hosts(objects):
         message = f"the tree of {chosen.env} serves no {host}: there is nothing to put load on"
         raise UsageError(message)
-    client, kube = caller(objects, chosen, host), connect(chosen)
+    client = caller(objects, chosen, host)
     return kube, objects, client, trust.refresh(chosen.env, kube, objects)
 
 

@@ -12,10 +12,11 @@ from betelgeuse.diff import unified
 from betelgeuse.errors import BetelgeuseError, ConflictError
 from betelgeuse.kube import ApiError, Kube, Obj, UnknownKindError
 from betelgeuse.progress import out, say, step
-from betelgeuse.prune import Pruned, candidates
+from betelgeuse.prune import Pruned, candidates, claims
 from betelgeuse.settings import Settings
 from betelgeuse.waves import custom_kinds
 from betelgeuse.workflows import realm
+from betelgeuse.workflows.tree import kept_data
 
 NO_CHANGES: Final = 0
 CHANGES: Final = 2
@@ -89,20 +90,20 @@ class _Plan:
         return Change(key, f"! {line}", blocked=True)
 
 
-def changes(kube: Kube, objects: Sequence[Obj]) -> tuple[list[Change], Pruned]:
-    """Return what a deploy would change and what it would delete."""
+def changes(kube: Kube, objects: Sequence[Obj], *, data: bool = True) -> tuple[list[Change], Pruned]:
+    """Return what a deploy would change and what it would delete; `data` keeps what holds data."""
     work = _Plan(kube, objects)
     with ThreadPoolExecutor(THREADS) as pool:
         found = [change for change in pool.map(work.one, objects) if change is not None]
     rolls = rotation.pending(objects, work.live)
     found += [Change(roll.key, f"~ {roll.key}\n# will be rolled: its Secrets were rotated") for roll in rolls]
-    return found, candidates(kube, work.owned, objects)
+    return found, candidates(kube, claims(kube, work.owned, objects), objects, data=data)
 
 
-def plan(settings: Settings, kube: Kube, objects: Sequence[Obj]) -> int:
-    """Print what a deploy would change; return 0 when that is nothing, else 2."""
+def plan(settings: Settings, kube: Kube, objects: Sequence[Obj], *, data: bool = True) -> int:
+    """Print what a deploy would change, delete and, with `data`, keep for its data; return 0 when nothing, else 2."""
     with step(f"comparing {len(objects)} objects with {settings.env}"):
-        found, pruned = changes(kube, objects)
+        found, pruned = changes(kube, objects, data=data)
     drift = realm.drift(settings, kube, objects)
     for change in found:
         out(change.text)
@@ -111,7 +112,9 @@ def plan(settings: Settings, kube: Kube, objects: Sequence[Obj]) -> int:
     for key in pruned.deleted:
         out(f"- {key} (left the tree, will be deleted)")
     for key, reason in pruned.kept.items():
-        say(f"{key} left the tree and stays: {reason}")
+        out(f"= {key} (left the tree, will be kept: {reason})")
+    if text := kept_data(settings, objects, pruned):
+        say(text)
     blocked = sum(change.blocked for change in found)
     if blocked:
         say(f"{blocked} of these would stop the deploy (marked with !)")

@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from betelgeuse import schema
+from betelgeuse import schema, sizes
 from betelgeuse.settings import KEYS
 from tests.render.trees import Tree, shown, strings
 
 _SKIPPED: Final = "CustomResourceDefinition"
 """Upstream's descriptions speak of everything."""
-_PLACEHOLDER: Final = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join(KEYS)})(?![A-Za-z0-9_])")
+_DECLARED: Final = ("HOST", "TCPHOST", "HOSTNAME", "SERVICE", "DESCRIPTION", "TIMEOUT", "LIMIT", "GROUPS", "CALLBACK")
+"""What components leave for an application's declaration to fill in."""
+_PLACEHOLDER: Final = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join([*KEYS, *sizes.keys(), *_DECLARED])})(?![A-Za-z0-9_])")
 _CODE: Final = re.compile(r"\.(args|command|env)\b|^data\.[^.]*(sh|py)$")
 """Where a word in capitals is a program's own."""
 
@@ -32,7 +34,7 @@ def objects_are_unique(tree: Tree) -> Iterator[str]:
 
 
 def placeholders_are_filled(tree: Tree) -> Iterator[str]:
-    """No placeholder of environment.env is left, e.g. llm.DOMAIN."""
+    """No placeholder of environment.env or of a host's declaration is left, e.g. llm.DOMAIN, HOST-tls."""
     for obj in tree.objects:
         if obj["kind"] == _SKIPPED:
             continue

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from betelgeuse import budget, materialise, paths
+from betelgeuse import materialise, paths
 from betelgeuse.builds import artifacts, bases, components, golang, images
 from betelgeuse.clusters.local import cluster, layout, sealing
 from betelgeuse.clusters.local.kubeadm import Versions
 from betelgeuse.clusters.local.layout import Node
+from betelgeuse.kube import Obj
 from betelgeuse.pipeline import Task
 from betelgeuse.pipeline import run as run_tasks
 from betelgeuse.programs import table
@@ -19,6 +20,8 @@ from betelgeuse.progress import say, step
 from betelgeuse.settings import Settings
 
 CONTROL_PLANE: Final = ("pause", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+_KUBEADM: Final = {*CONTROL_PLANE, "coredns"}
+"""What runs before the tree is applied."""
 _NODE_PROGRAMS: Final = ("kubernetes", "containerd", "runc", "cni-plugins", "etcd")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -84,11 +87,14 @@ def settle_bases(*, refresh: bool = False) -> list[str]:
     return bases.settle((image.suite for image in table.images().values() if image.suite), refresh=refresh)
 
 
-def needed_images() -> list[Image]:
-    """Return the images a node must have: those of the tree that no other image is merely based on."""
-    known = table.images().values()
-    bases_of_others = {image.parent for image in known}
-    return [image for image in known if image.name not in bases_of_others and not image.on_demand and not image.pulled]
+def needed_images(objects: Sequence[Obj]) -> list[Image]:
+    """Return the images a node must have: kubeadm's own, and those that a rendered tree names in any place.
+
+    Controllers make pods of images that stand in variables and ConfigMaps.
+    """
+    text = json.dumps(objects)
+    built = [image for image in table.images().values() if not image.on_demand and not image.pulled]
+    return [image for image in built if image.name in _KUBEADM or images.reference(image) in text]
 
 
 @dataclass
@@ -105,19 +111,17 @@ class _Import:
             cluster.import_image(node, images.archive(image), images.reference(image))
 
 
-def bring_up(settings: Settings) -> None:
-    """Build what is missing, boot the nodes, form the cluster, load the images, prepare the tree.
+def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float) -> None:
+    """Build what a tree needs and is missing (in up to `minutes`), boot the nodes, form the cluster, load the images.
 
     Raises BuildError, RefusedError, WaitTimeoutError with the reason; run again, it goes on where it stopped.
     """
-    settle_bases()
     nodes = nodes_of(settings)
     loader = _Import(nodes)
-    needed = needed_images()
+    needed = needed_images(objects)
     control = [images.named(name) for name in CONTROL_PLANE]
     others = [image for image in needed if image not in control]
     if missing := [image for image in needed if not images.archive(image).is_file()]:
-        minutes = budget.load(budget.profile_of(settings.env)).build_minutes
         say(f"{len(missing)} of {len(needed)} images are not built yet: building takes up to {minutes:.0f} minutes")
 
     def start() -> None:
@@ -131,8 +135,6 @@ def bring_up(settings: Settings) -> None:
     builds = {task.name: task for task in (*node_tasks, *build_tasks(control))}
     first = tuple(builds)
     builds["cluster"] = Task("cluster", start, first)
-    builds["go helm"] = _made(Kind.GO, "helm")
-    builds["tree"] = Task("tree", prepare_tree, ("go helm",))
     for task in build_tasks(others):
         builds.setdefault(task.name, task)
     for image in others:

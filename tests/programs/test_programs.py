@@ -59,7 +59,7 @@ def inspected(container: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own words
 
 
-@pytest.mark.parametrize("name", ["semver-npm", "semver-pypi"])
+@pytest.mark.parametrize("name", ["semver-npm", "semver-bun", "semver-pypi"])
 def test_an_application_runs_without_rights_and_without_a_network(name: str) -> None:
     """From the packages in its image alone."""
     done = run(name)

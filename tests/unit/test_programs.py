@@ -215,6 +215,15 @@ def test_a_dockerfile_decides_alone(tmp_path: Path, key: str) -> None:
         written(tmp_path, text, {"Dockerfile": "FROM scratch\n"})
 
 
+def test_a_second_image_has_a_dockerfile_of_its_own(tmp_path: Path) -> None:
+    """Named by the image."""
+    text = "version: 1\nimages: {thing: {replaces: a:1, user: 1:1}, other: {replaces: b:1}}\n"
+    program = written(tmp_path, text, {"Dockerfile.other": "FROM scratch\nUSER 2:2\n"})
+
+    assert recipe.dockerfile(program.images["thing"]) == "FROM scratch\nUSER 1:1\n"
+    assert recipe.dockerfile(program.images["other"]) == "FROM scratch\nUSER 2:2\n"
+
+
 def test_files_of_a_dockerfile_are_in_its_context(tmp_path: Path) -> None:
     """It says where they go."""
     text = "version: 1\nsource: {go: x}\nimages: {thing: {replaces: a:1, files: {/bin/x: {go: x}}}}\n"

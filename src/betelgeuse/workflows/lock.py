@@ -10,7 +10,6 @@ from typing import Final
 
 from betelgeuse import materialise, paths
 from betelgeuse.builds import golang, maven, npm
-from betelgeuse.builds.archive import sha256_of
 from betelgeuse.errors import UsageError
 from betelgeuse.programs import locks, table
 from betelgeuse.programs.model import Build, Program
@@ -53,10 +52,7 @@ def _pinned(requirement: str) -> list[str]:
 
 
 def _maven(program: Program) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        out_ = maven.fetch(program.source.maven, Path(folder), program.folder / "program.yaml")
-        digests = {artifact: sha256_of(out_ / maven.file_name(artifact)) for artifact in program.source.maven}
-    _write(program, locks.MAVEN, digests)
+    _write(program, locks.MAVEN, maven.digests(program))
 
 
 def _npm(program: Program) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Ref
+from betelgeuse.tree.workloads import ports as ports_of
 from conformance.probes import inside as prober
 from conformance.probes.http import Answer, Request
 from conformance.probes.inside import Target
@@ -106,11 +107,8 @@ def _own_address(pod: Obj) -> str:
     return str(pod["status"].get("podIP", "")) if running else ""
 
 
-def _named_ports(pod: Obj) -> Iterator[tuple[str, int]]:
-    for container in pod["spec"]["containers"]:
-        for port in container.get("ports", []):
-            if port.get("protocol", "TCP") == "TCP":
-                yield port.get("name", ""), port["containerPort"]
+def _named_ports(pod: Obj) -> list[tuple[str, int]]:
+    return [(name, number) for name, number, protocol in ports_of(pod["spec"]) if protocol == "TCP"]
 
 
 def _served_ports(service: Obj, pod: Obj) -> Iterator[int]:

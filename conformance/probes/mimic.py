@@ -13,6 +13,7 @@ from typing import Final
 
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Tree
+from betelgeuse.tree.workloads import containers, pod_spec
 from conformance.probes import tcp
 from conformance.probes.inside import LABEL
 from conformance.probes.k8s import MIMIC
@@ -40,7 +41,7 @@ class Plan:
 def image(tree: Tree) -> str:
     """Return the image with a Python that the tree runs; empty when it runs none."""
     for workload in tree.kind("Deployment"):
-        for container in workload["spec"]["template"]["spec"]["containers"]:
+        for container in containers(pod_spec(workload)):
             if container["image"].partition("@")[0].rpartition(":")[0].endswith("/portal"):
                 return str(container["image"])
     return ""

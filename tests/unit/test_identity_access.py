@@ -364,7 +364,7 @@ def test_the_command_reaches_one_pod_of_one_cluster(tmp_path: Path, monkeypatch:
     text += "import time; time.sleep(60)"
     argv = program(tmp_path, text)
     monkeypatch.setattr(command, "kubectl", lambda: argv[0])
-    monkeypatch.setattr(command, "kubeconfig", lambda _: Path("/k"))
+    monkeypatch.setattr(command, "kubeconfigs", lambda _: (Path("/k"),))
     monkeypatch.delenv("KUBE_CONTEXT", raising=False)
 
     with forward.to_pod(SETTINGS, "auth", "keycloak-1", 8080):

@@ -1,7 +1,7 @@
 """The door to a cluster: `connect(settings)` returns a `Kube`."""
 
 from betelgeuse.kube.api import ApiError, Kube, Obj, Resource, UnknownKindError, UnreachableError, describe, selecting
-from betelgeuse.kube.connect import connect, kubeconfig
+from betelgeuse.kube.connect import connect
 
 __all__ = [
     "ApiError",
@@ -12,6 +12,5 @@ __all__ = [
     "UnreachableError",
     "connect",
     "describe",
-    "kubeconfig",
     "selecting",
 ]

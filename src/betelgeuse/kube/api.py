@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.settings import LOCAL
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -158,9 +159,11 @@ class Kube:
     def _unreachable(self, error: Exception) -> UnreachableError:
         cause: object = getattr(error, "reason", None) or error
         text = " ".join(str(cause).split()).rpartition(": ")[2]
+        # Where the machines are not ours, a deploy starts none.
+        starts = f", `invoke deploy --env={self.env}` starts it" if self.env == LOCAL else ""
         return UnreachableError(
             f"the API server of {self.env!r} at {self.host} does not answer: {text}; "
-            f"`invoke doctor --env={self.env}` looks why, `invoke deploy --env={self.env}` starts it"
+            f"`invoke doctor --env={self.env}` looks why{starts}"
         )
 
     def raw(self, path: str, query: Mapping[str, object] | None = None, timeout: float = _REQUEST_SECONDS) -> str:

@@ -196,6 +196,17 @@ USERS = "GET /admin/realms/master/users?exact=true&username=admin"
 RESET = "PUT /admin/realms/master/users/u-1/reset-password"
 
 
+def test_every_refused_field_is_told() -> None:
+    """Keycloak says one problem in a way of its own, several as a list."""
+    one = {"field": "email", "errorMessage": "error-invalid-email", "params": ["email"]}
+    two = {"errors": [one, {"field": "lastName", "errorMessage": "error-person-name-invalid-character"}]}
+    for content, fields in ((one, ["email"]), (two, ["email", "lastName"]), ([], []), ({"errors": 3}, [])):
+        with administrator({"POST /admin/realms/r/users": [(400, content)]}) as (admin, _):
+            with pytest.raises(KeycloakError, match=r"POST /r/users: .* \(HTTP 400\)") as caught:
+                admin.post("/r/users", {})
+            assert [problem.field for problem in caught.value.problems] == fields
+
+
 def test_the_present_password_changes_nothing() -> None:
     """The ordinary case: one request."""
     with administrator({}) as (admin, server):
@@ -235,9 +246,9 @@ def test_a_rescue_administrator_helps_once() -> None:
     """Made by hand inside the cluster, it sets the ordinary one's password back and is removed."""
     answers: dict[str, list[Answer]] = {
         f"POST {TOKEN}": [REFUSED, REFUSED, GIVEN, GIVEN],
-        USERS: [(200, [{"id": "u-1"}])],
+        USERS: [(200, [{"id": "u-1", "username": "admin"}])],
         RESET: [(204, "")],
-        "GET /admin/realms/master/users?exact=true&username=rescue": [(200, [{"id": "u-2"}])],
+        "GET /admin/realms/master/users?exact=true&username=rescue": [(200, [{"id": "u-2", "username": "rescue"}])],
         "DELETE /admin/realms/master/users/u-2": [(204, "")],
     }
     with administrator(answers) as (admin, server):
@@ -250,7 +261,7 @@ def test_a_password_that_does_not_take_is_an_error() -> None:
     """And so is an administrator that is not there."""
     answers: dict[str, list[Answer]] = {
         f"POST {TOKEN}": [REFUSED, GIVEN, REFUSED],
-        USERS: [(200, [{"id": "u-1"}])],
+        USERS: [(200, [{"id": "u-1", "username": "admin"}])],
         RESET: [(204, "")],
     }
     with administrator(answers) as (admin, _), pytest.raises(KeycloakError, match="took the administrator's new"):

@@ -8,6 +8,7 @@ from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.identity import people
 from betelgeuse.identity.admin import settle
 from betelgeuse.identity.declarations import SECRET_KEY, clients
+from betelgeuse.identity.people import Person
 from betelgeuse.identity.token import fetch, machine
 from betelgeuse.kube import connect
 from betelgeuse.progress import out, say
@@ -32,7 +33,7 @@ def token(env: str, name: str) -> None:
     out(fetch(chosen, client, secret, bundle if bundle.is_file() else None))
 
 
-def user(env: str, name: str, groups: Sequence[str], email: str = "", *, new_password: bool = False) -> None:
+def user(env: str, person: Person, groups: Sequence[str], *, new_password: bool = False) -> None:
     """Make or extend a person's account; a new one's password, to be changed at the first login, is printed once."""
     chosen, kube, objects = opened(env)
     workload = realm.provider(objects)
@@ -41,9 +42,12 @@ def user(env: str, name: str, groups: Sequence[str], email: str = "", *, new_pas
         raise UsageError(message)
     with realm.session(chosen, kube, workload) as (admin, known):
         settle(admin, known, dry_run=True)
-        first = password(_PASSWORD_LENGTH) if new_password or not people.exists(admin, name) else ""
-        is_new = people.ensure(admin, name, groups, email, first)
-    say(f"account {name} {'made' if is_new else 'found'}; added to {', '.join(groups) or 'no group'}")
+        first = password(_PASSWORD_LENGTH) if new_password or not people.exists(admin, person.name) else ""
+        is_new, changed = people.ensure(admin, person, groups, first)
+    told = "made" if is_new else f"found; set {', '.join(changed)}" if changed else "found"
+    say(f"account {person.name} {told}; added to {', '.join(groups) or 'no group'}")
+    if is_new and person.missing:
+        say(f"the first login will ask for what {', '.join(person.missing)} would have said")
     if first:
         say("the password below works once: the first login asks for another")
         out(first)

@@ -39,7 +39,8 @@ def capacity(env: str, rounds: str, against: str = "", sweep_seconds: str = "", 
     card.unlink(missing_ok=True)
     argv = [sys.executable, "-m", "loadtests.capacity", f"--env={env}", f"--rounds={rounds}", f"--out={card}"]
     argv += [f"--sweep={path}" for path in sweeps]
-    argv += [f"--against={against}"] if against else []
+    # It runs in another folder than its user.
+    argv += [f"--against={Path(against).absolute()}"] if against else []
     argv += ["--keep"] if keep else []
     broken = False
     try:

@@ -11,7 +11,7 @@ from betelgeuse.settings import LOCAL
 from betelgeuse.workflows import realm, tree
 
 
-def deploy(env: str, nodes: int | None = None) -> tree.Result:
+def deploy(env: str, nodes: int | str | None = None) -> tree.Result:
     """Deploy an environment: build and form the cluster where it is ours to make, then apply the tree and wait.
 
     Raises RefusedError where the machine lacks what the profile needs, LockedError while another deploy runs,
@@ -25,6 +25,8 @@ def deploy(env: str, nodes: int | None = None) -> tree.Result:
             doctor.preflight(chosen)
             target.bring_up(chosen)
         else:
+            # A cluster that is not there is told now, not after minutes of building.
+            connect(chosen)
             target.prepare_tree()
         objects = render.render(env)
         # A wrong declaration is told before the tree is applied, not after minutes of waiting.

@@ -19,11 +19,10 @@ from betelgeuse.progress import step
 from betelgeuse.readiness import short
 from betelgeuse.rotation import value
 from betelgeuse.settings import LOCAL, Settings
-from betelgeuse.workflows.loadtest import fresh_log, newest, reached, show, tells_load
-from loadtests import plan, report
+from betelgeuse.workflows.loadtest import fresh_log, newest, planned, reached, show, tells_load
+from loadtests import report
 from loadtests.client_credentials import ID, KEY
 from loadtests.pod import CutError, read, without_report
-from loadtests.scenario import InputError
 
 _MANAGER: Final = "betelgeuse-loadtest"
 _MOST: Final = 64
@@ -224,14 +223,6 @@ def _credentials(kube: Kube, objects: Sequence[Obj], chosen: Settings, client: s
     return {ID: client, KEY: secret}
 
 
-def _seconds(target: str, profile: str, scenario: str, load: float, seconds: float) -> float:
-    """Return how long a run takes; what Locust would refuse is a UsageError before any pod is made."""
-    try:
-        return plan.order(target, profile, scenario_name=scenario, load=load, seconds=seconds).seconds
-    except InputError as error:
-        raise UsageError(str(error)) from None
-
-
 def _carry_out(kube: Kube, claim: Claim, load: Load, log: Path, title: str) -> dict[str, Any]:
     """Put the run's objects into its namespace, follow it, and return its report."""
     follower = Follower(kube, load, log)
@@ -260,7 +251,7 @@ def loadtest(  # noqa: PLR0913 - what the verb may say, by keyword
     `said` is Locust's command line. Raises LockedError naming the holder while another run goes on in the cluster.
     """
     number = count(workers)
-    length = _seconds(target, profile, scenario, load, seconds)
+    length = planned(target, profile, scenario, load, seconds)
     own = scenario if scenario.endswith(".json") else ""
     kube, objects, client, roots = reached(chosen, f"{target}.{chosen.domain}")
     order = Load(

@@ -67,11 +67,24 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
+_BREAKS: Final = re.compile(r"[\x85\u2028\u2029\ufeff]")
+"""What only some readers take for the end of a line, or for nothing: written as an escape."""
+
+
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    style = '"' if _BREAKS.search(text) else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)
+# What kubectl's reader takes for a number or a switch, although neither ours nor PyYAML's does: it drops underscores
+# first. Only the dumper is told, and only to quote.
+_Dumper.add_implicit_resolver(
+    _FLOAT,
+    re.compile(r"^[-+]?(?:_*0_*[bBoOxX][0-9a-fA-F_]*|[0-9_]*\.?[0-9_]*(?:[eE][-+]?[0-9_]*)?)$"),
+    list("-+._0123456789"),
+)
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^[yYnN]$"), list("yYnN"))
 for _tag, _pattern, _first in _RESOLVERS:
     # Text that our reader would take for a number is quoted, like what older readers mistake for one.
     _Dumper.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))

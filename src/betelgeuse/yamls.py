@@ -53,7 +53,9 @@ def parse(text: str, where: str) -> list[Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        message = f"{where}{line}: not valid YAML: {error.problem or error.context}"
+        # A tag may be the beginning of a password that lacks its quotes.
+        problem = re.sub(r" for the tag .*", " for a tag; a text that begins with '!' needs quotes", str(error.problem))
+        message = f"{where}{line}: not valid YAML: {problem if error.problem else error.context}"
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         message = f"{where}: not valid YAML: {' '.join(str(error).split())[:200] or 'nested too deep'}"
     raise UsageError(message)

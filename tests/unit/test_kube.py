@@ -64,6 +64,12 @@ CORE = {
                             "verbs": ["list"],
                         },
                         {
+                            "resource": "secrets",
+                            "responseKind": {"kind": "Secret"},
+                            "scope": "Namespaced",
+                            "verbs": ["list"],
+                        },
+                        {
                             "resource": "bindings",
                             "responseKind": {"kind": "Binding"},
                             "scope": "Namespaced",
@@ -140,7 +146,7 @@ def test_kinds_are_discovered() -> None:
     kube, _ = door(ok({}))
 
     assert kube.resource("apps/v1", "Deployment").plural == "deployments"
-    assert [resource.kind for resource in kube.resources()] == ["Deployment", "Namespace"]
+    assert [resource.kind for resource in kube.resources()] == ["Deployment", "Namespace", "Secret"]
     with pytest.raises(UnknownKindError, match=r"does not serve Lamp in x\.org/v1: is its CRD in the tree"):
         kube.resource("x.org/v1", "Lamp")
 
@@ -203,6 +209,26 @@ def test_failures_keep_the_servers_words() -> None:
         door(lambda *_: Answer(500, b"oops"))[0].raw("/x")
     with pytest.raises(ApiError, match=r"GET /x: no explanation \(HTTP 502\)"):
         door(lambda *_: Answer(502, b""))[0].raw("/x")
+
+
+@pytest.mark.parametrize("section", ["data", "stringData"])
+@pytest.mark.parametrize("value", ["Y2FuYXJ5LXdvcmQ=", "canary-word", 735191, "735", "two words", ["canary-word"]])
+def test_a_secret_is_refused_without_its_values(section: str, value: object) -> None:
+    """Whatever the server or a webhook repeats, in the text of the value or in what it encodes."""
+    said = {"Y2FuYXJ5LXdvcmQ=": "canary-word", "['canary-word']": "canary-word"}.get(str(value), str(value))
+    causes = [{"reason": "FieldValueInvalid", "field": f"{section}.a", "message": f"got {value}"}]
+    words = f'.{section}.a: expected string, got &value{{Value:{value}}}: webhook "x" denied "{said}"'
+    kube, _ = door(failed(422, message=words, reason="Invalid", details={"causes": causes}))
+    secret = obj("v1", "Secret", "s", "ai") | {section: {"a": value}}
+    for send in (kube.server_side_apply, kube.create):
+        with pytest.raises(ApiError, match=rf"secrets.*: \.{section}\.a: expected string") as caught:
+            send({**secret, "kind": "Secret"}, "betelgeuse")
+        shown = f"{caught.value} {caught.value.causes}"
+        assert str(value) not in shown
+        assert said not in shown
+        assert caught.value.status == 422
+    with pytest.raises(ApiError, match="canary"):
+        door(failed(422, message="canary"))[0].create(DEPLOYMENT, "betelgeuse")
 
 
 def test_silence_is_told() -> None:

@@ -129,6 +129,8 @@ def test_errors_name_the_line() -> None:
     """A malformed document names file and line."""
     with pytest.raises(UsageError, match=r"base/x\.yaml:3: not valid YAML: could not find expected ':'"):
         yamls.parse("a: 1\nb\nc\n", "base/x.yaml")
+    with pytest.raises(UsageError, match=r"x:1: not valid YAML: .* constructor for a tag; a text .* quotes$"):
+        yamls.parse("a: !Tr0ub4dor", "x")
     with pytest.raises(UsageError, match=r"base/x\.yaml:2: not valid YAML"):
         yamls.parse("a: 1\nb: !!python/object:os.system {}\n", "base/x.yaml")
 

@@ -4,10 +4,12 @@ The official client reads the kubeconfig and holds the TLS connections; its gene
 tree is plain data and half of it is custom resources.
 """
 
+import base64
 import json
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
@@ -26,6 +28,10 @@ _REQUEST_SECONDS: Final = 60.0
 _DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _WARNING: Final = re.compile(r'^\d+ \S+ "(.*)"$')
 _PAGE: Final = 1000
+_PART: Final = re.compile(r"""[^\s\[\]{}'",:]+""")
+_NONE: Final = 2
+"""Characters of what is no secret yet."""
+_SHORT: Final = 6
 _NOT_FOUND: Final = 404
 _ERROR: Final = 400
 
@@ -97,6 +103,28 @@ def _resources(answer: Mapping[str, Any]) -> dict[tuple[str, str], Resource]:
                     namespaced, listable = entry.get("scope") == "Namespaced", "list" in entry.get("verbs", ())
                     found[api_version, kind] = Resource(api_version, kind, entry["resource"], namespaced, listable)
     return found
+
+
+def _without_values(error: ApiError, obj: Mapping[str, Any]) -> ApiError:
+    """Return the refusal of a Secret without its values, whatever the server or a webhook repeats of them."""
+    if obj.get("kind") != "Secret":
+        return error
+    sections = [section for name in ("data", "stringData") if isinstance(section := obj.get(name), dict)]
+    held = [str(value) for section in sections for value in section.values()]
+    for value in tuple(held):
+        with suppress(ValueError):
+            held.append(base64.b64decode(value).decode())
+    parts = {part for value in held for part in (value, *_PART.findall(value)) if len(part) > _NONE}
+    found = sorted(parts, key=len, reverse=True)
+
+    def hidden(text: str) -> str:
+        for part in found:
+            # A short one only where it stands alone: `7` is in every message.
+            text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)" if len(part) < _SHORT else re.escape(part), "***", text)
+        return text
+
+    causes = tuple({name: hidden(str(text)) for name, text in cause.items()} for cause in error.causes)
+    return type(error)(hidden(str(error)), error.status, error.reason, causes)
 
 
 def _api_error(method: str, path: str, status: int, body: bytes) -> ApiError:
@@ -238,14 +266,18 @@ class Kube:
         query |= {"dryRun": "All"} if dry_run else {}
         # The media type says YAML; JSON is YAML, and cheaper to write.
         kind = "application/apply-patch+yaml"
-        answer: Obj = json.loads(self.request("PATCH", self._path(obj), query=query, body=obj, content_type=kind))
+        return self._send("PATCH", self._path(obj), obj, query, kind)
+
+    def _send(self, method: str, path: str, obj: Obj, query: Mapping[str, object], kind: str) -> Obj:
+        try:
+            answer: Obj = json.loads(self.request(method, path, query=query, body=obj, content_type=kind))
+        except ApiError as error:
+            raise _without_values(error, obj) from None
         return answer
 
     def create(self, obj: Obj, manager: str) -> Obj:
         """Create an object that must not exist yet."""
-        query = {"fieldManager": manager}
-        answer: Obj = json.loads(self.request("POST", self._path(obj, named=False), query=query, body=obj))
-        return answer
+        return self._send("POST", self._path(obj, named=False), obj, {"fieldManager": manager}, "application/json")
 
     def delete(self, obj: Obj, *, uid: str = "", propagation: str = "Background") -> bool:
         """Delete an object; False when it was gone already. With `uid`, only that very object."""

@@ -11,6 +11,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from betelgeuse.errors import BetelgeuseError, UsageError
+from betelgeuse.printable import printable
 from betelgeuse.progress import out
 
 LOCAL = "local"
@@ -70,12 +71,12 @@ def verb(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - invoke's own de
                 _check(name, value)
             function(context, **kwargs)
         except BetelgeuseError as error:
-            raise Exit(str(error), error.exit_code) from None
+            raise Exit(printable(str(error)), error.exit_code) from None
         except OSError as error:
             # A full disk, a checkout that is read-only: not ours to foresee at each place that writes.
             where = f"{error.filename}: " if error.filename else ""
             message = f"{where}{error.strerror or error}"
-            raise Exit(message, 1) from None
+            raise Exit(printable(message), 1) from None
         except KeyboardInterrupt:
             message = "interrupted: run the same command again to go on"
             raise Exit(message, 130) from None

@@ -26,7 +26,7 @@ from typing import Any, Final
 from betelgeuse import paths, settings
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.kube.command import exec_in
-from loadtests import card
+from loadtests import card, report
 from loadtests.connection import Connection, Failure, connection
 from loadtests.measure import Answer, Batch
 from loadtests.plan import NAMESPACE
@@ -389,14 +389,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BetelgeuseError, Failure, OSError, ValueError, KeyError, RuntimeError) as error:
         print(f"capacity: {error}", file=sys.stderr)  # noqa: T201 - for people
         return 2
-    measured = {
-        "made": time.strftime("%Y-%m-%d", time.gmtime()),
-        "environment": said.env,
-        "node": node,
-        "models": models,
-        "pairs": {name: pairs.shown() for name, pairs in found.items()},
-        "targets": {result["target"]: card.carried(result) for result in sweeps},
-    }
+    # A model says itself what it is called.
+    measured = report.finite(
+        {
+            "made": time.strftime("%Y-%m-%d", time.gmtime()),
+            "environment": said.env,
+            "node": node,
+            "models": models,
+            "pairs": {name: pairs.shown() for name, pairs in found.items()},
+            "targets": {result["target"]: card.carried(result) for result in sweeps},
+        }
+    )
     name = card.kind(measured)
     faults = missing + card.broken(measured, against or kept.get(name))
     out = Path(said.out)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self, TextIO
 
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.printable import printable
 
 _BORN: Final = time.monotonic()
 _QUIET_SECONDS: Final = 30.0
@@ -23,6 +24,10 @@ _COLUMNS: Final = 80
 _SHORT_SECONDS: Final = 2.0
 _CALM_SECONDS: Final = 5.0
 """A changed reason is told at once, unless another was told this short a time ago."""
+
+
+_LAYOUT: Final = "\n\t"
+"""Of what is not printable, this is shown as it is."""
 
 
 def _plain(stream: TextIO, text: str) -> str:
@@ -74,13 +79,13 @@ class _Screen:
     def line(self, text: str) -> None:
         with self.lock:
             self._erase()
-            self._write(f"[{time.monotonic() - _BORN:3.0f} s] {text}\n")
+            self._write(f"[{time.monotonic() - _BORN:3.0f} s] {printable(text, _LAYOUT)}\n")
             self._draw()
 
     def _draw(self) -> None:
         if self.live and self.terminal:
             width = _columns() - 1
-            newest = next(reversed(self.live.values()))
+            newest = printable(next(reversed(self.live.values())))
             others = f" (+{len(self.live) - 1} more)" if len(self.live) > 1 else ""
             self._write(f"[{time.monotonic() - _BORN:3.0f} s] {newest}{others}"[:width])
             self.drawn = True
@@ -113,6 +118,7 @@ def out(text: str) -> None:
         if sys.stdout is None:
             message = "standard output is closed: the result cannot be printed"
             raise BetelgeuseError(message)
+        text = printable(text, _LAYOUT)
         try:
             sys.stdout.write(_plain(sys.stdout, text if text.endswith("\n") else text + "\n"))
             sys.stdout.flush()

@@ -69,12 +69,13 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
-_BREAKS: Final = re.compile(r"[\x85\u2028\u2029\ufeff]")
-"""What only some readers take for the end of a line, or for nothing: written as an escape."""
+_LAYOUT: Final = dict.fromkeys(map(ord, "\n\t"), " ")
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    style = '"' if _BREAKS.search(text) else "|" if "\n" in text else None
+    # What is not printable is written, or at the latest shown, as an escape: that means the same in double quotes only.
+    odd = not text.translate(_LAYOUT).isprintable()
+    style = '"' if odd else "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

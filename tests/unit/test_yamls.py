@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from betelgeuse import yamls
 from betelgeuse.errors import UsageError
 from betelgeuse.kube.command import kubectl
+from betelgeuse.printable import printable
 from betelgeuse.shell import run
 
 PRINTABLE = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")))
@@ -76,6 +77,16 @@ def test_kubectl_reads_what_we_mean(texts: list[str]) -> None:
     data = {str(number): text for number, text in enumerate(texts)} | {f"k{text}": 1 for text in texts}
 
     assert by_kubectl(data) == data
+
+
+@given(st.text())
+@example("\x1b\u202e\x85\u2028\xad\xa0\r")
+def test_what_is_shown_as_an_escape_means_the_same(text: str) -> None:
+    """What a terminal must not get raw is quoted, so that its escape is read as the sign itself."""
+    written = printable(yamls.dump([{"a": text, "b": [f"x{text}\n"]}]), "\n\t")
+
+    assert yamls.parse(written, "x") == [{"a": text, "b": [f"x{text}\n"]}]
+    assert written.translate({10: " ", 9: " "}).isprintable()
 
 
 def test_kubectl_reads_numbers_and_switches() -> None:

@@ -239,7 +239,8 @@ def _typed(env: str) -> bool:
     """Ask for the environment's name; without anybody to ask the answer is no."""
     try:
         return input(f"Type {env} to remove everything we own there: ") == env
-    except EOFError:
+    except (EOFError, RuntimeError, UnicodeDecodeError):
+        # Also where there is no stream to ask on, or what comes is no text.
         return False
 
 

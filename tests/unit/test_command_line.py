@@ -221,6 +221,23 @@ def test_what_cannot_be_written_is_one_line(command: Command, script: str, code:
     assert (done.returncode, done.stderr.splitlines()) == (code, [words] if words else [])
 
 
+@pytest.mark.parametrize("streams", ["</dev/null", "<&-", "<&- >&-", "<<<no", "< <(printf '\\xff')"])
+def test_without_anybody_to_ask_the_answer_is_no(command: Command, streams: str) -> None:
+    """Whatever standard input is, nothing is removed that nobody agreed to."""
+    argv, environment = command
+    script = f'"$1" --search-root {paths.ROOT} destroy --env=kind {streams}'
+    done = subprocess.run(  # noqa: S603 - our own
+        ["bash", "-c", script, "bash", argv[0]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (3, "nothing was removed: type kind, or say --yes\n")
+
+
 @pytest.mark.parametrize(("caller", "code"), [([], 130), (["nohup"], 0)])
 def test_who_ignores_a_hangup_is_obeyed(command: Command, caller: list[str], code: int) -> None:
     """A closed terminal ends a verb, unless its caller asked that it goes on."""

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -161,6 +162,16 @@ def test_every_program_gets_it() -> None:
 
     assert [call for path in SOURCES if path != passes_on for call in _bare(path)] == []
     assert _bare(passes_on)
+
+
+def test_no_session_takes_a_proxy() -> None:
+    """What asks the platform over HTTP goes there directly; only the package index is asked as the shell says."""
+    asking = [path for path in SOURCES if re.search(r"\brequests\.(Session|get|post|put|request)\(", path.read_text())]
+
+    assert len(asking) >= 3
+    for path in asking:
+        assert path.read_text().count("requests.Session(") == path.read_text().count("trust_env = False"), path
+        assert not re.search(r"\brequests\.(get|post|put|request)\(", path.read_text()), path
 
 
 @pytest.mark.parametrize("module", ["betelgeuse", "betelgeuse.clusters.local.nodeinit", "tasks"])

@@ -24,8 +24,11 @@ from betelgeuse.identity import admin as admins
 from betelgeuse.identity import forward, token
 from betelgeuse.identity.admin import Admin, Credentials, KeycloakError, reason, settle
 from betelgeuse.identity.declarations import Client
+from betelgeuse.identity.people import Person
 from betelgeuse.kube import command
 from betelgeuse.settings import Settings
+from betelgeuse.workflows import identity as verbs
+from betelgeuse.workflows import realm
 
 SETTINGS = Settings(env="local", domain="a.test", gateway_addresses=("127.0.0.1",), kube_context="ours")
 API = Client("api", Key("", "Secret", "auth", "api"), audiences=("llm",))
@@ -205,6 +208,65 @@ def test_every_refused_field_is_told() -> None:
             with pytest.raises(KeycloakError, match=r"POST /r/users: .* \(HTTP 400\)") as caught:
                 admin.post("/r/users", {})
             assert [problem.field for problem in caught.value.problems] == fields
+
+
+ACCOUNT = {"id": "u-9", "username": "ann", "email": "old@a.test", "enabled": True}
+LOOK_UP = "GET /admin/realms/betelgeuse/users?exact=true&username=ann"
+PUT_ACCOUNT = "PUT /admin/realms/betelgeuse/users/u-9"
+
+
+@contextmanager
+def keycloak(answers: dict[str, list[Answer]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Stand in for the cluster and its Keycloak, as `invoke user` meets them."""
+    groups = [{"id": "g-1", "name": "researchers"}]
+    with administrator({"GET /admin/realms/betelgeuse/groups": [(200, groups)], **answers}) as (admin, server):
+
+        @contextmanager
+        def session(*_: object) -> Iterator[tuple[Admin, Credentials]]:
+            yield admin, KNOWN
+
+        monkeypatch.setattr(verbs, "opened", lambda _: (SETTINGS, None, []))
+        monkeypatch.setattr(realm, "provider", lambda _: {})
+        monkeypatch.setattr(realm, "session", session)
+        yield server
+
+
+def test_an_accounts_details_are_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is said of an account that exists is set and told; its password stays."""
+    found: Answer = (200, [ACCOUNT])
+    answers: dict[str, list[Answer]] = {LOOK_UP: [found], PUT_ACCOUNT: [(204, "")]}
+    answers[PUT_ACCOUNT.replace("PUT", "GET")] = [(200, ACCOUNT)]
+    with keycloak(answers, monkeypatch) as server:
+        verbs.user("local", Person("ann", "new@a.test"), [])
+        bodies = {line: body for line, body, _ in server.seen}
+    captured = capsys.readouterr()
+
+    assert json.loads(bodies[PUT_ACCOUNT]) == {**ACCOUNT, "email": "new@a.test", "emailVerified": True}
+    assert "account ann found; set email; added to no group" in captured.err
+    assert captured.out == ""
+
+
+def test_a_first_login_asks_for_what_was_not_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The password alone where everything was; a name that Keycloak refuses is wrong input."""
+    made: Answer = (201, "")
+    answers: dict[str, list[Answer]] = {
+        LOOK_UP: [(200, [])],
+        "POST /admin/realms/betelgeuse/users": [made, made, (400, {"field": "username", "errorMessage": "error-x"})],
+        "PUT /admin/realms/betelgeuse/users/id-7/reset-password": [(204, "")],
+    }
+    with keycloak(answers, monkeypatch):
+        verbs.user("local", Person("ann", "a@a.test", "Ann", "Example"), [])
+        whole = capsys.readouterr()
+        verbs.user("local", Person("ann", "a@a.test"), [])
+        part = capsys.readouterr()
+        with pytest.raises(UsageError, match=r"--name must be 3 to 255 .* got 'ann': .*error-x"):
+            verbs.user("local", Person("ann"), [])
+
+    assert "the first login will ask" not in whole.err
+    assert "the first login will ask for what --first-name, --last-name would have said" in part.err
+    assert [len(each.out.strip()) for each in (whole, part)] == [20, 20]
 
 
 def test_the_present_password_changes_nothing() -> None:

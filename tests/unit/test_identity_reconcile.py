@@ -393,12 +393,15 @@ def test_no_person_is_told_before_anybody_is_asked(details: dict[str, str], word
 )
 def test_what_keycloak_refuses_is_wrong_input(problems: list[Problem], words: str) -> None:
     """Its rules may be stricter than ours: the option is named all the same."""
-    api = accounts()
 
-    def refuse(*_: object) -> str:
-        raise KeycloakError("refused", 400, problems)  # noqa: EM101 - a test's error
+    class Refusing(Answers):
+        """Takes no account."""
 
-    api.post = refuse  # type: ignore[method-assign] # a server that refuses
+        def post(self, path: str, body: object) -> str:
+            """Refuse it."""
+            raise KeycloakError(f"refused {path} {body}", 400, problems)  # noqa: EM102 - a test's error
+
+    api = Refusing(accounts().answers)
     with pytest.raises(UsageError, match=words):
         people.ensure(api, Person("Ωmega", "a@b.c"), [], "first")
     problems.clear()

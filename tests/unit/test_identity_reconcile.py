@@ -399,7 +399,8 @@ def test_what_keycloak_refuses_is_wrong_input(problems: list[Problem], words: st
 
         def post(self, path: str, body: object) -> str:
             """Refuse it."""
-            raise KeycloakError(f"refused {path} {body}", 400, problems)  # noqa: EM102 - a test's error
+            message = f"refused {path} {body}"
+            raise KeycloakError(message, 400, problems)
 
     api = Refusing(accounts().answers)
     with pytest.raises(UsageError, match=words):

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import yaml
-
-from betelgeuse import budget, materialise, paths
+from betelgeuse import budget, materialise, paths, yamls
 from betelgeuse.builds import artifacts, golang, images
 from betelgeuse.builds.images import Image
 from betelgeuse.clusters.local import cluster, layout, sealing
@@ -51,7 +49,7 @@ def write_images_component() -> None:
         new_name, _, tag = images.reference(image).rpartition(":")
         entries.append({"name": name, "newName": new_name, "newTag": tag})
     component = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "images": entries}
-    text = "# Generated from images/images.yaml: edits are lost.\n" + yaml.safe_dump(component, sort_keys=False)
+    text = "# Generated from images/images.yaml: edits are lost.\n" + yamls.dump([component])
     if IMAGES_COMPONENT.is_file() and IMAGES_COMPONENT.read_text() == text:
         return
     IMAGES_COMPONENT.parent.mkdir(parents=True, exist_ok=True)

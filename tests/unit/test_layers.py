@@ -12,7 +12,22 @@ import pytest
 from betelgeuse import paths
 
 MAX_LINES = 300
-KERNEL = frozenset({"errors", "kube", "lock", "paths", "progress", "settings", "shell", "sizes", "tree", "yamls"})
+KERNEL = frozenset(
+    [
+        "errors",
+        "kube",
+        "lock",
+        "paths",
+        "printable",
+        "progress",
+        "settings",
+        "shell",
+        "sizes",
+        "surroundings",
+        "tree",
+        "yamls",
+    ]
+)
 PACKAGES: Mapping[str, frozenset[str]] = {
     "betelgeuse": frozenset(),
     # Overload is judged by the load tests' own limits.

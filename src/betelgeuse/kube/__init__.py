@@ -1,7 +1,7 @@
 """The door to a cluster: `connect(settings)` returns a `Kube`."""
 
 from betelgeuse.kube.api import ApiError, Kube, Resource, UnknownKindError, UnreachableError, selecting
-from betelgeuse.kube.connect import connect, kubeconfig
+from betelgeuse.kube.connect import connect
 from betelgeuse.kube.objects import Key, Obj, api_group, describe, digest, key_of
 
 __all__ = [
@@ -17,6 +17,5 @@ __all__ = [
     "describe",
     "digest",
     "key_of",
-    "kubeconfig",
     "selecting",
 ]

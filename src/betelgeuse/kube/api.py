@@ -4,16 +4,19 @@ The official client reads the kubeconfig and holds the TLS connections; its gene
 tree is plain data and half of it is custom resources.
 """
 
+import base64
 import json
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.kube.objects import Obj
+from betelgeuse.settings import LOCAL
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -23,6 +26,10 @@ _REQUEST_SECONDS: Final = 60.0
 _DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _WARNING: Final = re.compile(r'^\d+ \S+ "(.*)"$')
 _PAGE: Final = 1000
+_PART: Final = re.compile(r"""[^\s\[\]{}'",:]+""")
+_NONE: Final = 2
+"""Characters of what is no secret yet."""
+_SHORT: Final = 6
 _NOT_FOUND: Final = 404
 _ERROR: Final = 400
 
@@ -88,6 +95,28 @@ def _resources(answer: Mapping[str, Any]) -> dict[tuple[str, str], Resource]:
     return found
 
 
+def _without_values(error: ApiError, obj: Mapping[str, Any]) -> ApiError:
+    """Return the refusal of a Secret without its values, whatever the server or a webhook repeats of them."""
+    if obj.get("kind") != "Secret":
+        return error
+    sections = [section for name in ("data", "stringData") if isinstance(section := obj.get(name), dict)]
+    held = [str(value) for section in sections for value in section.values()]
+    for value in tuple(held):
+        with suppress(ValueError):
+            held.append(base64.b64decode(value).decode())
+    parts = {part for value in held for part in (value, *_PART.findall(value)) if len(part) > _NONE}
+    found = sorted(parts, key=len, reverse=True)
+
+    def hidden(text: str) -> str:
+        for part in found:
+            # A short one only where it stands alone: `7` is in every message.
+            text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)" if len(part) < _SHORT else re.escape(part), "***", text)
+        return text
+
+    causes = tuple({name: hidden(str(text)) for name, text in cause.items()} for cause in error.causes)
+    return type(error)(hidden(str(error)), error.status, error.reason, causes)
+
+
 def _api_error(method: str, path: str, status: int, body: bytes) -> ApiError:
     try:
         answer = json.loads(body)
@@ -148,9 +177,11 @@ class Kube:
     def _unreachable(self, error: Exception) -> UnreachableError:
         cause: object = getattr(error, "reason", None) or error
         text = " ".join(str(cause).split()).rpartition(": ")[2]
+        # Where the machines are not ours, a deploy starts none.
+        starts = f", `invoke deploy --env={self.env}` starts it" if self.env == LOCAL else ""
         return UnreachableError(
             f"the API server of {self.env!r} at {self.host} does not answer: {text}; "
-            f"`invoke doctor --env={self.env}` looks why, `invoke deploy --env={self.env}` starts it"
+            f"`invoke doctor --env={self.env}` looks why{starts}"
         )
 
     def raw(self, path: str, query: Mapping[str, object] | None = None, timeout: float = _REQUEST_SECONDS) -> str:
@@ -225,14 +256,18 @@ class Kube:
         query |= {"dryRun": "All"} if dry_run else {}
         # The media type says YAML; JSON is YAML, and cheaper to write.
         kind = "application/apply-patch+yaml"
-        answer: Obj = json.loads(self.request("PATCH", self._path(obj), query=query, body=obj, content_type=kind))
+        return self._send("PATCH", self._path(obj), obj, query, kind)
+
+    def _send(self, method: str, path: str, obj: Obj, query: Mapping[str, object], kind: str) -> Obj:
+        try:
+            answer: Obj = json.loads(self.request(method, path, query=query, body=obj, content_type=kind))
+        except ApiError as error:
+            raise _without_values(error, obj) from None
         return answer
 
     def create(self, obj: Obj, manager: str) -> Obj:
         """Create an object that must not exist yet."""
-        query = {"fieldManager": manager}
-        answer: Obj = json.loads(self.request("POST", self._path(obj, named=False), query=query, body=obj))
-        return answer
+        return self._send("POST", self._path(obj, named=False), obj, {"fieldManager": manager}, "application/json")
 
     def delete(self, obj: Obj, *, uid: str = "", propagation: str = "Background") -> bool:
         """Delete an object; False when it was gone already. With `uid`, only that very object."""

@@ -1,4 +1,4 @@
-"""Betelgeuse's verbs: `invoke --list`. Each is a thin call into betelgeuse.workflows."""
+"""Betelgeuse's verbs: `invoke --list`. Each is a thin call into the workflows of betelgeuse or loadtests."""
 
 import functools
 import signal
@@ -110,7 +110,7 @@ def doctor(_: Context, env: str = LOCAL, profile: str = "", json: bool = False) 
 @verb
 def policy_graph(_: Context, env: str = LOCAL, profile: str = "", live: bool = False) -> None:
     """Draw who may call whom, as a table and an SVG file; --live adds what the network dropped lately."""
-    from betelgeuse.workflows.policy import show
+    from betelgeuse.workflows.policy_graph import show
 
     show(env, profile, live=live)
 
@@ -118,7 +118,7 @@ def policy_graph(_: Context, env: str = LOCAL, profile: str = "", live: bool = F
 @verb
 def ca(_: Context, env: str = LOCAL) -> None:
     """Print the file with the roots that clients must trust."""
-    from betelgeuse.workflows.reach import roots
+    from betelgeuse.workflows.ca import roots
 
     roots(env)
 
@@ -126,7 +126,7 @@ def ca(_: Context, env: str = LOCAL) -> None:
 @verb
 def open(_: Context, app: str, env: str = LOCAL) -> None:  # noqa: A001 - the verb's name
     """Tell how to reach an app: address, hosts-file line, roots, key."""
-    from betelgeuse.workflows.reach import explain
+    from betelgeuse.workflows.open import explain
 
     explain(env, app)
 
@@ -134,7 +134,7 @@ def open(_: Context, app: str, env: str = LOCAL) -> None:  # noqa: A001 - the ve
 @verb
 def token(_: Context, client: str, env: str = LOCAL) -> None:
     """Print a token of a machine client, and nothing else: for curl and scripts."""
-    from betelgeuse.workflows.identity import token as show
+    from betelgeuse.workflows.token import token as show
 
     show(env, client)
 
@@ -151,7 +151,7 @@ def loadtest(  # noqa: PLR0913, PLR0917 - what a run is; see loadtests/README.md
     env: str = LOCAL,
 ) -> None:
     """Put load on the llm or embeddings of an environment, --workers=N from pods; exit code 1 if a limit is broken."""
-    from betelgeuse.workflows.loadtest import loadtest as run
+    from loadtests.workflows.loadtest import loadtest as run
 
     raise Exit(code=run(env, target, profile, scenario=scenario, load=load, seconds=seconds, workers=workers))
 
@@ -161,7 +161,7 @@ def capacity(
     _: Context, rounds: str = "5", sweep_seconds: str = "", against: str = "", keep: bool = False, env: str = LOCAL
 ) -> None:
     """Measure what a node carries and how close that is to the hardware; exit code 1 when it is less than before."""
-    from betelgeuse.workflows.capacity import capacity as run
+    from loadtests.workflows.capacity import capacity as run
 
     raise Exit(code=run(env, rounds, against, sweep_seconds, keep=keep))
 
@@ -171,7 +171,7 @@ def user(
     _: Context, name: str, groups: str = "", email: str = "", new_password: bool = False, env: str = LOCAL
 ) -> None:
     """Make a person's account, or add groups to it (--groups=a,b); prints a password to be changed at first login."""
-    from betelgeuse.workflows.identity import user as make
+    from betelgeuse.workflows.user import user as make
 
     make(env, name, [group for group in groups.split(",") if group], email, new_password=new_password)
 
@@ -179,7 +179,7 @@ def user(
 @verb
 def rotate_secrets(_: Context, only: str = "", env: str = LOCAL) -> None:
     """Make generated secrets anew, all or --only=namespace/name,…, and roll what uses them; safe to kill and repeat."""
-    from betelgeuse.workflows.rotate import rotate
+    from betelgeuse.workflows.rotate_secrets import rotate
 
     rotate(env, [name for name in only.split(",") if name])
 
@@ -195,7 +195,7 @@ def _typed(env: str) -> bool:
 @verb
 def destroy(_: Context, env: str = LOCAL, yes: bool = False) -> None:
     """Remove an environment; anything but local asks first (or --yes)."""
-    from betelgeuse.workflows.deploy import destroy as run
+    from betelgeuse.workflows.destroy import destroy as run
 
     if env != LOCAL and not yes and not _typed(env):
         message = f"nothing was removed: type {env}, or say --yes"

@@ -9,20 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from betelgeuse.apply_rules import (
-    MANAGER,
-    Conflict,
-    Key,
-    conflicts_of,
-    key_of,
-    prepared,
-    record,
-    same,
-    settled,
-    transient,
-)
+from betelgeuse.apply_rules import MANAGER, Conflict, conflicts_of, prepared, record, same, settled, transient
 from betelgeuse.errors import BetelgeuseError, ConflictError
-from betelgeuse.kube import ApiError, Kube, Obj, UnknownKindError, describe
+from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, describe, key_of
 from betelgeuse.progress import say
 
 THREADS: Final = 8
@@ -194,7 +183,9 @@ class Applier:
             self._stop.wait(_PAUSE)
             return True
         say(f"{describe(obj)}: its template changed; the old Job is deleted and run anew")
-        return self.kube.delete(obj, uid=live["metadata"]["uid"]) or True
+        # Gone already, it is out of the way too.
+        self.kube.delete(obj, uid=live["metadata"]["uid"])
+        return True
 
     def _tell(self, text: str) -> None:
         with self._lock:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
-from betelgeuse.apply_rules import MANAGER, Key, applied_by_us, digest, key_of
+from betelgeuse.apply_rules import MANAGER, applied_by_us
 from betelgeuse.errors import WaitTimeoutError
-from betelgeuse.kube import Kube, Obj
+from betelgeuse.kube import Key, Kube, Obj, digest, key_of
 
 NAMESPACE: Final = "betelgeuse-system"
 NAME: Final = "betelgeuse-inventory"

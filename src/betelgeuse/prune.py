@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import Any, Final
 
 from betelgeuse.apply import THREADS, snapshot
-from betelgeuse.apply_rules import Key, key_of, ours
+from betelgeuse.apply_rules import ours
 from betelgeuse.inventory import NAMESPACE, Inventory
-from betelgeuse.kube import Kube, Obj
+from betelgeuse.kube import Key, Kube, Obj, key_of
 from betelgeuse.secrets import ANNOTATION as GENERATED
 from betelgeuse.volumes import holds_data, made, owners
 

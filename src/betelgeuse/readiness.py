@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from betelgeuse.kube import Obj
-from betelgeuse.waves import api_group
+from betelgeuse.kube import Obj, api_group
 
 _MESSAGE: Final = 160
 

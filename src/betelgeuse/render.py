@@ -12,12 +12,12 @@ from typing import Final
 
 from betelgeuse import hostfiles, paths, profiles, yamls
 from betelgeuse.errors import BetelgeuseError, UsageError
-from betelgeuse.kube import Obj, describe
+from betelgeuse.kube import Obj, api_group, describe
 from betelgeuse.kube.command import kubectl
 from betelgeuse.render_diagnosis import diagnose, walk
 from betelgeuse.settings import known, suggest
 from betelgeuse.shell import run
-from betelgeuse.waves import api_group, custom_kinds
+from betelgeuse.waves import custom_kinds
 
 _INPUTS: Final = ("base", "components", "profiles", "overlays", ".upstream", ".generated")
 _FORMAT: Final = "2"

@@ -5,9 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from betelgeuse.apply_rules import key_of
-from betelgeuse.kube import Kube, Obj, UnknownKindError
-from betelgeuse.waves import api_group
+from betelgeuse.kube import Kube, Obj, UnknownKindError, api_group, key_of
 
 _CLAIM: Final = "PersistentVolumeClaim"
 _DATA_KINDS: Final = frozenset(

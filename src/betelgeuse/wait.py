@@ -7,9 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
-from betelgeuse.kube import ApiError, Kube, Obj, UnknownKindError, UnreachableError, selecting
+from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, UnreachableError, key_of, selecting
 from betelgeuse.pods import starting, worst
 from betelgeuse.progress import Ticker
 from betelgeuse.readiness import State, judge, short

@@ -16,14 +16,15 @@ import pytest
 
 from betelgeuse import inventory
 from betelgeuse.apply import Outcome
-from betelgeuse.apply_rules import Key, conflicts_of, key_of, transient
+from betelgeuse.apply_rules import conflicts_of, transient
 from betelgeuse.errors import BetelgeuseError, ConflictError, RefusedError, WaitTimeoutError
-from betelgeuse.kube import ApiError, Kube, Obj, UnreachableError, connect
+from betelgeuse.kube import ApiError, Key, Kube, Obj, UnreachableError, connect, key_of
 from betelgeuse.kube.command import kubectl
 from betelgeuse.settings import Settings
+from betelgeuse.workflows.apply_tree import Result, apply_tree
+from betelgeuse.workflows.destroy import remove
 from betelgeuse.workflows.plan import plan
 from betelgeuse.workflows.status import status
-from betelgeuse.workflows.tree import Result, apply_tree, remove
 
 Names = Iterator[str]
 WARM_SECONDS = 10.0
@@ -512,7 +513,7 @@ from pathlib import Path
 paths.STATE = Path(sys.argv[1])
 from betelgeuse.kube import connect
 from betelgeuse.settings import Settings
-from betelgeuse.workflows.tree import apply_tree
+from betelgeuse.workflows.apply_tree import apply_tree
 settings = Settings(env="local", domain="betelgeuse.test", kube_context=sys.argv[2])
 apply_tree(settings, connect(settings), json.load(sys.stdin), wait=False)
 """

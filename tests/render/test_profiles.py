@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from betelgeuse import paths, profiles, settings, sizes
-from betelgeuse.builds import images
 from betelgeuse.clusters.local import target
 from betelgeuse.kube import Obj
 from betelgeuse.render import render
@@ -91,7 +90,6 @@ def test_images_are_those_of_the_tree(trees: Callable[[str], Tree]) -> None:
     """A deploy builds what the tree runs, what controllers make pods of, and kubeadm's own; nothing else."""
     tree = trees("local")
     needed = {image.name for image in target.needed_images(tree.objects)}
-    table = images.table()
     run = {image.rpartition(":")[0].rpartition("/")[2] for _, image in images_of(tree)}
 
     assert run <= needed
@@ -100,10 +98,7 @@ def test_images_are_those_of_the_tree(trees: Callable[[str], Tree]) -> None:
     assert needed & {"llama-server", "locust"} == set()
     less = [obj for obj in tree.objects if obj["metadata"].get("namespace") != "portal"]
     assert needed - {image.name for image in target.needed_images(less)} == {"portal"}
-    assert {name for name, image in table.items() if image in target.needed_images([])} == {
-        *target.CONTROL_PLANE,
-        "coredns",
-    }
+    assert {image.name for image in target.needed_images([])} == {*target.CONTROL_PLANE, "coredns"}
 
 
 APPS = sorted(set(sizes.keys().values()))

@@ -4,8 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from betelgeuse.apply_rules import Key, key_of
-from betelgeuse.kube import ApiError, Kube, Obj, Resource, UnknownKindError
+from betelgeuse.kube import ApiError, Key, Kube, Obj, Resource, UnknownKindError, key_of
 
 Step = Callable[["FakeKube"], None]
 

@@ -3,9 +3,9 @@
 import pytest
 
 from betelgeuse.apply import Applier, Outcome, apply_one, failure, snapshot
-from betelgeuse.apply_rules import key_of, record
+from betelgeuse.apply_rules import record
 from betelgeuse.errors import BetelgeuseError, ConflictError
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Obj, key_of
 from tests.unit.fakes import FakeKube, obj, refused
 
 CONFIG = obj("v1", "ConfigMap", "c", "n", data={"a": "1"})

@@ -12,8 +12,6 @@ from betelgeuse.apply_rules import (
     alike,
     conflicts_of,
     covers,
-    digest,
-    key_of,
     ours,
     owned_fields,
     prepared,
@@ -23,7 +21,7 @@ from betelgeuse.apply_rules import (
     transient,
 )
 from betelgeuse.errors import BetelgeuseError
-from betelgeuse.kube import UnknownKindError, UnreachableError
+from betelgeuse.kube import UnknownKindError, UnreachableError, digest, key_of
 from tests.unit.fakes import obj, refused
 
 JSON = st.recursive(

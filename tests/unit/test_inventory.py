@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from betelgeuse import inventory
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import WaitTimeoutError
 from betelgeuse.inventory import Inventory
+from betelgeuse.kube import Key, key_of
 from tests.unit.fakes import FakeKube, obj
 
 CONFIG = obj("v1", "ConfigMap", "c", "n")

@@ -2,9 +2,8 @@
 
 import pytest
 
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.inventory import Inventory
-from betelgeuse.kube import Obj, UnknownKindError
+from betelgeuse.kube import Key, Obj, UnknownKindError, key_of
 from betelgeuse.prune import KEEP, candidates, claims, incidental, keep_reason, order, prune
 from betelgeuse.secrets import ANNOTATION
 from tests.unit.fakes import FakeKube, obj

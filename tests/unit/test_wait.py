@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from betelgeuse.apply_rules import key_of
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
-from betelgeuse.kube import Obj, UnreachableError
+from betelgeuse.kube import Obj, UnreachableError, key_of
 from betelgeuse.progress import Ticker
 from betelgeuse.readiness import State
 from betelgeuse.wait import Waiting, explain, observe, summary, until_ready

@@ -100,6 +100,13 @@ def _copy(source: Path, target: Path) -> None:
             path.chmod(path.stat().st_mode | 0o200)
 
 
+def _for_go(program: Program) -> golang.Built | None:
+    """Return what the program's build makes for its Go modules, None where they need nothing."""
+    if program.source.go is None or not program.source.go.replace:
+        return None
+    return golang.Built(lambda: _built(program), key_of(_build_inputs(program)))
+
+
 def _own(program: Program) -> Path:
     return program.folder
 
@@ -113,7 +120,10 @@ class _Origin:
 
 
 _ORIGINS: Final = {
-    Kind.GO: _Origin(lambda program: golang.commands(program.name), golang.key),
+    Kind.GO: _Origin(
+        lambda program: golang.commands(program.name, _for_go(program)),
+        lambda program: golang.key(program, _for_go(program)),
+    ),
     # A module's checksum names its content.
     Kind.MODULE: _Origin(golang.module_folder, lambda program: " ".join(locks.checksum(program))),
     Kind.MAVEN: _Origin(maven.files, lambda program: key_of(maven.inputs(program))),

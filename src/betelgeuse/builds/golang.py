@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +15,7 @@ from betelgeuse.builds import pypi
 from betelgeuse.builds.store import key_of, produce
 from betelgeuse.errors import BetelgeuseError, BuildError, UsageError
 from betelgeuse.programs import locks, table
-from betelgeuse.programs.model import File, Go, Kind, Program
+from betelgeuse.programs.model import Go, Program
 from betelgeuse.shell import run
 
 
@@ -61,9 +63,15 @@ def _source(program: Program) -> Go:
     return program.source.go
 
 
-def _key_inputs(program: Program) -> dict[str, object]:
-    from betelgeuse.builds import artifacts  # noqa: PLC0415 - files of a build may be commands of Go
+@dataclass(frozen=True)
+class Built:
+    """What a program's own build makes for its Go modules: where it will be, and its content key."""
 
+    folder: Callable[[], Path]
+    key: str
+
+
+def _key_inputs(program: Program, built: Built | None) -> dict[str, object]:
     mod, sums = locks.modules(program)
     flags = _source(program)
     return {
@@ -71,21 +79,18 @@ def _key_inputs(program: Program) -> dict[str, object]:
         "mod": mod,
         "sum": sums,
         "flags": flags,
-        **({"build": artifacts.key(File(program.name, Kind.BUILD))} if flags.replace else {}),
+        **({"build": built.key} if built else {}),
     }
 
 
-def _modfile(program: Program, folder: Path) -> list[str]:
+def _modfile(program: Program, built: Built | None, folder: Path) -> list[str]:
     """Return the argument by which folders of the build's result stand for modules."""
-    replace = _source(program).replace
-    if not replace:
+    if built is None:
         return []
-    from betelgeuse.builds import artifacts  # noqa: PLC0415 - files of a build may be commands of Go
-
-    built = artifacts.prepare(Kind.BUILD, program.name)
+    result = built.folder()
     for name in (locks.GO, locks.SUMS):
         shutil.copy(program.folder / name, folder)
-    edits = [f"-replace={module}={built / path}" for module, path in replace.items()]
+    edits = [f"-replace={module}={result / path}" for module, path in _source(program).replace.items()]
     run([str(toolchain()), "mod", "edit", *edits, str(folder / locks.GO)], env=environment())
     return [f"-modfile={folder / locks.GO}"]
 
@@ -101,8 +106,8 @@ def _explain(what: str, error: Exception) -> BuildError:
     return BuildError(f"build of {what} failed: {hint}: {text}")
 
 
-def commands(name: str) -> Path:
-    """Return a folder with a program's commands, built on first use."""
+def commands(name: str, built: Built | None = None) -> Path:
+    """Return a folder with a program's commands, built on first use; `built` where its source says `replace`."""
     program = table.program(name)
     flags = _source(program)
 
@@ -124,14 +129,14 @@ def commands(name: str) -> Path:
         log = paths.CACHE / "logs" / f"go-{name}.log"
         try:
             with TemporaryDirectory() as scratch:
-                command = [str(toolchain()), "build", *_modfile(program, Path(scratch)), *argv]
+                command = [str(toolchain()), "build", *_modfile(program, built, Path(scratch)), *argv]
                 run(command, cwd=program.folder, env=environment(cgo=flags.cgo), log=log, timeout=3600)
         except BetelgeuseError as error:
             raise _explain(paths.shown(program.folder), error) from None
         for old, new in flags.rename.items():
             (out / old).rename(out / new)
 
-    return produce(f"go-{name}", _key_inputs(program), make)
+    return produce(f"go-{name}", _key_inputs(program, built), make)
 
 
 def module_folder(program: Program) -> Path:
@@ -149,6 +154,6 @@ def module_folder(program: Program) -> Path:
     return Path(answer["Dir"])
 
 
-def key(program: Program) -> str:
+def key(program: Program, built: Built | None = None) -> str:
     """Return the content key of a program's commands without building them."""
-    return key_of(_key_inputs(program))
+    return key_of(_key_inputs(program, built))

@@ -1,17 +1,22 @@
 """The door to a cluster: `connect(settings)` returns a `Kube`."""
 
-from betelgeuse.kube.api import ApiError, Kube, Obj, Resource, UnknownKindError, UnreachableError, describe, selecting
+from betelgeuse.kube.api import ApiError, Kube, Resource, UnknownKindError, UnreachableError, selecting
 from betelgeuse.kube.connect import connect, kubeconfig
+from betelgeuse.kube.objects import Key, Obj, api_group, describe, digest, key_of
 
 __all__ = [
     "ApiError",
+    "Key",
     "Kube",
     "Obj",
     "Resource",
     "UnknownKindError",
     "UnreachableError",
+    "api_group",
     "connect",
     "describe",
+    "digest",
+    "key_of",
     "kubeconfig",
     "selecting",
 ]

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.kube.objects import Obj
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
-
-Obj = dict[str, Any]
-"""A Kubernetes object as the API speaks it."""
 
 _REQUEST_SECONDS: Final = 60.0
 """Longest a single answer may take: admission webhooks are allowed 30 s of it."""
@@ -73,14 +71,6 @@ class Resource:
 def selecting(labels: Mapping[str, str]) -> str:
     """Return labels as a list request takes them: `app=llm,tier=api`."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
-
-
-def describe(obj: Mapping[str, Any]) -> str:
-    """Return how people name an object: `Deployment ai/llm`."""
-    meta = obj.get("metadata") or {}
-    namespace = meta.get("namespace")
-    name = meta.get("name", "?")
-    return f"{obj.get('kind', '?')} {namespace}/{name}" if namespace else f"{obj.get('kind', '?')} {name}"
 
 
 def _resources(answer: Mapping[str, Any]) -> dict[tuple[str, str], Resource]:

@@ -7,16 +7,16 @@ from typing import Final
 
 from betelgeuse import inventory, rotation, secrets
 from betelgeuse.apply import THREADS, apply_one, failure, snapshot
-from betelgeuse.apply_rules import Key, Transient, alike, key_of, prepared, settled, transient
+from betelgeuse.apply_rules import Transient, alike, prepared, settled, transient
 from betelgeuse.diff import unified
 from betelgeuse.errors import BetelgeuseError, ConflictError
-from betelgeuse.kube import ApiError, Kube, Obj, UnknownKindError
+from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, key_of
 from betelgeuse.progress import out, say, step
 from betelgeuse.prune import Pruned, candidates, claims
 from betelgeuse.settings import Settings
 from betelgeuse.waves import custom_kinds
 from betelgeuse.workflows import realm
-from betelgeuse.workflows.tree import kept_data
+from betelgeuse.workflows.apply_tree import kept_data
 
 NO_CHANGES: Final = 0
 CHANGES: Final = 2

@@ -26,11 +26,6 @@ _NODE_PROGRAMS: Final = ("kubernetes", "containerd", "runc", "cni-plugins", "etc
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def nodes_of(settings: Settings) -> list[Node]:
-    """Return the nodes the settings ask for."""
-    return layout.nodes(str(settings.node_subnet), settings.nodes)
-
-
 def node_programs() -> cluster.Programs:
     """Return what a node runs; everything must be built."""
     folders = [str(golang.commands(name)) for name in _NODE_PROGRAMS]
@@ -116,7 +111,7 @@ def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float) -> None
 
     Raises BuildError, RefusedError, WaitTimeoutError with the reason; run again, it goes on where it stopped.
     """
-    nodes = nodes_of(settings)
+    nodes = layout.nodes(settings)
     loader = _Import(nodes)
     needed = needed_images(objects)
     control = [images.named(name) for name in CONTROL_PLANE]

@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 
 from betelgeuse import rotation
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError, UsageError
-from betelgeuse.identity.declarations import ANNOTATION as CLIENT
-from betelgeuse.kube import Kube, Obj
+from betelgeuse.kube import Key, Kube, Obj, key_of
 from betelgeuse.secrets import ANNOTATION, PREVIOUS, ROTATED
 from betelgeuse.settings import Settings
-from betelgeuse.workflows import realm, rotate
+from betelgeuse.tree.clients import ANNOTATION as CLIENT
+from betelgeuse.workflows import realm, rotate_secrets
+from betelgeuse.workflows.apply_tree import apply_tree
 from betelgeuse.workflows.plan import plan
-from betelgeuse.workflows.tree import apply_tree
 from tests.unit.fakes import FakeKube, obj
 
 SETTINGS = Settings(env="local", domain="a.b", kube_context="x")
@@ -116,7 +115,7 @@ def test_everything_follows_in_order(cluster: Cluster) -> None:
     """Values, copies, Keycloak, databases, Keycloak's own pods, the rest; afterwards a plan is clean."""
     before = values(cluster)
 
-    assert rotate.run(SETTINGS, cluster.kube, TREE) == 3
+    assert rotate_secrets.run(SETTINGS, cluster.kube, TREE) == 3
 
     done = steps(cluster)
     assert done[0].startswith("realm")
@@ -134,7 +133,7 @@ def test_a_selection_rolls_its_users_only(cluster: Cluster) -> None:
     """Keycloak is not asked where it has nothing to learn."""
     before = values(cluster)
 
-    assert rotate.run(SETTINGS, cluster.kube, TREE, ["auth/models"]) == 1
+    assert rotate_secrets.run(SETTINGS, cluster.kube, TREE, ["auth/models"]) == 1
 
     assert steps(cluster) == ["apply Secret models", "apply Secret copy", "apply Deployment reader"]
     assert {name for name, word in values(cluster).items() if before[name] != word} == {"models", "copy"}
@@ -148,14 +147,14 @@ def test_a_kill_at_any_write_is_finished_later(
     """Wherever it ends, the next deploy or rotation brings everything to the values that are written."""
     cluster.die = writes
     with pytest.raises(BetelgeuseError, match="killed"):
-        rotate.run(SETTINGS, cluster.kube, TREE)
+        rotate_secrets.run(SETTINGS, cluster.kube, TREE)
     cluster.die = -1
 
     if second == "deploy":
         apply_tree(SETTINGS, cluster.kube, TREE)
         realm.reconcile(SETTINGS, cluster.kube, TREE)
     else:
-        rotate.run(SETTINGS, cluster.kube, TREE)
+        rotate_secrets.run(SETTINGS, cluster.kube, TREE)
 
     live = {key: entry for key, entry in cluster.objects.items() if key.kind != "ConfigMap"}
     assert rotation.pending(TREE, live) == []
@@ -171,7 +170,7 @@ def test_the_old_administrators_password_is_kept_until_it_is_told(cluster: Clust
     cluster.die = 2
 
     with pytest.raises(BetelgeuseError, match="killed"):
-        rotate.run(SETTINGS, cluster.kube, TREE, ["auth/keycloak-admin", "auth/keycloak-db", "auth/models"])
+        rotate_secrets.run(SETTINGS, cluster.kube, TREE, ["auth/keycloak-admin", "auth/keycloak-db", "auth/models"])
 
     assert cluster.objects[OLD]["data"][f"{PREVIOUS}password"] == before
     known = realm.credentials(cluster.kube)
@@ -183,7 +182,7 @@ def test_a_deploy_counts_what_it_rolls(cluster: Cluster, capsys: pytest.CaptureF
     """What an interrupted rotation left is a change, shown by the plan before and told by the deploy."""
     cluster.die = 1
     with pytest.raises(BetelgeuseError, match="killed"):
-        rotate.run(SETTINGS, cluster.kube, TREE, ["auth/models", "auth/keycloak-db"])
+        rotate_secrets.run(SETTINGS, cluster.kube, TREE, ["auth/models", "auth/keycloak-db"])
     cluster.die = -1
 
     shown = plan(SETTINGS, cluster.kube, TREE)
@@ -198,13 +197,13 @@ def test_what_is_not_there_yet_is_left_to_the_deploy(capsys: pytest.CaptureFixtu
     """Without Keycloak nothing is told to it; a Secret nobody made is not made here."""
     fake = Cluster()
 
-    assert rotate.run(SETTINGS, fake.kube, [MODELS, ADMIN]) == 0
+    assert rotate_secrets.run(SETTINGS, fake.kube, [MODELS, ADMIN]) == 0
     assert "Secret auth/models: not in the cluster yet" in capsys.readouterr().err
 
 
 def test_the_time_is_noted(cluster: Cluster) -> None:
     """People see when a value was last made anew."""
-    rotate.run(SETTINGS, cluster.kube, TREE, ["auth/models"])
+    rotate_secrets.run(SETTINGS, cluster.kube, TREE, ["auth/models"])
 
     assert cluster.objects[key_of(MODELS)]["metadata"]["annotations"][ROTATED].startswith("20")
 

@@ -1,13 +1,15 @@
 """`invoke open`: the address of an app, and what stands at its door."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from betelgeuse import settings
 from betelgeuse.errors import UsageError
+from betelgeuse.identity.callers import caller
 from betelgeuse.kube import Obj
-from betelgeuse.workflows.reach import caller, lines
+from betelgeuse.workflows.open import lines
 from tests.unit.fakes import obj
 
 LOCAL = settings.load("local")
@@ -65,10 +67,18 @@ def test_an_api_is_explained_with_its_token() -> None:
     )
 
 
+def test_without_an_address_names_are_in_dns() -> None:
+    """A server's gateway may have none in its settings: then there is nothing for a hosts file."""
+    found = list(lines(app("llm", JWT), replace(LOCAL, gateway_addresses=()), "llm", ""))
+
+    assert not any("hosts file" in line or "--resolve" in line for line in found)
+    assert found[-1].endswith(f"| curl -H @- https://llm.{DOMAIN}/")
+
+
 def test_a_login_names_its_groups() -> None:
     """Who may come in."""
     claims = [{"name": "groups", "values": ["researchers", "annotators"]}]
-    rules = [{"principal": {"jwt": {"claims": claims}}}]
+    rules = [{"action": "Allow", "principal": {"jwt": {"claims": claims}}}]
     spec = {"oidc": {"clientID": "portal"}, **JWT, "authorization": {"rules": rules}}
 
     found = list(lines(app("portal", spec), LOCAL, "portal", ""))

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import yaml
-
-from conformance.refs import Raw, Ref, ref
+from betelgeuse.kube import Obj
+from betelgeuse.tree.refs import Ref, ref
 
 LOGIN: Final = "login"
 TOKEN: Final = "token"  # noqa: S105 - the name of a class
@@ -17,7 +16,6 @@ PASSWORD: Final = "password"  # noqa: S105 - the name of a class
 PUBLIC: Final = "public"
 LABEL: Final = "betelgeuse.io/gate"
 REASON: Final = "betelgeuse.io/public"
-CLIENT: Final = "betelgeuse.io/oidc-client"
 _GROUPS: Final = "groups"
 
 
@@ -49,44 +47,18 @@ class Gate:
         return self.kind or "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """An OAuth client that the tree declares: a machine with audiences, or a browser application with a host."""
-
-    id: str
-    secret: Ref
-    audiences: tuple[str, ...] = ()
-    host: str = ""
-
-    def __str__(self) -> str:
-        """Show the id."""
-        return self.id
-
-
-def clients(objects: Iterable[Raw]) -> tuple[Client, ...]:
-    """Return the declared clients, by id."""
-    found = []
-    for obj in objects:
-        text = (obj["metadata"].get("annotations") or {}).get(CLIENT)
-        if obj["kind"] == "Secret" and text:
-            wanted = yaml.safe_load(text)
-            host = (wanted.get("login") or {}).get("host", "")
-            found.append(Client(str(wanted["id"]), ref(obj), tuple(wanted.get("audiences", ())), host))
-    return tuple(sorted(found, key=lambda client: client.id))
-
-
-def has_backend(route: Raw) -> bool:
+def has_backend(route: Obj) -> bool:
     """Whether a route leads to an application: others redirect or refuse."""
     return any(rule.get("backendRefs") for rule in route["spec"].get("rules", []))
 
 
-def _targets(policy: Raw) -> Iterator[tuple[str, str, str]]:
+def _targets(policy: Obj) -> Iterator[tuple[str, str, str]]:
     spec, namespace = policy["spec"], policy["metadata"].get("namespace", "")
     for target in spec.get("targetRefs") or ([spec["targetRef"]] if "targetRef" in spec else []):
         yield target["kind"], namespace, target["name"]
 
 
-def _policies(route: Raw, owners: Iterable[Ref], policies: Sequence[Raw]) -> list[Raw]:
+def _policies(route: Obj, owners: Iterable[Ref], policies: Sequence[Obj]) -> list[Obj]:
     """Return the policies in force: a route's own hides those of what it hangs on."""
     name = ref(route)
     own = [p for p in policies if (name.kind, name.namespace, name.name) in _targets(p)]
@@ -94,7 +66,7 @@ def _policies(route: Raw, owners: Iterable[Ref], policies: Sequence[Raw]) -> lis
     return own or [p for p in policies if above & set(_targets(p))]
 
 
-def of_route(route: Raw, owners: Iterable[Ref], policies: Sequence[Raw]) -> Gate:
+def of_route(route: Obj, owners: Iterable[Ref], policies: Sequence[Obj]) -> Gate:
     """Return what stands before one route that hangs on listeners of these owners."""
     found = _policies(route, owners, policies)
     reason = ((route["metadata"].get("annotations") or {}).get(REASON) or "").strip()
@@ -103,7 +75,7 @@ def of_route(route: Raw, owners: Iterable[Ref], policies: Sequence[Raw]) -> Gate
     return _of_policy(found[0], reason) if len(found) == 1 else Gate()
 
 
-def _of_policy(policy: Raw, reason: str) -> Gate:
+def _of_policy(policy: Obj, reason: str) -> Gate:
     spec = policy["spec"]
     providers = (spec.get("jwt") or {}).get("providers", [])
     oidc, basic = spec.get("oidc") or {}, spec.get("basicAuth") or {}
@@ -126,7 +98,7 @@ def _of_policy(policy: Raw, reason: str) -> Gate:
     )
 
 
-def _groups(authorization: Raw) -> tuple[str, ...]:
+def _groups(authorization: Obj) -> tuple[str, ...]:
     """Return the groups a policy lets in."""
     claims = (
         claim

@@ -8,10 +8,9 @@ from typing import Final
 
 from betelgeuse import inventory, profiles, rotation, secrets, webhooks
 from betelgeuse.apply import Applied, Applier, Outcome, snapshot
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
 from betelgeuse.inventory import Inventory
-from betelgeuse.kube import Kube, Obj
+from betelgeuse.kube import Key, Kube, Obj, key_of
 from betelgeuse.progress import Ticker, say, step
 from betelgeuse.prune import Pruned, claims, prune
 from betelgeuse.readiness import short
@@ -60,7 +59,7 @@ class _Deploy:
         self.owned = inventory.load(kube)
         self.live = snapshot(kube, objects)
         self.applier = Applier(kube, self.live, self.owned.records, custom_kinds(objects))
-        self.gates = webhooks.gates(objects)
+        self.guards = webhooks.guards(objects)
         self.result = Result(self.applier.applied)
         self.waiting: dict[Key, Obj] = {}
         """Secrets that copy from a Secret nobody made yet."""
@@ -116,22 +115,22 @@ class _Deploy:
         self.make_secrets(group.objects)
         for phase in group.phases:
             ready = [obj for obj in phase if key_of(obj) not in self.waiting]
-            free = [obj for obj in ready if group.wave <= BUILT_IN or not self._gate(obj)]
-            self.applier.run(free)
-            self._gated([obj for obj in self.applier.pending(ready) if group.wave > BUILT_IN and self._gate(obj)])
+            held = {key_of(obj) for obj in ready if group.wave > BUILT_IN and self._awaited(obj)}
+            self.applier.run([obj for obj in ready if key_of(obj) not in held])
+            self._behind_webhooks([obj for obj in self.applier.pending(ready) if key_of(obj) in held])
             self.applier.run([obj for obj in ready if key_of(obj) not in self.applier.applied.outcomes])
 
-    def _gate(self, obj: Obj) -> list[Obj]:
-        return webhooks.gate_of(obj, self.gates)
+    def _awaited(self, obj: Obj) -> list[Obj]:
+        return webhooks.awaited(obj, self.guards)
 
-    def _gated(self, objects: Sequence[Obj]) -> None:
+    def _behind_webhooks(self, objects: Sequence[Obj]) -> None:
         todo = list(objects)
         begin = time.monotonic()
         with Ticker(self.timeout) as ticker:
             while todo:
-                needed = {key_of(workload): workload for obj in todo for workload in self._gate(obj)}
+                needed = {key_of(workload): workload for obj in todo for workload in self._awaited(obj)}
                 closed = {entry.key: entry for entry in observe(self.kube, list(needed.values()))}
-                is_open = [obj for obj in todo if not any(key_of(load) in closed for load in self._gate(obj))]
+                is_open = [obj for obj in todo if not any(key_of(load) in closed for load in self._awaited(obj))]
                 self.applier.run(is_open)
                 done = {key_of(obj) for obj in is_open}
                 todo = [obj for obj in todo if key_of(obj) not in done]
@@ -188,7 +187,8 @@ def kept_data(settings: Settings, objects: Sequence[Obj], pruned: Pruned) -> str
     return f"{len(pruned.data)} objects stay for their data: {', '.join(ways)}"
 
 
-def _tell(settings: Settings, objects: Sequence[Obj], pruned: Pruned) -> None:
+def tell(settings: Settings, objects: Sequence[Obj], pruned: Pruned) -> None:
+    """Say what left the tree and is still there."""
     for key, fate in pruned.forgotten.items():
         say(f"{key}: left the tree, but {fate}")
     for key, reason in pruned.kept.items():
@@ -197,28 +197,12 @@ def _tell(settings: Settings, objects: Sequence[Obj], pruned: Pruned) -> None:
         say(text)
 
 
-def _claimed(kube: Kube, owned: Inventory, objects: Sequence[Obj]) -> Inventory:
+def claimed(kube: Kube, owned: Inventory, objects: Sequence[Obj]) -> Inventory:
     """Return the inventory with leaving StatefulSets' claims, written down before anything is deleted."""
     found = claims(kube, owned, objects)
     if found != owned:
         inventory.save(kube, found)
     return found
-
-
-def remove(settings: Settings, kube: Kube, *, data: bool = False) -> Pruned:
-    """Delete everything we own in a cluster; what holds data stays (and stays ours) unless `data` is given too."""
-    owned = _claimed(kube, inventory.load(kube), [])
-    with step(f"removing {len(owned.versions)} objects from {settings.env}"):
-        pruned = prune(kube, owned, [], data=not data)
-    home = Key("", "Namespace", "", inventory.NAMESPACE)
-    pruned.kept.pop(home, None)
-    _tell(settings, [], pruned)
-    if pruned.kept:
-        inventory.save(kube, replace(owned.exact([], {}, [*pruned.kept, home]), profile=""))
-    else:
-        inventory.forget(kube)
-    say(f"{settings.env}: {len(pruned.deleted)} deleted, {len(pruned.kept)} kept")
-    return pruned
 
 
 def apply_tree(  # noqa: PLR0913 - what a deploy may be told
@@ -245,14 +229,14 @@ def apply_tree(  # noqa: PLR0913 - what a deploy may be told
         with suppress(BetelgeuseError):
             inventory.save(kube, run.owned.partial(run.applier.applied.records))
         raise
-    run.owned = _claimed(kube, run.owned, objects)
+    run.owned = claimed(kube, run.owned, objects)
     run.result.pruned = prune(kube, run.owned, objects, data=data)
     for key, outcome in run.applier.applied.outcomes.items():
         if outcome is Outcome.CHANGED:
             say(f"{key}: changed")
     for key in run.result.pruned.deleted:
         say(f"{key}: deleted, it left the tree")
-    _tell(settings, objects, run.result.pruned)
+    tell(settings, objects, run.result.pruned)
     exact = run.owned.exact(objects, run.applier.applied.records, run.result.pruned.kept)
     if exact != run.owned:
         inventory.save(kube, exact)

@@ -5,16 +5,15 @@ from datetime import UTC, datetime
 
 from betelgeuse import lock, rotation, secrets
 from betelgeuse.apply import snapshot
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.identity.declarations import clients
-from betelgeuse.kube import Kube, Obj
+from betelgeuse.kube import Key, Kube, Obj, key_of
 from betelgeuse.progress import say, step
 from betelgeuse.rotation import WORKLOADS
 from betelgeuse.settings import Settings
 from betelgeuse.wait import until_ready
 from betelgeuse.workflows import realm
+from betelgeuse.workflows.apply_tree import READY_SECONDS
 from betelgeuse.workflows.session import opened
-from betelgeuse.workflows.tree import READY_SECONDS
 
 
 def _seen(kube: Kube, objects: Sequence[Obj]) -> dict[Key, Obj]:

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 import pytest
 
 from betelgeuse import inventory
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Key, Obj, key_of
 from betelgeuse.secrets import ANNOTATION
 from betelgeuse.settings import Settings
 from betelgeuse.waves import ANNOTATION as WAVE
+from betelgeuse.workflows.apply_tree import apply_tree
+from betelgeuse.workflows.destroy import remove
 from betelgeuse.workflows.plan import plan
 from betelgeuse.workflows.status import report, status, table
-from betelgeuse.workflows.tree import apply_tree, remove
 from tests.unit.fakes import FakeKube, obj, refused
 
 SETTINGS = Settings(env="local", domain="a.b", kube_context="x")

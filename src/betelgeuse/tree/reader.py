@@ -1,33 +1,19 @@
-"""What the rendered tree declares, as the subjects the checks are parametrised by. Pure: no cluster, no network."""
+"""What a rendered tree declares: hosts and what stands before them, ports, workloads, certificates, clients. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from betelgeuse.policy.access import DEFAULT, Access, Account
-from conformance import gates
-from conformance.gates import Client, Gate
-from conformance.refs import Raw, Ref, ref
+from betelgeuse.kube import Obj
+from betelgeuse.tree import clients, gates, listeners
+from betelgeuse.tree.clients import Client
+from betelgeuse.tree.gates import Gate
+from betelgeuse.tree.listeners import ANY_HOST, Listener
+from betelgeuse.tree.refs import Ref, ref
+from betelgeuse.tree.workloads import LASTING
 
-__all__ = ["Client", "Gate", "Host", "Listener", "Match", "Raw", "Ref", "Route", "TlsName", "Tree", "ref"]
-
-WORKLOAD_KINDS: Final = ("Deployment", "StatefulSet", "DaemonSet")
-LISTENER_KINDS: Final = ("Gateway", "ListenerSet")
-ANY_HOST: Final = ""
 _START: Final = "betelgeuse.io/start"
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """One listener of a Gateway or ListenerSet; an empty hostname takes every name."""
-
-    owner: Ref
-    name: str
-    port: int
-    protocol: str
-    hostname: str
-    certificates: tuple[Ref, ...]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -94,7 +80,7 @@ class TlsName:
         return self.name
 
 
-def _match(match: Raw) -> Match:
+def _match(match: Obj) -> Match:
     path = match.get("path", {})
     return Match(path.get("value", "/"), match.get("method", ""), exact=path.get("type") == "Exact")
 
@@ -102,29 +88,19 @@ def _match(match: Raw) -> Match:
 class Tree:
     """The rendered objects of one environment, read through the eyes of a client."""
 
-    def __init__(self, objects: Iterable[Raw], domain: str) -> None:
+    def __init__(self, objects: Iterable[Obj], domain: str) -> None:
         """Keep the objects."""
         self.objects = list(objects)
         self.domain = domain
 
-    def kind(self, *kinds: str) -> Iterator[Raw]:
+    def kind(self, *kinds: str) -> Iterator[Obj]:
         """Yield the objects of these kinds."""
         return (obj for obj in self.objects if obj["kind"] in kinds)
 
     @cached_property
     def listeners(self) -> tuple[Listener, ...]:
         """Every listener of every Gateway and ListenerSet."""
-        found = []
-        for owner in self.kind(*LISTENER_KINDS):
-            for listener in owner["spec"].get("listeners", []):
-                refs = listener.get("tls", {}).get("certificateRefs", [])
-                namespace = owner["metadata"].get("namespace", "")
-                secrets = tuple(Ref("Secret", r.get("namespace", namespace), r["name"], "v1") for r in refs)
-                hostname = listener.get("hostname", ANY_HOST)
-                found.append(
-                    Listener(ref(owner), listener["name"], listener["port"], listener["protocol"], hostname, secrets)
-                )
-        return tuple(found)
+        return listeners.listeners(self.objects)
 
     @cached_property
     def ports(self) -> tuple[int, ...]:
@@ -147,10 +123,11 @@ class Tree:
         names = {listener.hostname for listener in self.listeners if listener.hostname}
         for route in self.kind("HTTPRoute"):
             names.update(route["spec"].get("hostnames", []))
-        return tuple(self._host(name) for name in sorted(names))
+        return tuple(self.host(name) for name in sorted(names))
 
-    def _host(self, name: str) -> Host:
-        listeners = tuple(listener for listener in self.listeners if listener.hostname == name)
+    def host(self, name: str) -> Host:
+        """Return what stands behind a public name."""
+        owned = tuple(listener for listener in self.listeners if listener.hostname == name)
         routes = [route for route in self.kind("HTTPRoute") if name in self._route_names(route)]
         refs = tuple(ref(route) for route in routes)
         matches = {
@@ -161,18 +138,21 @@ class Tree:
             if rule.get("backendRefs")
             for match in rule.get("matches", [{}])
         }
-        namespace = (refs[0] if refs else listeners[0].owner).namespace
+        namespace = (refs[0] if refs else owned[0].owner).namespace
         gate = gates.of_host([route.gate for route in self.routes if route.ref in refs])
         starts = ((route["metadata"].get("annotations") or {}).get(_START, "") for route in routes)
         entrance = next((start for start in starts if start), "")
-        return Host(name, namespace, listeners, refs, tuple(sorted(matches)), gate, entrance)
+        return Host(name, namespace, owned, refs, tuple(sorted(matches)), gate, entrance)
 
     @cached_property
     def routes(self) -> tuple[Route, ...]:
         """Every route to an application, with its gate; what only redirects or refuses is none."""
-        policies = list(self.kind("SecurityPolicy"))
         found = [route for route in self.kind("HTTPRoute") if gates.has_backend(route)]
-        return tuple(Route(ref(route), gates.of_route(route, self._owners(route), policies)) for route in found)
+        return tuple(Route(ref(route), self.gate(route)) for route in found)
+
+    def gate(self, route: Obj) -> Gate:
+        """Return what stands before a route."""
+        return gates.of_route(route, self.owners(route), list(self.kind("SecurityPolicy")))
 
     def behind(self, kind: str) -> tuple[Host, ...]:
         """Return the hosts with one class of gate."""
@@ -181,42 +161,32 @@ class Tree:
     @cached_property
     def clients(self) -> tuple[Client, ...]:
         """Every OAuth client."""
-        return gates.clients(self.objects)
+        return clients.clients(self.objects, self.domain)
 
-    def _owners(self, route: Raw) -> Iterator[Ref]:
+    def owners(self, route: Obj) -> Iterator[Ref]:
         """Yield what a route hangs on: ListenerSets and Gateways."""
         namespace = route["metadata"].get("namespace", "")
         for parent in route["spec"].get("parentRefs", []):
             yield Ref(parent.get("kind", "Gateway"), parent.get("namespace", namespace), parent["name"])
 
-    def _route_names(self, route: Raw) -> set[str]:
+    def _route_names(self, route: Obj) -> set[str]:
         """Return the names a route serves: its own, or those of the listeners it hangs on."""
         own = route["spec"].get("hostnames")
         if own:
             return set(own)
-        namespace = route["metadata"].get("namespace", "")
         names = set()
-        for parent in route["spec"].get("parentRefs", []):
-            owner = (parent.get("kind", "Gateway"), parent.get("namespace", namespace), parent["name"])
+        for parent, owner in zip(route["spec"].get("parentRefs", []), self.owners(route), strict=True):
             names |= {
                 listener.hostname
                 for listener in self.listeners
-                if (listener.owner.kind, listener.owner.namespace, listener.owner.name) == owner
-                and parent.get("sectionName", listener.name) == listener.name
+                if listener.owner.same(owner) and parent.get("sectionName", listener.name) == listener.name
             }
         return names - {ANY_HOST}
 
     @cached_property
     def workloads(self) -> tuple[Ref, ...]:
         """Everything that runs pods for good."""
-        return tuple(sorted(ref(obj) for obj in self.kind(*WORKLOAD_KINDS)))
-
-    @cached_property
-    def accounts(self) -> tuple[Account, ...]:
-        """Every service account that the tree declares or binds, and the default one of every namespace."""
-        found = {Account(o["metadata"]["namespace"], o["metadata"]["name"]) for o in self.kind("ServiceAccount")}
-        found |= Access.read(self.objects).bound() | {Account(namespace, DEFAULT) for namespace in self.namespaces}
-        return tuple(sorted(found))
+        return tuple(sorted(ref(obj) for obj in self.kind(*LASTING)))
 
     @cached_property
     def namespaces(self) -> tuple[str, ...]:
@@ -245,8 +215,8 @@ class Tree:
         issuers = self.kind("ClusterIssuer", "Issuer")
         return tuple(sorted({issuer["spec"]["acme"]["server"] for issuer in issuers if "acme" in issuer["spec"]}))
 
-    def find(self, wanted: Ref) -> Raw:
-        """Return the raw object of a Ref."""
+    def find(self, wanted: Ref) -> Obj:
+        """Return the object of a Ref."""
         return next(obj for obj in self.objects if ref(obj) == wanted)
 
     def certificate_for(self, secret: Ref) -> Ref | None:

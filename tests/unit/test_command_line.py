@@ -37,8 +37,8 @@ import sys
 from pathlib import Path
 from betelgeuse import paths
 from betelgeuse.progress import out, step
-from betelgeuse.workflows import policy
-from betelgeuse.workflows.loadtest import fresh_log
+from betelgeuse.workflows import policy_graph
+from loadtests.workflows.reach import fresh_log
 from tasks import verb
 
 paths.REPORTS = Path("/proc/no-such-folder")
@@ -57,7 +57,7 @@ def wait(_):
 
 @verb
 def picture(_):
-    policy._write("x", "")
+    policy_graph._write("x", "")
 
 
 @verb
@@ -166,7 +166,7 @@ REFUSED = [
     (["user", "--name=ann", "--groups=a,,b"], 2, "--groups is empty"),
     (["user", "--name=ann", "--email=ann"], 2, "--email must be a mail address, got 'ann'"),
     (["rotate-secrets", "--only="], 2, "--only is empty"),
-    (["deploy", "--nodes=0"], 2, "--nodes must be a whole number from 1 to 100, got '0'"),
+    (["deploy", "--nodes=0"], 2, "--nodes must be a whole number from 1 to 9, got '0'"),
     (["destroy", "--env=hetzer"], 2, "unknown environment 'hetzer'; did you mean 'hetzner'?"),
     (["deploy", "--env=kind"], 1, "no cluster for environment 'kind': no kubeconfig is at"),
     (["plan"], 1, "no cluster for environment 'local': "),

@@ -238,7 +238,7 @@ def test_without_anybody_to_ask_the_answer_is_no(command: Command, streams: str)
     assert (done.returncode, done.stderr) == (3, "nothing was removed: type kind, or say --yes\n")
 
 
-@pytest.mark.parametrize(("caller", "code"), [([], 130), (["nohup"], 0)])
+@pytest.mark.parametrize(("caller", "code"), [(["env", "--default-signal=HUP"], 130), (["nohup"], 0)])
 def test_who_ignores_a_hangup_is_obeyed(command: Command, caller: list[str], code: int) -> None:
     """A closed terminal ends a verb, unless its caller asked that it goes on."""
     argv, environment = command

@@ -60,20 +60,19 @@ def render(_: Context, env: str = LOCAL) -> None:
 
 
 @verb
-def plan(_: Context, env: str = LOCAL) -> None:
+def plan(_: Context, env: str = LOCAL, nodes: int = 0) -> None:
     """Show what a deploy would change; exit code 0 for nothing, 2 for changes."""
-    from betelgeuse.workflows.plan import plan as show
-    from betelgeuse.workflows.session import opened
+    from betelgeuse.workflows.plan import show
 
-    raise Exit(code=show(*opened(env)))
+    raise Exit(code=show(env, nodes or None))
 
 
 @verb
-def deploy(_: Context, env: str = LOCAL, nodes: int = 0) -> None:
+def deploy(_: Context, env: str = LOCAL, nodes: int = 0, prune_data: bool = False) -> None:
     """Bring an environment to what the tree says; safe to repeat and after a kill."""
     from betelgeuse.workflows.deploy import deploy as run
 
-    run(env, nodes or None)
+    run(env, nodes or None, prune_data=prune_data)
 
 
 @verb

@@ -11,10 +11,11 @@ from betelgeuse.settings import LOCAL
 from betelgeuse.workflows import realm, tree
 
 
-def deploy(env: str, nodes: int | None = None) -> tree.Result:
+def deploy(env: str, nodes: int | None = None, *, prune_data: bool = False) -> tree.Result:
     """Deploy an environment: build and form the cluster where it is ours to make, then apply the tree and wait.
 
-    Raises RefusedError where the machine lacks what the profile needs, LockedError while another deploy runs,
+    Raises RefusedError where the machine lacks what the profile needs, or a node with volumes would go without
+    `prune_data`, LockedError while another deploy runs,
     WaitTimeoutError with the reason where something does not become ready. Run again, it goes on where it stopped.
     """
     begin = time.monotonic()
@@ -23,7 +24,7 @@ def deploy(env: str, nodes: int | None = None) -> tree.Result:
         if env == LOCAL:
             system.install()
             doctor.preflight(chosen)
-            target.bring_up(chosen)
+            target.bring_up(chosen, prune_data=prune_data)
         else:
             target.prepare_tree()
         objects = render.render(env)

@@ -8,14 +8,16 @@ from typing import Final
 from betelgeuse import inventory, rotation, secrets
 from betelgeuse.apply import THREADS, apply_one, failure, snapshot
 from betelgeuse.apply_rules import Transient, alike, prepared, settled, transient
+from betelgeuse.clusters.local import target
 from betelgeuse.diff import unified
 from betelgeuse.errors import BetelgeuseError, ConflictError
 from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, key_of
 from betelgeuse.progress import out, say, step
 from betelgeuse.prune import Pruned, candidates
-from betelgeuse.settings import Settings
+from betelgeuse.settings import LOCAL, Settings
 from betelgeuse.waves import custom_kinds
 from betelgeuse.workflows import realm
+from betelgeuse.workflows.session import opened
 
 NO_CHANGES: Final = 0
 CHANGES: Final = 2
@@ -99,26 +101,34 @@ def changes(kube: Kube, objects: Sequence[Obj]) -> tuple[list[Change], Pruned]:
     return found, candidates(kube, work.owned, objects)
 
 
-def plan(settings: Settings, kube: Kube, objects: Sequence[Obj]) -> int:
-    """Print what a deploy would change; return 0 when that is nothing, else 2."""
+def show(env: str, nodes: int | None = None) -> int:
+    """Print what a deploy would change in an environment, the embedded cluster's nodes included; return as `plan`."""
+    settings, kube, objects = opened(env, nodes)
+    return plan(settings, kube, objects, target.resized(settings) if env == LOCAL else ())
+
+
+def plan(settings: Settings, kube: Kube, objects: Sequence[Obj], machines: Sequence[str] = ()) -> int:
+    """Print what a deploy would change; return 0 when that is nothing, else 2.
+
+    `machines` are the lines about nodes that come or go.
+    """
     with step(f"comparing {len(objects)} objects with {settings.env}"):
         found, pruned = changes(kube, objects)
     drift = realm.drift(settings, kube, objects)
-    for change in found:
-        out(change.text)
+    for text in (*machines, *(change.text for change in found)):
+        out(text)
     for line in drift:
         out(line)
     for key in pruned.deleted:
         out(f"- {key} (left the tree, will be deleted)")
     for key, reason in pruned.kept.items():
         say(f"{key} left the tree and stays: {reason}")
-    blocked = sum(change.blocked for change in found)
+    blocked = sum(change.blocked for change in found) + sum(line.startswith("!") for line in machines)
     if blocked:
         say(f"{blocked} of these would stop the deploy (marked with !)")
-    if not found and not pruned.deleted and not drift:
+    if not found and not pruned.deleted and not drift and not machines:
         say(f"{settings.env}: no changes")
         return NO_CHANGES
-    say(
-        f"{settings.env}: {len(found) + len(drift)} to change, {len(pruned.deleted)} to delete; `invoke deploy` does it"
-    )
+    changing = len(found) + len(drift) + len(machines)
+    say(f"{settings.env}: {changing} to change, {len(pruned.deleted)} to delete; `invoke deploy` does it")
     return CHANGES

@@ -11,13 +11,13 @@ import yaml
 from betelgeuse import budget, materialise, paths
 from betelgeuse.builds import artifacts, golang, images
 from betelgeuse.builds.images import Image
-from betelgeuse.clusters.local import cluster, layout, sealing
+from betelgeuse.clusters.local import cluster, layout, resize, sealing
 from betelgeuse.clusters.local.kubeadm import Versions
 from betelgeuse.clusters.local.layout import Node
 from betelgeuse.pipeline import Task
 from betelgeuse.pipeline import run as run_tasks
 from betelgeuse.progress import say, step
-from betelgeuse.settings import Settings
+from betelgeuse.settings import Settings, remember
 
 CONTROL_PLANE: Final = ("pause", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 _NODE_PRODUCTS: Final = ("kubernetes", "containerd", "runc", "cni-plugins", "etcd")
@@ -132,12 +132,19 @@ class _Import:
             cluster.import_image(node, images.archive(image), images.reference(image))
 
 
-def bring_up(settings: Settings) -> None:
-    """Build what is missing, boot the nodes, form the cluster, load the images, prepare the tree.
+def resized(settings: Settings) -> list[str]:
+    """Return what a deploy would do to the nodes, as lines of a plan."""
+    return resize.planned(nodes_of(settings))
+
+
+def bring_up(settings: Settings, *, prune_data: bool = False) -> None:
+    """Build what is missing, boot the nodes, form the cluster, load the images, prepare the tree, remove other nodes.
 
     Raises BuildError, RefusedError, WaitTimeoutError with the reason; run again, it goes on where it stopped.
     """
     nodes = nodes_of(settings)
+    resize.check(nodes, prune_data=prune_data)
+    remember(settings)
     loader = _Import(nodes)
     table = images.table()
     needed = needed_images()
@@ -166,6 +173,7 @@ def bring_up(settings: Settings) -> None:
         name = f"import {image.name}"
         builds[name] = Task(name, partial(loader.load, image), (f"image {image.name}", "cluster"))
     run_tasks(list(builds.values()))
+    resize.shrink(nodes)
 
 
 def provide(image: Image) -> str:

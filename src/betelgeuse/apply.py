@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from betelgeuse.apply_rules import MANAGER, Conflict, conflicts_of, prepared, record, same, settled, transient
-from betelgeuse.errors import BetelgeuseError, ConflictError
+from betelgeuse.apply_rules import prepared, record, same, settled, transient
+from betelgeuse.errors import BetelgeuseError
+from betelgeuse.hands import Hands
 from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, describe, key_of
 from betelgeuse.progress import say
 
@@ -66,30 +67,6 @@ def snapshot(kube: Kube, objects: Iterable[Obj]) -> dict[Key, Obj]:
         return {key_of(obj): obj for found in pool.map(fetch, kinds) for obj in found}
 
 
-def _refusal(obj: Obj, foreign: Sequence[Conflict]) -> ConflictError:
-    shown = "; ".join(f"{conflict.field} belongs to {conflict.manager!r}" for conflict in foreign[:3])
-    return ConflictError(
-        f"{describe(obj)}: {shown}; a controller sets it, so take the field out of the tree (or stop that controller)"
-    )
-
-
-def apply_one(kube: Kube, obj: Obj, *, dry_run: bool = False) -> Obj:
-    """Apply one object without force; take over fields that people changed; refuse to fight a controller."""
-    try:
-        return kube.server_side_apply(obj, MANAGER, dry_run=dry_run)
-    except ApiError as error:
-        conflicts = conflicts_of(error)
-        if not conflicts:
-            raise
-        foreign = [conflict for conflict in conflicts if not conflict.human]
-    if foreign:
-        raise _refusal(obj, foreign)
-    if not dry_run:
-        fields = ", ".join(conflict.field for conflict in conflicts[:3])
-        say(f"{describe(obj)}: {fields} was changed by {conflicts[0].manager!r}; set back to the tree's value")
-    return kube.server_side_apply(obj, MANAGER, dry_run=dry_run, force=True)
-
-
 def failure(obj: Obj, error: ApiError) -> BetelgeuseError:
     """Return the line for a refused object; a Secret's refusal never repeats its values."""
     if obj.get("kind") == "Secret":
@@ -106,10 +83,11 @@ class Applier:
     """One run over a tree."""
 
     def __init__(
-        self, kube: Kube, live: Mapping[Key, Obj], recorded: Mapping[Key, str], custom: frozenset[tuple[str, str]]
+        self, hands: Hands, live: Mapping[Key, Obj], recorded: Mapping[Key, str], custom: frozenset[tuple[str, str]]
     ) -> None:
         """Start from the live state, from what earlier runs proved, and from the kinds the tree's CRDs define."""
-        self.kube = kube
+        self.hands = hands
+        self.kube = hands.kube
         self.live = live
         self.recorded = recorded
         self.custom = custom
@@ -124,7 +102,8 @@ class Applier:
 
     def _settled(self, obj: Obj) -> bool:
         key = key_of(obj)
-        return settled(prepared(obj), self.live.get(key), self.recorded.get(key, ""))
+        live = self.live.get(key)
+        return settled(prepared(obj), live, self.recorded.get(key, "")) and not self.hands.additions(live)
 
     def run(self, objects: Sequence[Obj]) -> None:
         """Apply objects side by side; on the first failure, start no more and raise it."""
@@ -163,7 +142,9 @@ class Applier:
         begin = time.monotonic()
         while True:
             try:
-                return apply_one(self.kube, obj)
+                after = self.hands.apply(obj)
+                additions = self.hands.additions(after)
+                return self.hands.take_back(after, additions) if additions else after
             except BetelgeuseError as error:
                 if self._replaced(obj, error):
                     continue

@@ -20,6 +20,7 @@ from betelgeuse.apply_rules import conflicts_of, transient
 from betelgeuse.errors import BetelgeuseError, ConflictError, RefusedError, WaitTimeoutError
 from betelgeuse.kube import ApiError, Key, Kube, Obj, UnreachableError, connect
 from betelgeuse.kube.command import kubectl
+from betelgeuse.owners import Controllers
 from betelgeuse.settings import Settings
 from betelgeuse.workflows.plan import plan
 from betelgeuse.workflows.status import status
@@ -159,6 +160,150 @@ def test_every_kind_of_drift_is_seen(settings: Settings, kube: Kube, namespace: 
     assert deploy(settings, kube, tree(namespace)).changes == 1
     assert plan(settings, kube, tree(namespace)) == 0
     assert "extra" not in live(kube, service(namespace))["spec"]["selector"]
+
+
+@pytest.mark.parametrize("tool", ["kubectl-patch", "node-fetch", "Mozilla", "OpenAPI-Generator"])
+@pytest.mark.parametrize(
+    ("patch", "kind", "field"),
+    [
+        ('{"data":{"b":"2"}}', "configmap/settings", "data.b"),
+        ('{"metadata":{"labels":{"mine":"x"}}}', "service/web", "metadata.labels"),
+        (
+            '{"spec":{"template":{"spec":{"containers":[{"name":"c","env":[{"name":"MINE","value":"1"}]}]}}}}',
+            "deployment/web",
+            "spec.template.spec.containers[c].env",
+        ),
+        ('{"spec":{"template":{"spec":{"hostNetwork":true}}}}', "deployment/web", "spec.template.spec.hostNetwork"),
+        ('{"data":{"mine":"eA=="}}', "secret/keys", "data.mine"),
+    ],
+    ids=["key", "label", "variable", "field", "secret"],
+)
+def test_what_a_hand_adds_is_seen_and_removed(  # noqa: PLR0913, PLR0917 - fixtures and cases
+    settings: Settings,
+    kube: Kube,
+    namespace: str,
+    capsys: pytest.CaptureFixture[str],
+    tool: str,
+    patch: str,
+    kind: str,
+    field: str,
+) -> None:
+    """A field the tree knows nothing of is no part of our object, whatever tool put it there."""
+    deploy(settings, kube, tree(namespace))
+    before = ctl(settings, "-n", namespace, "get", kind, "-o", "jsonpath={.spec}{.data}{.metadata.labels}")
+    ctl(settings, "-n", namespace, "patch", kind, f"--field-manager={tool}", "-p", patch)
+    capsys.readouterr()
+
+    assert plan(settings, kube, tree(namespace)) == 2
+    assert f"# {field}, added by '{tool}'" in capsys.readouterr().out
+    assert deploy(settings, kube, tree(namespace)).changes == 1
+    assert f"{field}, added by '{tool}': removed" in capsys.readouterr().err
+    assert ctl(settings, "-n", namespace, "get", kind, "-o", "jsonpath={.spec}{.data}{.metadata.labels}") == before
+    assert plan(settings, kube, tree(namespace)) == 0
+    assert deploy(settings, kube, tree(namespace)).changes == 0
+
+
+def test_what_a_hand_adds_to_a_custom_resource_is_removed(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A policy that gains `optional: true` must not stay open."""
+    instance = obj("added.example.org/v1", "Bell", "front", namespace, spec={"size": 1})
+    objects = [obj("v1", "Namespace", namespace), crd("Bell", "added.example.org", padding=2), instance]
+    deploy(settings, kube, objects)
+    ctl(settings, "-n", namespace, "patch", "bell/front", "--type=merge", "-p", '{"spec":{"field0":"x"}}')
+    capsys.readouterr()
+
+    assert plan(settings, kube, objects) == 2
+    assert "-  field0: x" in capsys.readouterr().out
+    assert deploy(settings, kube, objects).changes == 1
+    assert live(kube, instance)["spec"] == {"size": 1}
+    assert plan(settings, kube, objects) == 0
+
+
+def test_an_addition_beside_a_change_is_planned_whole(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A hand changed one key of ours and added another: one diff shows both."""
+    deploy(settings, kube, tree(namespace))
+    ctl(settings, "-n", namespace, "patch", "configmap/settings", "-p", '{"data":{"a":"9","b":"2"}}')
+    capsys.readouterr()
+
+    assert plan(settings, kube, tree(namespace)) == 2
+    shown = capsys.readouterr().out
+    assert [line in shown for line in ("-  a: '9'", "+  a: '1'", "-  b: '2'")] == [True] * 3
+    assert deploy(settings, kube, tree(namespace)).changes == 1
+    assert live(kube, tree(namespace)[3])["data"] == {"a": "1"}
+
+
+def test_a_hand_that_set_the_default_changed_nothing(settings: Settings, kube: Kube, namespace: str) -> None:
+    """A value that comes back by itself is no difference, and nobody's after the next deploy."""
+    deploy(settings, kube, tree(namespace))
+    for limit in (11, 10):
+        patch = f'{{"spec":{{"revisionHistoryLimit":{limit}}}}}'
+        ctl(settings, "-n", namespace, "patch", "deployment/web", "-p", patch)
+
+    assert plan(settings, kube, tree(namespace)) == 0
+    assert deploy(settings, kube, tree(namespace)).changes == 0
+    version = live(kube, deployment(namespace))["metadata"]["resourceVersion"]
+    assert deploy(settings, kube, tree(namespace)).changes == 0
+    assert live(kube, deployment(namespace))["metadata"]["resourceVersion"] == version
+
+
+def test_made_anew_by_hand_becomes_the_trees(settings: Settings, kube: Kube, namespace: str) -> None:
+    """Deleted and created by hand with more in it: the defaults stay, the addition goes."""
+    deploy(settings, kube, tree(namespace))
+    for kind in ("deployment/web", "service/web"):
+        found = json.loads(ctl(settings, "-n", namespace, "get", kind, "-o", "json"))
+        made = deployment(namespace) if kind.startswith("deployment") else service(namespace)
+        made["metadata"]["labels"] = {"mine": "x"}
+        ctl(settings, "-n", namespace, "delete", kind)
+        kube.create(made, "Mozilla")
+        assert found["spec"]
+
+    assert deploy(settings, kube, tree(namespace)).changes == 2
+    assert not live(kube, deployment(namespace))["metadata"].get("labels")
+    assert live(kube, service(namespace))["spec"]["clusterIP"]
+    assert live(kube, deployment(namespace))["spec"]["revisionHistoryLimit"] == 10
+    assert plan(settings, kube, tree(namespace)) == 0
+
+
+def test_what_controllers_write_stays_unmentioned(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rollout's annotations, a restart, an injected value: no plan, no change."""
+    deploy(settings, kube, tree(namespace))
+    ctl(settings, "-n", namespace, "rollout", "restart", "deployment/web")
+    add = {"op": "add", "path": "/metadata/annotations", "value": {"deployment.kubernetes.io/revision": "2", "x": "y"}}
+    kube.json_patch(deployment(namespace), [add], "kube-controller-manager")
+    inject = {"op": "add", "path": "/data/ca", "value": "injected"}
+    # `web` is a program of the tree: its Deployment says so.
+    kube.json_patch(tree(namespace)[3], [inject], "web-injector")
+    capsys.readouterr()
+
+    assert plan(settings, kube, tree(namespace)) == 0
+    assert capsys.readouterr().out == ""
+    assert deploy(settings, kube, tree(namespace)).changes == 0
+    assert live(kube, tree(namespace)[3])["data"]["ca"] == "injected"
+    assert live(kube, deployment(namespace))["metadata"]["annotations"]["x"] == "y"
+
+
+def test_replicas_come_back_when_the_autoscaler_is_gone(settings: Settings, kube: Kube, namespace: str) -> None:
+    """While it is there, it is not fought; the field it leaves behind is the tree's again."""
+    deploy(settings, kube, tree(namespace))
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    autoscaler = obj("autoscaling/v2", "HorizontalPodAutoscaler", "web", namespace)
+    kube.create(autoscaler | {"spec": {"scaleTargetRef": target, "maxReplicas": 5}}, "kubectl-autoscale")
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/web/scale"
+    query, body = {"fieldManager": "kube-controller-manager"}, {"spec": {"replicas": 3}}
+    kube.request("PATCH", path, query=query, body=body, content_type="application/merge-patch+json")
+
+    with pytest.raises(ConflictError, match=r"\.spec\.replicas belongs to 'kube-controller-manager'"):
+        deploy(settings, kube, tree(namespace))
+    kube.delete(autoscaler)
+    assert plan(settings, kube, tree(namespace)) == 2
+    assert deploy(settings, kube, tree(namespace)).changes == 1
+    assert live(kube, deployment(namespace))["spec"]["replicas"] == 1
+    assert plan(settings, kube, tree(namespace)) == 0
 
 
 def test_deleted_by_hand_comes_back(settings: Settings, kube: Kube, namespace: str) -> None:
@@ -408,7 +553,10 @@ def test_conflict_is_read_from_the_servers_answer(settings: Settings, kube: Kube
     with pytest.raises(ApiError) as caught:
         kube.server_side_apply(deployment(namespace), "betelgeuse")
 
-    assert [(entry.field, entry.human) for entry in conflicts_of(caught.value)] == [(".spec.replicas", True)]
+    found = live(kube, deployment(namespace))
+    assert [(entry.field, Controllers().owns(found, entry.manager)) for entry in conflicts_of(caught.value)] == [
+        (".spec.replicas", False)
+    ]
 
 
 def test_wait_says_why(settings: Settings, kube: Kube, namespace: str) -> None:

@@ -89,6 +89,26 @@ class FakeKube:
             self.objects[key] = merged
         return merged
 
+    def json_patch(self, entry: Obj, operations: Sequence[Obj], manager: str, *, dry_run: bool = False) -> Obj:
+        """Replace and remove."""
+        key = key_of(entry)
+        self.log.append((f"patch {manager}{' dry' if dry_run else ''}", key))
+        found = copy.deepcopy(self.objects[key])
+        for operation in operations:
+            holder: Any = found
+            *steps, last = operation["path"][1:].split("/")
+            for step in steps:
+                holder = holder[int(step) if isinstance(holder, list) else step]
+            place = int(last) if isinstance(holder, list) else last
+            if operation["op"] == "remove":
+                del holder[place]
+            else:
+                holder[place] = operation["value"]
+        found["metadata"]["resourceVersion"] = str(len(self.log))
+        if not dry_run:
+            self.objects[key] = found
+        return found
+
     def delete(self, entry: Obj, *, uid: str = "", propagation: str = "Background") -> bool:
         """Delete an object."""
         del uid, propagation

@@ -77,7 +77,7 @@ def test_growth_is_in_the_plan(nodes: list[layout.Node]) -> None:
     """A node that comes is a line; without a cluster everything comes, and no plan can be asked for."""
     assert resize.planned([*nodes, *layout.nodes("172.30.0.0/24", 4)[3:]]) == ["+ node-4 (will be booted)"]
     assert resize.planned(nodes) == []
-    cluster.DESIRED.unlink()
+    (layout.CLUSTER_DIR / "desired.json").unlink()
     assert resize.planned(nodes) == []
 
 

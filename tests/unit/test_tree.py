@@ -249,9 +249,9 @@ def test_plan_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (
             refused(
-                409, "c", [{"reason": "FieldManagerConflict", "message": 'conflict with "robot"', "field": ".data"}]
+                409, "c", [{"reason": "FieldManagerConflict", "message": 'conflict with "kubelet"', "field": ".data"}]
             ),
-            "! ConfigMap ai/c: .data belongs to 'robot'",
+            "! ConfigMap ai/c: .data belongs to 'kubelet'",
         ),
     ],
     ids=["refused", "busy", "no-dry-run", "conflict"],

@@ -228,6 +228,15 @@ class Kube:
         answer: Obj = json.loads(self.request("PATCH", self._path(obj), query=query, body=obj, content_type=kind))
         return answer
 
+    def json_patch(self, obj: Obj, operations: Sequence[Obj], manager: str, *, dry_run: bool = False) -> Obj:
+        """Change an object by JSON Patch (RFC 6902)."""
+        query: dict[str, object] = {"fieldManager": manager} | ({"dryRun": "All"} if dry_run else {})
+        kind = "application/json-patch+json"
+        answer: Obj = json.loads(
+            self.request("PATCH", self._path(obj), query=query, body=operations, content_type=kind)
+        )
+        return answer
+
     def create(self, obj: Obj, manager: str) -> Obj:
         """Create an object that must not exist yet."""
         query = {"fieldManager": manager}

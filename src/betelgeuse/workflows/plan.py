@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from betelgeuse import inventory, rotation, secrets
-from betelgeuse.apply import THREADS, apply_one, failure, snapshot
+from betelgeuse.apply import THREADS, failure, snapshot
 from betelgeuse.apply_rules import Transient, alike, prepared, settled, transient
 from betelgeuse.clusters.local import target
 from betelgeuse.diff import unified
 from betelgeuse.errors import BetelgeuseError, ConflictError
+from betelgeuse.hands import Hands, told
 from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, key_of
+from betelgeuse.owners import Controllers
 from betelgeuse.progress import out, say, step
 from betelgeuse.prune import Pruned, candidates
 from betelgeuse.settings import LOCAL, Settings
@@ -39,6 +41,8 @@ class _Plan:
         self.kube, self.objects = kube, objects
         self.owned = inventory.load(kube)
         self.live = snapshot(kube, objects)
+        adopted = self.owned.union(objects, (), self.live).adopted
+        self.hands = Hands(kube, Controllers.of(objects, self.live.values()), adopted)
         self.custom = custom_kinds(objects)
         self.served = {(entry.api_version.rpartition("/")[0], entry.kind) for entry in kube.resources()}
         self.namespaces = {obj["metadata"]["name"] for obj in kube.list("v1", "Namespace")}
@@ -48,17 +52,21 @@ class _Plan:
         key, wanted = key_of(obj), prepared(obj)
         before = self.live.get(key)
         fresh = self._generated(obj, before)
-        if settled(wanted, before, self.owned.records.get(key, "")):
+        additions = self.hands.additions(before)
+        if settled(wanted, before, self.owned.records.get(key, "")) and not additions:
             after: Obj | None = before
         elif before is None and (reason := self._future(key)):
             return Change(key, f"+ {key} (new; {reason})\n{unified(None, wanted)}")
         else:
             try:
-                after = apply_one(self.kube, wanted, dry_run=True)
+                after = self.hands.apply(wanted, dry_run=True)
+                if before is not None and additions:
+                    after = self.hands.expected(before, after, additions)
             except BetelgeuseError as error:
                 return self._refused(wanted, error)
         if before is None or after is None or not alike(before, after):
             text = unified(before, after)
+            text += f"\n# {told(additions)}" if text and additions else ""
             # A change without a visible line is one of ownership only: the next deploy takes nothing and says nothing.
             return Change(key, text + fresh) if text or fresh else None
         return Change(key, f"~ {key}{fresh}") if fresh else None

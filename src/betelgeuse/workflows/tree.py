@@ -9,7 +9,9 @@ from typing import Final
 from betelgeuse import inventory, rotation, secrets, webhooks
 from betelgeuse.apply import Applied, Applier, Outcome, snapshot
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
+from betelgeuse.hands import Hands
 from betelgeuse.kube import Key, Kube, Obj, key_of
+from betelgeuse.owners import Controllers
 from betelgeuse.progress import Ticker, say, step
 from betelgeuse.prune import Pruned, prune
 from betelgeuse.readiness import short
@@ -57,7 +59,9 @@ class _Deploy:
         self.groups = plan(objects)
         self.owned = inventory.load(kube)
         self.live = snapshot(kube, objects)
-        self.applier = Applier(kube, self.live, self.owned.records, custom_kinds(objects))
+        adopted = self.owned.union(objects, (), self.live).adopted
+        hands = Hands(kube, Controllers.of(objects, self.live.values()), adopted)
+        self.applier = Applier(hands, self.live, self.owned.records, custom_kinds(objects))
         self.gates = webhooks.gates(objects)
         self.result = Result(self.applier.applied)
         self.waiting: dict[Key, Obj] = {}

@@ -1,4 +1,4 @@
-"""Betelgeuse's verbs: `invoke --list`. Each is a thin call into betelgeuse.workflows."""
+"""Betelgeuse's verbs: `invoke --list`. Each is a thin call into the workflows of betelgeuse or loadtests."""
 
 import functools
 import signal
@@ -136,7 +136,7 @@ def loadtest(  # noqa: PLR0913, PLR0917 - what a run is; see loadtests/README.md
     env: str = LOCAL,
 ) -> None:
     """Put load on the llm or embeddings of an environment, --workers=N from pods; exit code 1 if a limit is broken."""
-    from betelgeuse.workflows.loadtest import loadtest as run
+    from loadtests.workflows.loadtest import loadtest as run
 
     raise Exit(code=run(env, target, profile, scenario=scenario, load=load, seconds=seconds, workers=workers))
 
@@ -146,7 +146,7 @@ def capacity(
     _: Context, rounds: str = "5", sweep_seconds: str = "", against: str = "", keep: bool = False, env: str = LOCAL
 ) -> None:
     """Measure what a node carries and how close that is to the hardware; exit code 1 when it is less than before."""
-    from betelgeuse.workflows.capacity import capacity as run
+    from loadtests.workflows.capacity import capacity as run
 
     raise Exit(code=run(env, rounds, against, sweep_seconds, keep=keep))
 

@@ -45,7 +45,7 @@ def code(identity: Identity, host: Host, person: Person) -> str:
 
 def exchange(identity: Identity, host: Host, code: str, verifier: str = "") -> Grant:
     """Exchange a code for tokens, as a host's gate does."""
-    client = next(client for client in identity.site.tree.clients if client.id == host.gate.client)
+    client = next(client for client in identity.tree.clients if client.id == host.gate.client)
     form = {
         "grant_type": "authorization_code",
         "code": code,

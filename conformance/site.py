@@ -164,7 +164,7 @@ class Site:
     @cached_property
     def identity(self) -> Identity:
         """Whom the checks appear as."""
-        return Identity(self)
+        return Identity(self.settings.env, self.tree, self.cluster, self.forward, self.send)
 
     def close(self) -> None:
         """Remove the run's people and programs, and close what is open."""

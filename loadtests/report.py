@@ -126,9 +126,9 @@ def result(  # noqa: PLR0913, PLR0917 - what a report is made of
 
 
 def summary(found: dict[str, Any]) -> str:
-    """Return the result for a terminal."""
+    """Return the result, as `result` makes it or as it is read from its file, for a terminal."""
     load = found["load"]
-    known = found["figures"]
+    known = {name: math.nan if value is None else value for name, value in found["figures"].items()}
     lines = [
         (
             f"{found['label']}: {found['loop']} loop, {load['value']:g} {load['unit']}, "

@@ -2,8 +2,9 @@
 
 import pytest
 
-from betelgeuse import loadjobs, paths, settings
-from betelgeuse.loadjobs import Load
+from betelgeuse import paths, settings
+from loadtests.workflows import loadjobs
+from loadtests.workflows.loadjobs import Load
 from tests.render.checks import CHECKS, isolation, objects, references, workloads
 from tests.render.trees import Tree
 

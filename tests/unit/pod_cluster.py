@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Mapping
 
 from betelgeuse.kube import Obj, key_of
-from betelgeuse.loadjobs import NAMESPACE
+from loadtests.workflows.loadjobs import NAMESPACE
 from tests.unit.fakes import FakeKube, refused
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from betelgeuse import claim, loadjobs
+from betelgeuse import claim
 from betelgeuse.errors import BetelgeuseError, LockedError, RefusedError, WaitTimeoutError
 from betelgeuse.kube import ApiError, Key, UnreachableError
-from betelgeuse.loadjobs import NAMESPACE, OWN
+from loadtests.workflows import loadjobs
+from loadtests.workflows.loadjobs import NAMESPACE, OWN
 from tests.unit.fakes import obj, refused
 from tests.unit.pod_cluster import Clock, Cluster
 

@@ -6,8 +6,9 @@ import pytest
 
 from betelgeuse import settings
 from betelgeuse.errors import UsageError
+from betelgeuse.identity.callers import caller
 from betelgeuse.kube import Obj
-from betelgeuse.workflows.reach import caller, lines
+from betelgeuse.workflows.reach import lines
 from tests.unit.fakes import obj
 
 LOCAL = settings.load("local")

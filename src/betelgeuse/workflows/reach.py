@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from betelgeuse import edge, render, settings, trust
 from betelgeuse.errors import UsageError
-from betelgeuse.identity import declarations
+from betelgeuse.identity.callers import callers, policy_of, route_to
 from betelgeuse.kube import Obj, connect
 from betelgeuse.progress import out
 from betelgeuse.settings import Settings, suggest
@@ -18,41 +18,6 @@ def roots(env: str) -> None:
     chosen = settings.load(env)
     path = trust.refresh(env, connect(chosen), render.render(env))
     out(str(path) if path is not None else f"{env}: certificates chain to public roots, nothing to trust")
-
-
-def _route(objects: Sequence[Obj], host: str) -> Obj:
-    """Return the route that leads to the app behind a host."""
-    routes = [obj for obj in objects if obj["kind"] == "HTTPRoute" and host in obj["spec"].get("hostnames", ())]
-    return next(one for one in routes if any(rule.get("backendRefs") for rule in one["spec"].get("rules", ())))
-
-
-def _policy(objects: Sequence[Obj], route: Obj) -> Obj | None:
-    """Return the policy that asks the route's callers who they are."""
-    meta = route["metadata"]
-    for obj in objects:
-        if obj["kind"] == "SecurityPolicy" and obj["metadata"]["namespace"] == meta["namespace"]:
-            refs = obj["spec"].get("targetRefs", ())
-            if any((ref["kind"], ref["name"]) == ("HTTPRoute", meta["name"]) for ref in refs):
-                return obj
-    return None
-
-
-def callers(objects: Sequence[Obj], chosen: Settings, policy: Obj) -> list[str]:
-    """Return the machine clients whose tokens a policy lets in."""
-    audiences = {name for provider in policy["spec"]["jwt"]["providers"] for name in provider["audiences"]}
-    return [one.id for one in declarations.clients(objects, chosen.domain) if audiences & set(one.audiences)]
-
-
-def caller(objects: Sequence[Obj], chosen: Settings, host: str) -> str:
-    """Return a machine client that may call the app behind a host, empty where the app asks for no token."""
-    policy = _policy(objects, _route(objects, host))
-    if policy is None or "jwt" not in policy["spec"]:
-        return ""
-    found = callers(objects, chosen, policy)
-    if not found:
-        message = f"{host} asks for a token, and no client of {chosen.env} may have one; see docs/how-to/identity.md"
-        raise UsageError(message)
-    return found[0]
 
 
 def _path(route: Obj) -> str:
@@ -74,10 +39,10 @@ def lines(objects: Sequence[Obj], chosen: Settings, app: str, bundle: str) -> It
         message = f"no app {app!r} in {chosen.env}{suggest(app, known)}; there are {', '.join(known)}"
         raise UsageError(message)
     host, address = known[app], chosen.gateway_addresses[0]
-    route = _route(objects, host)
+    route = route_to(objects, host)
     yield f"https://{host}{(route['metadata'].get('annotations') or {}).get(_START, '/')}"
     yield f"browser: add to the hosts file: {address} {' '.join(hosts)}"
-    policy = _policy(objects, route)
+    policy = policy_of(objects, route)
     spec = policy["spec"] if policy else {}
     curl = f"curl --resolve {host}:443:{address}{f' --cacert {bundle}' if bundle else ''}"
     url = f"https://{host}{_path(route)}"

@@ -32,7 +32,7 @@ _GROUP_READABLE: Final = 0o440
 
 @dataclass(frozen=True)
 class Load:
-    """A run, decided."""
+    """What pods must know to make one run's load."""
 
     image: str
     arguments: Sequence[str]
@@ -52,7 +52,10 @@ class Load:
 
 def code(root: Path, scenario: str = "") -> dict[str, str]:
     """Return the files a run needs of a checkout; `scenario` is a file of one's own, or empty."""
-    paths = [*sorted((root / "loadtests").rglob("*.py")), *sorted((root / "loadtests").rglob("*.json"))]
+    folder = root / "loadtests"
+    # The verbs stay here: they drive the cluster, which pods cannot.
+    code = [path for path in sorted(folder.rglob("*.py")) if path.parent.name != "workflows"]
+    paths = [*code, *sorted(folder.rglob("*.json"))]
     # loadtests.report asks it for the version.
     paths.append(root / "pyproject.toml")
     found = {path.relative_to(root).as_posix(): path.read_text("utf-8") for path in paths}

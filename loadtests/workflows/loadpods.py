@@ -6,24 +6,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from betelgeuse import loadjobs, paths
+from betelgeuse import paths
 from betelgeuse.builds import images
 from betelgeuse.claim import Claim, claimed
+from betelgeuse.clusters.local import target
 from betelgeuse.errors import BetelgeuseError, UsageError, WaitTimeoutError
 from betelgeuse.identity.declarations import SECRET_KEY, clients
 from betelgeuse.identity.token import PATH, machine
 from betelgeuse.kube import ApiError, Kube, Obj, UnreachableError
-from betelgeuse.loadjobs import MASTER, NAMESPACE, ROLE, Load
 from betelgeuse.pods import IMAGE_FAULTS, worst
 from betelgeuse.progress import step
 from betelgeuse.readiness import short
 from betelgeuse.rotation import value
 from betelgeuse.settings import LOCAL, Settings
-from betelgeuse.workflows.loadtest import fresh_log, newest, reached, show, tells_load
-from loadtests import plan, report
+from loadtests import progress, report
 from loadtests.client_credentials import ID, KEY
+from loadtests.plan import Order
 from loadtests.pod import CutError, read, without_report
-from loadtests.scenario import InputError
+from loadtests.workflows import loadjobs
+from loadtests.workflows.loadjobs import MASTER, NAMESPACE, ROLE, Load
+from loadtests.workflows.reach import fresh_log, reached, show
 
 _MANAGER: Final = "betelgeuse-loadtest"
 _MOST: Final = 64
@@ -119,6 +121,8 @@ class Follower:
     _complete: bool = False
     """Whether all pods ran at some time."""
     _master: bool = False
+    _newest: str = ""
+    """What the master said last of its load."""
 
     @property
     def elapsed(self) -> float:
@@ -147,6 +151,7 @@ class Follower:
                 return master
             if text := _log(self.kube, master, _LOG_LINES) if _state(master, "running") is not None else "":
                 self.log.write_text(text, "utf-8")
+                self._newest = progress.newest(text) or self._newest
         elif self._master:
             self._lost()
         for pod in pods:
@@ -166,7 +171,7 @@ class Follower:
                 message = f"not all pods of the load test run after {_START_SECONDS:.0f} s: {why}"
                 raise WaitTimeoutError(message)
             self.words = why or "the workers connect to the master"
-        self.words = newest(self.log, tells_load) or self.words
+        self.words = self._newest or self.words
 
     def _lost(self) -> None:
         """Say why the master's pod is gone: its Job knows."""
@@ -208,9 +213,6 @@ def _image(chosen: Settings) -> str:
     row = images.table()["locust"]
     if chosen.env != LOCAL:
         return row.replaces
-    # The cluster's machinery is none of the other environments' business.
-    from betelgeuse.clusters.local import target  # noqa: PLC0415 - see above
-
     return target.provide(row)
 
 
@@ -222,14 +224,6 @@ def _credentials(kube: Kube, objects: Sequence[Obj], chosen: Settings, client: s
         message = f"{place} holds no key yet; `invoke deploy --env={chosen.env}` makes it"
         raise BetelgeuseError(message)
     return {ID: client, KEY: secret}
-
-
-def _seconds(target: str, profile: str, scenario: str, load: float, seconds: float) -> float:
-    """Return how long a run takes; what Locust would refuse is a UsageError before any pod is made."""
-    try:
-        return plan.order(target, profile, scenario_name=scenario, load=load, seconds=seconds).seconds
-    except InputError as error:
-        raise UsageError(str(error)) from None
 
 
 def _carry_out(kube: Kube, claim: Claim, load: Load, log: Path, title: str) -> dict[str, Any]:
@@ -244,38 +238,27 @@ def _carry_out(kube: Kube, claim: Claim, load: Load, log: Path, title: str) -> d
         return deliver(kube, master, log)
 
 
-def loadtest(  # noqa: PLR0913 - what the verb may say, by keyword
-    chosen: Settings,
-    said: Sequence[str],
-    workers: str,
-    *,
-    target: str,
-    profile: str,
-    scenario: str,
-    load: float,
-    seconds: float,
-) -> int:
-    """Run a profile from so many pods, and print what it showed; 0 when every promise held, else 1.
+def loadtest(chosen: Settings, run: Order, said: Sequence[str], workers: int, scenario: str) -> dict[str, Any]:
+    """Make a run from so many pods, print what it showed, and return its report.
 
-    `said` is Locust's command line. Raises LockedError naming the holder while another run goes on in the cluster.
+    `said` is Locust's command line, `scenario` what it says of one. Raises LockedError naming the holder while another
+    run goes on in the cluster.
     """
-    number = count(workers)
-    length = _seconds(target, profile, scenario, load, seconds)
     own = scenario if scenario.endswith(".json") else ""
-    kube, objects, client, roots = reached(chosen, f"{target}.{chosen.domain}")
-    order = Load(
+    kube, objects, client, roots = reached(chosen, f"{run.target}.{chosen.domain}")
+    load = Load(
         image=_image(chosen),
         arguments=[f"--scenario={loadjobs.own_scenario(own)}" if own and word.endswith(own) else word for word in said],
-        workers=number,
-        seconds=length + _START_SECONDS + _SPARE,
+        workers=workers,
+        seconds=run.seconds + _START_SECONDS + _SPARE,
         files=loadjobs.code(paths.ROOT, own),
         roots=roots.read_text("utf-8") if roots else "",
         token_url=f"https://auth.{chosen.domain}{PATH}" if client else "",
         credentials=_credentials(kube, objects, chosen, client) if client else {},
     )
-    log = fresh_log(f"loadtest-{target}-{profile}")
-    title = f"load on the {target} by {number} workers in {chosen.env}, profile {profile}"
+    log = fresh_log(f"loadtest-{run.label}")
+    title = f"load on the {run.target} by {workers} workers in {chosen.env}, profile {run.profile.name}"
     with claimed(kube, loadjobs.namespace(), loadjobs.OWN, chosen.env) as claim:
-        found = _carry_out(kube, claim, order, log, title)
-    show(log, report.write(found, paths.REPORTS))
-    return 1 if found["broken"] else 0
+        found = _carry_out(kube, claim, load, log, title)
+    show(found, report.write(found, paths.REPORTS))
+    return found

@@ -28,6 +28,7 @@ PURE: Final = (
     "apply_rules",
     "bundles",
     "certificate",
+    "deletion",
     "diff",
     "doctor",
     "identity",

@@ -10,7 +10,8 @@ from enum import StrEnum
 from typing import Final
 
 from betelgeuse.apply_rules import prepared, record, same, settled, transient
-from betelgeuse.errors import BetelgeuseError
+from betelgeuse.deletion import advice, going, reason
+from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
 from betelgeuse.hands import Hands
 from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, describe, key_of
 from betelgeuse.progress import say
@@ -18,6 +19,10 @@ from betelgeuse.progress import say
 THREADS: Final = 8
 _PAUSE: Final = 1.0
 _INVALID: Final = 422
+_GOING_SECONDS: Final = 60.0
+"""For an object that is being deleted to go, so that it can be made anew."""
+_NAMESPACE_SECONDS: Final = 180.0
+"""Pods in it get their time to end, and a node may be slow to say so."""
 
 
 class Outcome(StrEnum):
@@ -103,7 +108,8 @@ class Applier:
     def _settled(self, obj: Obj) -> bool:
         key = key_of(obj)
         live = self.live.get(key)
-        return settled(prepared(obj), live, self.recorded.get(key, "")) and not self.hands.additions(live)
+        proven = settled(prepared(obj), live, self.recorded.get(key, ""))
+        return proven and not going(live) and not self.hands.additions(live)
 
     def run(self, objects: Sequence[Obj]) -> None:
         """Apply objects side by side; on the first failure, start no more and raise it."""
@@ -131,8 +137,10 @@ class Applier:
 
     def _one(self, obj: Obj) -> None:
         key, wanted = key_of(obj), prepared(obj)
-        before = self.live.get(key)
+        before = self._remaining(self.live.get(key))
         after = self._patiently(wanted)
+        if going(after):
+            before, after = self._remaining(after), self._patiently(wanted)
         changed = Outcome.CHANGED if before and not same(before, after) else Outcome.UNCHANGED
         outcome = changed if before else Outcome.CREATED
         with self._lock:
@@ -148,11 +156,25 @@ class Applier:
             except BetelgeuseError as error:
                 if self._replaced(obj, error):
                     continue
-                reason = transient(error, self.custom, obj)
-                if reason is None or self._stop.is_set() or time.monotonic() - begin > reason.seconds:
+                passing = transient(error, self.custom, obj)
+                if passing is None or self._stop.is_set() or time.monotonic() - begin > passing.seconds:
                     raise (failure(obj, error) if isinstance(error, ApiError) else error) from None
-                self._tell(f"{describe(obj)}: {reason.reason}; trying again for {reason.seconds:.0f} s")
+                self._tell(f"{describe(obj)}: {passing.reason}; trying again for {passing.seconds:.0f} s")
             self._stop.wait(_PAUSE)
+
+    def _remaining(self, live: Obj | None) -> Obj | None:
+        """Return an object as it is, or None once it is gone: while one is being deleted, nothing can be made of it."""
+        limit = _NAMESPACE_SECONDS if live is not None and live["kind"] == "Namespace" else _GOING_SECONDS
+        begin = time.monotonic()
+        while live is not None and going(live):
+            meta = live["metadata"]
+            if self._stop.is_set() or time.monotonic() - begin > limit:
+                message = f"{describe(live)} {reason(live)}: {advice(live)}; then run this again, and it is made anew"
+                raise WaitTimeoutError(message)
+            self._tell(f"{describe(live)} {reason(live)}; waiting up to {limit:.0f} s for its end")
+            self._stop.wait(_PAUSE)
+            live = self.kube.get(live["apiVersion"], live["kind"], meta["name"], meta.get("namespace"))
+        return live
 
     def _replaced(self, obj: Obj, error: BetelgeuseError) -> bool:
         """Delete a Job whose template changed: Jobs cannot be changed, only run anew."""
@@ -160,8 +182,7 @@ class Applier:
         if not immutable or obj["kind"] != "Job":
             return False
         live = self.kube.get(obj["apiVersion"], "Job", obj["metadata"]["name"], obj["metadata"].get("namespace"))
-        if live is None or live["metadata"].get("deletionTimestamp"):
-            self._stop.wait(_PAUSE)
+        if self._remaining(live) is None or live is None or going(live):
             return True
         say(f"{describe(obj)}: its template changed; the old Job is deleted and run anew")
         # Gone already, it is out of the way too.

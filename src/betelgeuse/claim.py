@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from betelgeuse import deletion
 from betelgeuse.errors import BetelgeuseError, LockedError, RefusedError, WaitTimeoutError
 from betelgeuse.kube import ApiError, Kube, Obj, UnreachableError
 from betelgeuse.progress import Ticker, say
@@ -48,17 +49,6 @@ def _said(lease: Mapping[str, Any] | None) -> tuple[str, str]:
     """Return (who, time of the last renewal) of a Lease that may not be there yet."""
     spec = (lease or {}).get("spec") or {}
     return str(spec.get("holderIdentity") or "somebody"), str(spec.get("renewTime") or "")
-
-
-def _going(namespace: Mapping[str, Any]) -> str:
-    """Return what a namespace still waits for while it is deleted."""
-    conditions = (namespace.get("status") or {}).get("conditions") or ()
-    words = [
-        str(each.get("message", "")).rstrip(". ")
-        for each in conditions
-        if each.get("status") == "True" and str(each.get("type", "")).endswith("Remaining")
-    ]
-    return f"it is being removed{': ' if words else ''}{'; '.join(words)}"
 
 
 @dataclass
@@ -97,9 +87,9 @@ class Claim:
             with Ticker(_GONE_SECONDS, f"removing namespace {name}") as ticker:
                 while (left := self.kube.get("v1", "Namespace", name)) and left["metadata"]["uid"] == uid:
                     if ticker.elapsed > _GONE_SECONDS:
-                        say(f"namespace {name} is not gone after {_GONE_SECONDS:.0f} s: {_going(left)}")
+                        say(f"namespace {name} is not gone after {_GONE_SECONDS:.0f} s: it {deletion.reason(left)}")
                         return
-                    ticker.update(_going(left))
+                    ticker.update(f"it {deletion.reason(left)}")
                     time.sleep(_POLL)
         except BetelgeuseError as error:
             if not (isinstance(error, ApiError) and error.status == _CONFLICT):
@@ -118,7 +108,7 @@ class _Former:
         name, uid = left["metadata"]["name"], left["metadata"]["uid"]
         if left["metadata"].get("deletionTimestamp"):
             self._seen = None
-            return _going(left)
+            return f"it {deletion.reason(left)}"
         who, stamp = _said(kube.get(_LEASE, "Lease", name, name))
         if self._seen not in {None, (uid, stamp)}:
             message = f"a run of {who} is going on in {env} (namespace {name}); wait for its end, or end it there"

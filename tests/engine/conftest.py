@@ -196,6 +196,8 @@ def settings(controlplane: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(paths, "STATE", tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(controlplane))
     monkeypatch.delenv("KUBE_CONTEXT", raising=False)
+    # No controller empties a namespace here: what does not go at once never goes.
+    monkeypatch.setattr(prune_module, "_FINALISE_SECONDS", 1.0)
     return Settings(env="local", domain="betelgeuse.test", kube_context=CONTEXT)
 
 

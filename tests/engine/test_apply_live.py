@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -304,6 +305,56 @@ def test_replicas_come_back_when_the_autoscaler_is_gone(settings: Settings, kube
     assert deploy(settings, kube, tree(namespace)).changes == 1
     assert live(kube, deployment(namespace))["spec"]["replicas"] == 1
     assert plan(settings, kube, tree(namespace)) == 0
+
+
+FREE = '{"metadata":{"finalizers":null}}'
+
+
+def test_held_by_a_finalizer_is_named_and_made_anew(
+    settings: Settings,
+    kube: Kube,
+    namespace: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Deleted by hand and held: plan and deploy say by what; what they say to do works, and the object comes back."""
+    monkeypatch.setattr("betelgeuse.apply._GOING_SECONDS", 1.0)
+    deploy(settings, kube, tree(namespace))
+    ctl(settings, "-n", namespace, "patch", "service/web", "-p", '{"metadata":{"finalizers":["example.org/guard"]}}')
+    ctl(settings, "-n", namespace, "delete", "service/web", "--wait=false")
+    capsys.readouterr()
+
+    assert plan(settings, kube, tree(namespace)) == 2
+    assert f"! Service {namespace}/web is being deleted since" in capsys.readouterr().out
+    with pytest.raises(WaitTimeoutError, match=r"finalizer example\.org/guard holds it") as caught:
+        deploy(settings, kube, tree(namespace))
+    command = re.search("`kubectl (.*)`", str(caught.value))
+    assert command is not None
+    ctl(settings, *shlex.split(command[1]))
+    result = deploy(settings, kube, tree(namespace))
+    assert result.applied.outcomes[Key("", "Service", namespace, "web")] == Outcome.CREATED
+    assert plan(settings, kube, tree(namespace)) == 0
+
+
+def test_held_while_leaving_the_tree_is_never_orphaned(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stays in the inventory, named by every deploy and plan, until it is gone."""
+    deploy(settings, kube, tree(namespace))
+    ctl(settings, "-n", namespace, "patch", "service/web", "-p", '{"metadata":{"finalizers":["example.org/guard"]}}')
+    rest = [item for item in tree(namespace) if item["kind"] != "Service"]
+    key = Key("", "Service", namespace, "web")
+    for _ in range(2):
+        result = deploy(settings, kube, rest)
+        assert (list(result.pruned.going), result.pruned.deleted) == ([key], {})
+        assert "web: left the tree, but is not gone yet" in capsys.readouterr().err
+        assert key in inventory.load(kube).versions
+        assert plan(settings, kube, rest) == 2
+    ctl(settings, "-n", namespace, "patch", "service/web", "--type=merge", "-p", FREE)
+
+    deploy(settings, kube, rest)
+    assert key not in inventory.load(kube).versions
+    assert plan(settings, kube, rest) == 0
 
 
 def test_deleted_by_hand_comes_back(settings: Settings, kube: Kube, namespace: str) -> None:

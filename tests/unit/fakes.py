@@ -6,13 +6,32 @@ from typing import Any, cast
 
 from betelgeuse.kube import ApiError, Key, Kube, Obj, Resource, UnknownKindError, key_of
 
+_METADATA = (
+    "annotations",
+    "labels",
+    "generation",
+    "managedFields",
+    "uid",
+    "finalizers",
+    "creationTimestamp",
+    "ownerReferences",
+)
 Step = Callable[["FakeKube"], None]
 
 
 def obj(api_version: str, kind: str, name: str, namespace: str = "", **rest: Any) -> Obj:  # noqa: ANN401 - free form
-    """Return an object; `annotations`, `labels` and `generation` go into its metadata."""
+    """Return an object; `annotations`, `labels` and the like go into its metadata."""
     meta: dict[str, Any] = {"name": name} | ({"namespace": namespace} if namespace else {})
-    for part in ("annotations", "labels", "generation", "managedFields", "uid", "creationTimestamp", "ownerReferences"):
+    for part in (
+        "annotations",
+        "labels",
+        "generation",
+        "managedFields",
+        "uid",
+        "finalizers",
+        "creationTimestamp",
+        "ownerReferences",
+    ):
         if part in rest:
             meta[part] = rest.pop(part)
     return {"apiVersion": api_version, "kind": kind, "metadata": meta, **rest}
@@ -110,9 +129,13 @@ class FakeKube:
         return found
 
     def delete(self, entry: Obj, *, uid: str = "", propagation: str = "Background") -> bool:
-        """Delete an object."""
+        """Delete an object; one with finalizers is only marked."""
         del uid, propagation
         self.log.append(("delete", key_of(entry)))
+        found = self.objects.get(key_of(entry))
+        if found is not None and found["metadata"].get("finalizers"):
+            found["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            return True
         return self.objects.pop(key_of(entry), None) is not None
 
 

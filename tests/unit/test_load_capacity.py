@@ -200,6 +200,7 @@ def test_one_measure_does_not_cost_the_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What was measured is a card, which says what is missing and is not kept; without any there is none."""
+
     def failing(name: str, sides: Sides, wanted: int, told: Callable[[str], None]) -> Pairs:
         if name in broken:
             cause = "HTTP 503"

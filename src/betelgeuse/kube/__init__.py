@@ -2,7 +2,7 @@
 
 from betelgeuse.kube.api import ApiError, Kube, Resource, UnknownKindError, UnreachableError, selecting
 from betelgeuse.kube.connect import connect, kubeconfig
-from betelgeuse.kube.objects import Key, Obj, api_group, describe, digest, key_of
+from betelgeuse.kube.objects import Key, Obj, api_group, describe, digest, key_of, kubectl_words
 
 __all__ = [
     "ApiError",
@@ -18,5 +18,6 @@ __all__ = [
     "digest",
     "key_of",
     "kubeconfig",
+    "kubectl_words",
     "selecting",
 ]

@@ -40,6 +40,13 @@ def describe(obj: Mapping[str, Any]) -> str:
     return str(Key("", str(obj.get("kind", "?")), str(meta.get("namespace") or ""), str(meta.get("name", "?"))))
 
 
+def kubectl_words(obj: Mapping[str, Any]) -> str:
+    """Return how kubectl is told of an object, ready to be pasted: `deployment.apps llm --namespace=ai`."""
+    key = key_of(obj)
+    kind = key.kind.lower() + (f".{key.group}" if key.group else "")
+    return f"{kind} {key.name}" + (f" --namespace={key.namespace}" if key.namespace else "")
+
+
 def digest(value: object) -> str:
     """Return a short hash of plain data."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)

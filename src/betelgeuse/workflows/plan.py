@@ -9,6 +9,7 @@ from betelgeuse import inventory, rotation, secrets
 from betelgeuse.apply import THREADS, failure, snapshot
 from betelgeuse.apply_rules import Transient, alike, prepared, settled, transient
 from betelgeuse.clusters.local import target
+from betelgeuse.deletion import advice, going, reason
 from betelgeuse.diff import unified
 from betelgeuse.errors import BetelgeuseError, ConflictError
 from betelgeuse.hands import Hands, told
@@ -51,12 +52,15 @@ class _Plan:
         """Dry-run one object; None when it would stay as it is."""
         key, wanted = key_of(obj), prepared(obj)
         before = self.live.get(key)
+        if before is not None and going(before):
+            held = f"{reason(before)}: {advice(before)}; once it is gone, a deploy makes it anew"
+            return Change(key, f"! {key} {held}", blocked=True)
         fresh = self._generated(obj, before)
         additions = self.hands.additions(before)
         if settled(wanted, before, self.owned.records.get(key, "")) and not additions:
             after: Obj | None = before
-        elif before is None and (reason := self._future(key)):
-            return Change(key, f"+ {key} (new; {reason})\n{unified(None, wanted)}")
+        elif before is None and (later := self._future(key)):
+            return Change(key, f"+ {key} (new; {later})\n{unified(None, wanted)}")
         else:
             try:
                 after = self.hands.apply(wanted, dry_run=True)
@@ -90,9 +94,9 @@ class _Plan:
         key = key_of(obj)
         if isinstance(error, ConflictError):
             return Change(key, f"! {error}", blocked=True)
-        reason: Transient | None = transient(error, self.custom, obj)
-        if reason is not None or isinstance(error, UnknownKindError):
-            return Change(key, f"? {key}: cannot be compared: {reason.reason if reason else error}")
+        passing: Transient | None = transient(error, self.custom, obj)
+        if passing is not None or isinstance(error, UnknownKindError):
+            return Change(key, f"? {key}: cannot be compared: {passing.reason if passing else error}")
         if isinstance(error, ApiError) and "does not support dry run" in str(error):
             return Change(key, f"? {key}: cannot be compared: its webhook does not support dry runs")
         line = failure(obj, error) if isinstance(error, ApiError) else error
@@ -129,12 +133,14 @@ def plan(settings: Settings, kube: Kube, objects: Sequence[Obj], machines: Seque
         out(line)
     for key in pruned.deleted:
         out(f"- {key} (left the tree, will be deleted)")
-    for key, reason in pruned.kept.items():
-        say(f"{key} left the tree and stays: {reason}")
+    for key, held in pruned.going.items():
+        out(f"- {key} (left the tree, not gone yet: {held})")
+    for key, why in pruned.kept.items():
+        say(f"{key} left the tree and stays: {why}")
     blocked = sum(change.blocked for change in found) + sum(line.startswith("!") for line in machines)
     if blocked:
         say(f"{blocked} of these would stop the deploy (marked with !)")
-    if not found and not pruned.deleted and not drift and not machines:
+    if not found and not pruned.deleted and not pruned.going and not drift and not machines:
         say(f"{settings.env}: no changes")
         return NO_CHANGES
     changing = len(found) + len(drift) + len(machines)

@@ -48,7 +48,8 @@ class Result:
         """Return the summary line."""
         kept = f", {len(self.pruned.kept)} kept" if self.pruned.kept else ""
         made = f", secrets generated in {len(self.generated)}" if self.generated else ""
-        return f"{self.applied}, {len(self.pruned.deleted)} deleted{kept}{made}"
+        going = f", {len(self.pruned.going)} not gone yet" if self.pruned.going else ""
+        return f"{self.applied}, {len(self.pruned.deleted)} deleted{going}{kept}{made}"
 
 
 class _Deploy:
@@ -178,6 +179,8 @@ def _apply(run: _Deploy, env: str, *, wait: bool) -> None:
 def _tell(pruned: Pruned) -> None:
     for key, fate in pruned.forgotten.items():
         say(f"{key}: left the tree, but {fate}")
+    for key, held in pruned.going.items():
+        say(f"{key}: left the tree, but is not gone yet: it {held}")
     for key, reason in pruned.kept.items():
         say(f"{key}: kept although it left the tree: {reason}")
 
@@ -190,11 +193,11 @@ def remove(settings: Settings, kube: Kube, *, data: bool = False) -> Pruned:
     home = Key("", "Namespace", "", inventory.NAMESPACE)
     pruned.kept.pop(home, None)
     _tell(pruned)
-    if pruned.kept:
-        inventory.save(kube, owned.exact([], {}, [*pruned.kept, home]))
+    if pruned.kept or pruned.going:
+        inventory.save(kube, owned.exact([], {}, [*pruned.kept, *pruned.going, home]))
     else:
         inventory.forget(kube)
-    say(f"{settings.env}: {len(pruned.deleted)} deleted, {len(pruned.kept)} kept")
+    say(f"{settings.env}: {len(pruned.deleted)} deleted, {len(pruned.going)} not gone yet, {len(pruned.kept)} kept")
     return pruned
 
 
@@ -221,7 +224,7 @@ def apply_tree(
     for key in run.result.pruned.deleted:
         say(f"{key}: deleted, it left the tree")
     _tell(run.result.pruned)
-    exact = run.owned.exact(objects, run.applier.applied.records, run.result.pruned.kept)
+    exact = run.owned.exact(objects, run.applier.applied.records, [*run.result.pruned.kept, *run.result.pruned.going])
     if exact != run.owned:
         inventory.save(kube, exact)
     say(f"{settings.env}: {run.result}")

@@ -64,6 +64,8 @@ class _Plan:
         else:
             try:
                 after = self.hands.apply(wanted, dry_run=True)
+                # Of what a hand had, only what the apply leaves to it was added: the rest is set back.
+                additions = self.hands.additions(after)
                 if before is not None and additions:
                     after = self.hands.expected(before, after, additions)
             except BetelgeuseError as error:

@@ -32,6 +32,7 @@ PURE: Final = (
     "diff",
     "doctor",
     "identity",
+    "immutable",
     "inventory",
     "managed_fields",
     "materialise",

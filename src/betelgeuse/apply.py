@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from betelgeuse import deletion
 from betelgeuse.apply_rules import prepared, record, same, settled, transient
-from betelgeuse.deletion import advice, going, reason
+from betelgeuse.deletion import going, reason
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
 from betelgeuse.hands import Hands
+from betelgeuse.immutable import advice, fixed
 from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, describe, key_of
 from betelgeuse.progress import say
 
@@ -74,13 +76,11 @@ def snapshot(kube: Kube, objects: Iterable[Obj]) -> dict[Key, Obj]:
 
 def failure(obj: Obj, error: ApiError) -> BetelgeuseError:
     """Return the line for a refused object; a Secret's refusal never repeats its values."""
+    message = str(error).partition(": ")[2]
+    hint = f"; {advice(obj)}" if fixed(message) else ""
     if obj.get("kind") == "Secret":
         fields = ", ".join(str(cause.get("field", "?")) for cause in error.causes) or error.reason
-        return BetelgeuseError(f"{describe(obj)} was refused: {fields} (HTTP {error.status})")
-    message = str(error).partition(": ")[2]
-    hint = ""
-    if "immutable" in message:
-        hint = f"; `kubectl delete {obj['kind'].lower()} {obj['metadata']['name']}` lets the next deploy make it anew"
+        return BetelgeuseError(f"{describe(obj)} was refused: {fields} (HTTP {error.status}){hint}")
     return BetelgeuseError(f"{describe(obj)} was refused: {message}{hint}")
 
 
@@ -169,7 +169,8 @@ class Applier:
         while live is not None and going(live):
             meta = live["metadata"]
             if self._stop.is_set() or time.monotonic() - begin > limit:
-                message = f"{describe(live)} {reason(live)}: {advice(live)}; then run this again, and it is made anew"
+                then = f"{deletion.advice(live)}; then run this again, and it is made anew"
+                message = f"{describe(live)} {reason(live)}: {then}"
                 raise WaitTimeoutError(message)
             self._tell(f"{describe(live)} {reason(live)}; waiting up to {limit:.0f} s for its end")
             self._stop.wait(_PAUSE)

@@ -11,7 +11,7 @@ from betelgeuse.apply import THREADS, snapshot
 from betelgeuse.apply_rules import ours
 from betelgeuse.deletion import advice, going, reason
 from betelgeuse.inventory import NAMESPACE, Inventory
-from betelgeuse.kube import Key, Kube, Obj, key_of
+from betelgeuse.kube import Key, Kube, Obj, built_in, key_of
 from betelgeuse.secrets import ANNOTATION as GENERATED
 
 KEEP: Final = "betelgeuse.io/prune"
@@ -23,27 +23,6 @@ _WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", 
 _INCIDENTAL: Final = frozenset(
     # What Kubernetes itself puts into every namespace, or what follows another object's life.
     {"Event", "EndpointSlice", "Endpoints", "Lease", "PodMetrics", "ControllerRevision", "CiliumEndpoint"}
-)
-_BUILT_IN_GROUPS: Final = frozenset(
-    f"{name}.k8s.io"
-    for name in (
-        "admissionregistration",
-        "apiextensions",
-        "apiregistration",
-        "authentication",
-        "authorization",
-        "certificates",
-        "coordination",
-        "discovery",
-        "events",
-        "flowcontrol.apiserver",
-        "networking",
-        "node",
-        "rbac.authorization",
-        "resource",
-        "scheduling",
-        "storage",
-    )
 )
 _FINALISE_SECONDS: Final = 60.0
 """How long what was deleted may take to go: controllers finalise their resources, namespaces empty themselves."""
@@ -92,12 +71,8 @@ def incidental(obj: Mapping[str, Any], leaving: frozenset[Key]) -> bool:
     )
 
 
-def _custom(key: Key) -> bool:
-    return "." in key.group and key.group not in _BUILT_IN_GROUPS
-
-
 def _rank(key: Key) -> int:
-    return _ORDER.get(key.kind, _CUSTOM if _custom(key) else 3 if key.kind in _WORKLOADS else 4)
+    return _ORDER.get(key.kind, _CUSTOM if not built_in(key.group) else 3 if key.kind in _WORKLOADS else 4)
 
 
 def order(keys: Iterable[Key]) -> list[Key]:

@@ -571,6 +571,71 @@ def test_job_with_a_new_template_runs_anew(settings: Settings, kube: Kube, names
     assert live(kube, job("example.org/app:2"))["metadata"]["uid"] != before
 
 
+def claim(namespace: str, size: str = "1Gi", storage: str = "fast") -> Obj:
+    """Return a volume claim."""
+    spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": storage}
+    return obj(
+        "v1", "PersistentVolumeClaim", "data", namespace, spec=spec | {"resources": {"requests": {"storage": size}}}
+    )
+
+
+def database(namespace: str, size: str = "1Gi") -> Obj:
+    """Return a StatefulSet with a claim template."""
+    spec = deployment(namespace)["spec"] | {"serviceName": "db"}
+    template = {"metadata": {"name": "data"}, "spec": claim(namespace, size)["spec"]}
+    return obj("apps/v1", "StatefulSet", "db", namespace, spec=spec | {"volumeClaimTemplates": [template]})
+
+
+def relabelled(namespace: str) -> Obj:
+    """Return the Deployment with another selector."""
+    found = deployment(namespace)
+    found["spec"]["selector"] = {"matchLabels": {"app": "other"}}
+    found["spec"]["template"]["metadata"] = {"labels": {"app": "other"}}
+    return found
+
+
+def binding(namespace: str, role: str) -> Obj:
+    """Return a RoleBinding."""
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role}
+    return obj("rbac.authorization.k8s.io/v1", "RoleBinding", "b", namespace, roleRef=reference)
+
+
+@pytest.mark.parametrize("kind", ["claim", "larger", "smaller", "StatefulSet", "Deployment", "RoleBinding"])
+def test_fixed_fields_cost_no_data(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """No advice deletes data; a command that is given works as it stands, and the deploy after it goes through."""
+    old, new = {
+        "claim": (claim(namespace), claim(namespace, storage="slow")),
+        "larger": (claim(namespace), claim(namespace, "2Gi")),
+        "smaller": (claim(namespace, "2Gi"), claim(namespace)),
+        "StatefulSet": (database(namespace), database(namespace, "2Gi")),
+        "Deployment": (deployment(namespace), relabelled(namespace)),
+        "RoleBinding": (binding(namespace, "a"), binding(namespace, "b")),
+    }[kind]
+    home = obj("v1", "Namespace", namespace)
+    deploy(settings, kube, [home, old])
+    capsys.readouterr()
+
+    assert plan(settings, kube, [home, new]) == 2
+    planned = capsys.readouterr().out
+    with pytest.raises(BetelgeuseError, match="was refused") as caught:
+        deploy(settings, kube, [home, new])
+    assert str(caught.value) in planned
+    command = re.search("`kubectl (.*)`", str(caught.value))
+    if old["kind"] == "PersistentVolumeClaim":
+        assert "it holds data, so it is not to be deleted" in str(caught.value)
+        assert command is None
+        return
+    assert command is not None
+    assert ("--cascade=orphan" in command[1]) == (kind == "StatefulSet")
+    # Nothing collects garbage here, so what an orphaning deletion waits for never comes.
+    ctl(settings, *shlex.split(command[1]), "--wait=false")
+    if kind == "StatefulSet":
+        ctl(settings, "-n", namespace, "patch", "statefulset/db", "--type=merge", "-p", FREE)
+    assert deploy(settings, kube, [home, new]).changes == 1
+
+
 def test_typo_in_a_field_is_one_clear_line(settings: Settings, kube: Kube, namespace: str) -> None:
     """An unknown field is refused as kubectl refuses it, naming object and field."""
     wrong = deployment(namespace)

@@ -131,7 +131,9 @@ def test_a_refusal_is_final_and_one_line() -> None:
     fake = FakeKube()
     fake.deny = [refused(422, 'ConfigMap "c" is invalid: data: field is immutable')]
 
-    with pytest.raises(BetelgeuseError, match=r"^ConfigMap n/c was refused: .*immutable.*`kubectl delete configmap c`"):
+    with pytest.raises(
+        BetelgeuseError, match=r"^ConfigMap n/c was refused: .*immutable.*`kubectl delete configmap c --namespace=n`"
+    ):
         applier(fake).run([CONFIG])
 
 

@@ -2,7 +2,7 @@
 
 from betelgeuse.kube.api import ApiError, Kube, Resource, UnknownKindError, UnreachableError, selecting
 from betelgeuse.kube.connect import connect, kubeconfig
-from betelgeuse.kube.objects import Key, Obj, api_group, describe, digest, key_of, kubectl_words
+from betelgeuse.kube.objects import Key, Obj, api_group, built_in, describe, digest, key_of, kubectl_words
 
 __all__ = [
     "ApiError",
@@ -13,6 +13,7 @@ __all__ = [
     "UnknownKindError",
     "UnreachableError",
     "api_group",
+    "built_in",
     "connect",
     "describe",
     "digest",

@@ -3,10 +3,33 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 Obj = dict[str, Any]
 """A Kubernetes object as the API speaks it."""
+
+
+_BUILT_IN_GROUPS: Final = frozenset(
+    f"{name}.k8s.io"
+    for name in (
+        "admissionregistration",
+        "apiextensions",
+        "apiregistration",
+        "authentication",
+        "authorization",
+        "certificates",
+        "coordination",
+        "discovery",
+        "events",
+        "flowcontrol.apiserver",
+        "networking",
+        "node",
+        "rbac.authorization",
+        "resource",
+        "scheduling",
+        "storage",
+    )
+)
 
 
 class Key(NamedTuple):
@@ -26,6 +49,11 @@ def api_group(obj: Mapping[str, Any]) -> str:
     """Return the API group of an object, empty for the core group."""
     group, slash, _ = str(obj.get("apiVersion", "")).partition("/")
     return group if slash else ""
+
+
+def built_in(group: str) -> bool:
+    """Whether an API group is Kubernetes' own, and no CRD's."""
+    return "." not in group or group in _BUILT_IN_GROUPS
 
 
 def key_of(obj: Mapping[str, Any]) -> Key:

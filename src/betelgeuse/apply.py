@@ -15,11 +15,12 @@ from betelgeuse.deletion import going, reason
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
 from betelgeuse.hands import Hands
 from betelgeuse.immutable import advice, fixed
-from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, describe, key_of
+from betelgeuse.kube import ApiError, Key, Kube, Obj, describe, key_of
 from betelgeuse.progress import say
 
 THREADS: Final = 8
 _PAUSE: Final = 1.0
+_NOT_FOUND: Final = 404
 _INVALID: Final = 422
 _GOING_SECONDS: Final = 60.0
 """For an object that is being deleted to go, so that it can be made anew."""
@@ -66,8 +67,11 @@ def snapshot(kube: Kube, objects: Iterable[Obj]) -> dict[Key, Obj]:
     def fetch(kind: tuple[str, str]) -> list[Obj]:
         try:
             return kube.list(*kind)
-        except UnknownKindError:
-            return []
+        except ApiError as error:
+            # Not served yet, or no longer: a CRD may go between discovery and this.
+            if error.status == _NOT_FOUND:
+                return []
+            raise
 
     kube.refresh()
     with ThreadPoolExecutor(THREADS) as pool:

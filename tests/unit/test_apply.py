@@ -6,7 +6,7 @@ from betelgeuse.apply import Applier, Outcome, failure, snapshot
 from betelgeuse.apply_rules import record
 from betelgeuse.errors import BetelgeuseError, ConflictError
 from betelgeuse.hands import Hands
-from betelgeuse.kube import Obj, key_of
+from betelgeuse.kube import ApiError, Obj, key_of
 from betelgeuse.owners import Controllers
 from tests.unit.fakes import FakeKube, obj, refused
 
@@ -175,3 +175,9 @@ def test_snapshot_skips_what_is_not_served() -> None:
     fake = FakeKube(CONFIG, unserved=["Lamp"])
 
     assert snapshot(fake.kube, [CONFIG, obj("x.org/v1", "Lamp", "l", "n")]) == {key_of(CONFIG): CONFIG}
+    # Its CRD went after discovery had told of it.
+    fake.refuse = [refused(404, "404 page not found")]
+    assert snapshot(fake.kube, [CONFIG]) == {}
+    fake.refuse = [refused(500, "no")]
+    with pytest.raises(ApiError):
+        snapshot(fake.kube, [CONFIG])

@@ -44,60 +44,63 @@ def setup(_: Context, browser: bool = False) -> None:
 
 
 @verb
-def images(_: Context) -> None:
-    """Build every image of images/images.yaml that the cache lacks, and report what the builds took."""
+def images(_: Context, profile: str = "") -> None:
+    """Build every image of a profile that the cache lacks, and report what the builds took."""
     from betelgeuse.workflows.images import build
 
-    build()
+    build(profile)
 
 
 @verb
-def render(_: Context, env: str = LOCAL) -> None:
+def render(_: Context, env: str = LOCAL, profile: str = "") -> None:
     """Print the rendered tree of an environment."""
     from betelgeuse.workflows.render import show
 
-    show(env)
+    show(env, profile)
 
 
 @verb
-def plan(_: Context, env: str = LOCAL, nodes: int = 0) -> None:
-    """Show what a deploy would change; exit code 0 for nothing, 2 for changes."""
+def plan(_: Context, env: str = LOCAL, profile: str = "", nodes: int = 0, prune_data: bool = False) -> None:
+    """Show what a deploy would change, delete and keep; exit code 0 for nothing, 2 for changes."""
     from betelgeuse.workflows.plan import show
 
-    raise Exit(code=show(env, nodes or None))
+    raise Exit(code=show(env, profile, nodes or None, data=not prune_data))
 
 
 @verb
-def deploy(_: Context, env: str = LOCAL, nodes: int = 0, prune_data: bool = False) -> None:
-    """Bring an environment to what the tree says; safe to repeat and after a kill."""
+def deploy(_: Context, env: str = LOCAL, profile: str = "", nodes: int = 0, prune_data: bool = False) -> None:
+    """Bring an environment to what the tree says; --profile=… chooses what it runs; safe to repeat and after a kill.
+
+    What leaves the tree is deleted, but nothing that holds data unless --prune-data.
+    """
     from betelgeuse.workflows.deploy import deploy as run
 
-    run(env, nodes or None, prune_data=prune_data)
+    run(env, nodes or None, profile, prune_data=prune_data)
 
 
 @verb
-def status(_: Context, env: str = LOCAL, json: bool = False) -> None:
+def status(_: Context, env: str = LOCAL, profile: str = "", json: bool = False) -> None:
     """Tell what is ready and, for the rest, why not; exit code 1 when something is not."""
     from betelgeuse.workflows.session import opened
     from betelgeuse.workflows.status import status as show
 
-    raise Exit(code=show(*opened(env), as_json=json))
+    raise Exit(code=show(*opened(env, profile), as_json=json))
 
 
 @verb
-def doctor(_: Context, env: str = LOCAL, json: bool = False) -> None:
-    """Check this machine for an environment, with a fix for each failure."""
+def doctor(_: Context, env: str = LOCAL, profile: str = "", json: bool = False) -> None:
+    """Check this machine for an environment and its profile, with a fix for each failure."""
     from betelgeuse.doctor import run
 
-    raise Exit(code=run(env, as_json=json))
+    raise Exit(code=run(env, profile, as_json=json))
 
 
 @verb
-def policy_graph(_: Context, env: str = LOCAL, live: bool = False) -> None:
+def policy_graph(_: Context, env: str = LOCAL, profile: str = "", live: bool = False) -> None:
     """Draw who may call whom, as a table and an SVG file; --live adds what the network dropped lately."""
     from betelgeuse.workflows.policy import show
 
-    show(env, live=live)
+    show(env, profile, live=live)
 
 
 @verb

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from betelgeuse import kube, paths, render
+from betelgeuse import kube, paths, render, selection
 from betelgeuse import settings as environments
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.identity.forward import to_pod
@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options."""
     group = parser.getgroup("conformance", "what is judged")
     group.addoption("--env", default="local", help="environment, a folder of overlays/ (default: local)")
+    group.addoption("--profile", default="", help="profile, a folder of profiles/ (default: the one deployed last)")
     group.addoption("--report", default="conformance", help="name of the reports' files (default: conformance)")
     group.addoption(
         "--feature",
@@ -46,8 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
     env = config.option.env
     try:
         settings = environments.load(env)
-        tree = Tree(render.render(env), settings.domain)
         cluster = Cluster(kube.connect(settings))
+        profile = selection.select(env, config.option.profile, cluster.kube)
+        tree = Tree(render.render(env, profile.name), settings.domain)
         rules = exemptions.load()
         if not config.option.collectonly:
             cluster.kube.raw("/readyz")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from betelgeuse import edge, paths, render, trust
+from betelgeuse import edge, paths, render, selection, trust
 from betelgeuse.errors import UsageError
 from betelgeuse.identity.callers import caller
 from betelgeuse.kube import Kube, Obj, connect
@@ -20,11 +20,12 @@ def reached(chosen: Settings, host: str) -> tuple[Kube, list[Obj], str, Path | N
 
     UsageError where the tree has no such host.
     """
-    objects = render.render(chosen.env)
+    kube = connect(chosen)
+    objects = render.render(chosen.env, selection.select(chosen.env, kube=kube).name)
     if host not in edge.hosts(objects):
         message = f"the tree of {chosen.env} serves no {host}: there is nothing to put load on"
         raise UsageError(message)
-    client, kube = caller(objects, chosen, host), connect(chosen)
+    client = caller(objects, chosen, host)
     return kube, objects, client, trust.refresh(chosen.env, kube, objects)
 
 

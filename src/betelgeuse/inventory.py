@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from betelgeuse.apply_rules import MANAGER, applied_by_us
@@ -13,6 +13,9 @@ NAMESPACE: Final = "betelgeuse-system"
 NAME: Final = "betelgeuse-inventory"
 _NONE: Final = "-"
 _ADOPTED: Final = "adopted"
+_CLAIM: Final = "claim:"
+_PROFILE: Final = "profile"
+"""The key that no kind can have: those of kinds hold a dot."""
 _FIELDS: Final = 4
 _DELETION_SECONDS: Final = 120.0
 """How long a namespace may take to go: its pods get 30 s to end, and a node may be slow to say so."""
@@ -27,11 +30,13 @@ class Inventory:
     records: dict[Key, str] = field(default_factory=dict)
     adopted: set[Key] = field(default_factory=set)
     """What was there before us (kube-system, kubeadm's CoreDNS settings): changed by us, never deleted by us."""
+    profile: str = ""
+    """The profile chosen by the last deploy; empty where it was the overlay's own."""
 
     @classmethod
     def parse(cls, data: Mapping[str, str]) -> Self:
         """Read a ConfigMap's data; a line nobody of ours wrote is left out."""
-        found = cls()
+        found = cls(profile=data.get(_PROFILE, "").strip())
         for lines in data.values():
             for line in lines.splitlines():
                 words = line.split()
@@ -53,7 +58,8 @@ class Inventory:
             words = [self.versions[key], key.kind, key.namespace or _NONE, key.name, self.records.get(key) or _NONE]
             words += [_ADOPTED] if key in self.adopted else []
             lines.setdefault(f"{key.kind}.{key.group or 'core'}", []).append(" ".join(words))
-        return {name: "\n".join(found) + "\n" for name, found in lines.items()}
+        texts = {name: "\n".join(found) + "\n" for name, found in lines.items()}
+        return texts | ({_PROFILE: f"{self.profile}\n"} if self.profile else {})
 
     def union(self, objects: Iterable[Obj], pending: Iterable[Key], live: Mapping[Key, Obj]) -> Self:
         """Return what to write before an apply: everything old and new, without proof where a change is due.
@@ -64,11 +70,11 @@ class Inventory:
         adopted = {key for key in found.keys() - self.versions.keys() if key in live and not applied_by_us(live[key])}
         versions, blank = self.versions | found, set(pending)
         records = {key: "" if key in blank else self.records.get(key, "") for key in versions}
-        return type(self)(versions, records, self.adopted | adopted)
+        return replace(self, versions=versions, records=records, adopted=self.adopted | adopted)
 
     def partial(self, records: Mapping[Key, str]) -> Self:
         """Return what to write when an apply failed: what it did do need not be done again."""
-        return type(self)(dict(self.versions), self.records | dict(records), set(self.adopted))
+        return replace(self, records=self.records | dict(records))
 
     def exact(self, objects: Iterable[Obj], records: Mapping[Key, str], kept: Iterable[Key]) -> Self:
         """Return what to write at the end: the tree, and what a prune had to leave in place."""
@@ -76,7 +82,28 @@ class Inventory:
         versions = {key: self.versions[key] for key in staying}
         versions |= {key_of(obj): str(obj["apiVersion"]) for obj in objects}
         proofs = {key: self.records.get(key, "") for key in staying} | dict(records)
-        return type(self)(versions, {key: proofs.get(key, "") for key in versions}, self.adopted & versions.keys())
+        complete = {key: proofs.get(key, "") for key in versions}
+        return replace(self, versions=versions, records=complete, adopted=self.adopted & versions.keys())
+
+    def with_claims(self, claims: Iterable[Obj]) -> Self:
+        """Return what to write before the StatefulSets go that made these volume claims: from then on they are ours."""
+        found = {key_of(claim): claim for claim in claims}
+        fresh = {key: claim for key, claim in found.items() if key not in self.versions}
+        versions = self.versions | {key: str(claim["apiVersion"]) for key, claim in fresh.items()}
+        # Nothing was applied: the uid alone proves which object is meant.
+        records = self.records | {key: f"{_CLAIM}:{claim['metadata']['uid']}" for key, claim in fresh.items()}
+        return replace(self, versions=versions, records=records)
+
+    @property
+    def has_claims(self) -> bool:
+        """Whether volume claims that StatefulSets made are among our objects."""
+        return any(record.startswith(_CLAIM) for record in self.records.values())
+
+    def without(self, keys: Iterable[Key]) -> Self:
+        """Return what to write when volume claims belong to a StatefulSet of the tree again."""
+        gone = {key for key in keys if self.records.get(key, "").startswith(_CLAIM)}
+        versions = {key: version for key, version in self.versions.items() if key not in gone}
+        return replace(self, versions=versions, records={key: self.records.get(key, "") for key in versions})
 
     def left_the_tree(self, objects: Iterable[Obj]) -> list[Key]:
         """Return what we own that the tree no longer holds."""

@@ -13,6 +13,7 @@ from betelgeuse.deletion import advice, going, reason
 from betelgeuse.inventory import NAMESPACE, Inventory
 from betelgeuse.kube import Key, Kube, Obj, built_in, key_of
 from betelgeuse.secrets import ANNOTATION as GENERATED
+from betelgeuse.volumes import holds_data, made, owners
 
 KEEP: Final = "betelgeuse.io/prune"
 """Annotation: the value `never` keeps an object that leaves the tree."""
@@ -40,6 +41,8 @@ class Pruned:
     """Ours still, with the reason it was left in place."""
     going: dict[Key, str] = field(default_factory=dict)
     """Ours until they are gone: deleted, but held, with what holds them."""
+    data: set[Key] = field(default_factory=set)
+    """Of what was kept: what is kept for its data alone, which a prune without that care deletes."""
     forgotten: dict[Key, str] = field(default_factory=dict)
     """Not ours any more, with what became of it."""
 
@@ -53,7 +56,7 @@ def keep_reason(live: Mapping[str, Any], *, data: bool = True) -> str:
         return ""
     if annotations.get(KEEP) == "never":
         return f"annotation {KEEP}: never"
-    if live.get("kind") in {"PersistentVolumeClaim", "PersistentVolume"}:
+    if holds_data(live):
         return "it holds data"
     if live.get("kind") == "Secret" and GENERATED in annotations:
         return "its values cannot be made again, and data may be encrypted with them"
@@ -99,8 +102,10 @@ def _instance(kube: Kube, crd: Obj, leaving: frozenset[Key]) -> str:
     return ""
 
 
-def _obstacle(kube: Kube, live: Obj, leaving: frozenset[Key], *, data: bool) -> str:
+def _obstacle(kube: Kube, live: Obj, leaving: frozenset[Key], claims: Mapping[str, str], *, data: bool) -> str:
     why = keep_reason(live, data=data)
+    if data and not why and (claim := claims.get(live["metadata"].get("uid", ""))):
+        why = f"{claim} would be deleted with it"
     if not why and live["kind"] == "Namespace":
         why = _foreign(kube, live["metadata"]["name"], leaving)
     if not why and live["kind"] == "CustomResourceDefinition":
@@ -113,14 +118,25 @@ def _reference(inventory: Inventory, key: Key) -> Obj:
     return {"apiVersion": inventory.versions[key], "kind": key.kind, "metadata": meta}
 
 
-def candidates(kube: Kube, inventory: Inventory, objects: Iterable[Obj], *, data: bool = True) -> Pruned:
-    """Decide, without touching anything, what a prune would delete, keep and forget; `data` keeps what holds data."""
+def claims(kube: Kube, inventory: Inventory, objects: Iterable[Obj]) -> Inventory:
+    """Return the inventory with the volume claims that leaving StatefulSets made: nothing else would remember them.
+
+    A claim whose StatefulSet came back to the tree belongs to that again.
+    """
+    objects = list(objects)
+    gone = [
+        key for key in inventory.left_the_tree(objects) if key.kind == "StatefulSet" and key not in inventory.adopted
+    ]
+    live = snapshot(kube, [_reference(inventory, key) for key in gone]) if gone else {}
+    leaving = [live[key] for key in gone if key in live and ours(live[key], inventory.records.get(key, ""))]
+    found = inventory.with_claims(made(kube, leaving))
+    return found.without(key_of(claim) for claim in made(kube, objects)) if found.has_claims else found
+
+
+def _decide(kube: Kube, inventory: Inventory, found: Mapping[Key, Obj], keys: list[Key], *, data: bool) -> Pruned:
     result = Pruned()
-    keys = order(inventory.left_the_tree(objects))
-    if not keys:
-        return result
     leaving = frozenset(keys)
-    found = snapshot(kube, [_reference(inventory, key) for key in keys])
+    owned = owners(kube, {key.namespace for key in keys if key.namespace}) if data else {}
     for key in keys:
         live = found.get(key)
         if live is None:
@@ -131,10 +147,22 @@ def candidates(kube: Kube, inventory: Inventory, objects: Iterable[Obj], *, data
             result.forgotten[key] = "was made anew by somebody else and is left alone"
         elif going(live):
             result.going[key] = held(live)
-        elif obstacle := _obstacle(kube, live, leaving - set(result.kept), data=data):
+        elif obstacle := _obstacle(kube, live, leaving - set(result.kept), owned, data=data):
             result.kept[key] = obstacle
         else:
             result.deleted[key] = live["metadata"]["uid"]
+    return result
+
+
+def candidates(kube: Kube, inventory: Inventory, objects: Iterable[Obj], *, data: bool = True) -> Pruned:
+    """Decide, without touching anything, what a prune would delete, keep and forget; `data` keeps what holds data."""
+    keys = order(inventory.left_the_tree(objects))
+    if not keys:
+        return Pruned()
+    found = snapshot(kube, [_reference(inventory, key) for key in keys])
+    result = _decide(kube, inventory, found, keys, data=data)
+    if data and result.kept:
+        result.data = result.kept.keys() & _decide(kube, inventory, found, keys, data=False).deleted.keys()
     return result
 
 

@@ -10,12 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from betelgeuse import paths, yamls
+from betelgeuse import paths, profiles, yamls
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.kube import Obj, api_group, describe
 from betelgeuse.kube.command import kubectl
-from betelgeuse.render_diagnosis import diagnose
-from betelgeuse.settings import environments, suggest
+from betelgeuse.render_diagnosis import diagnose, walk
+from betelgeuse.settings import known, suggest
 from betelgeuse.shell import run
 from betelgeuse.waves import custom_kinds
 
@@ -69,9 +69,9 @@ def _files(root: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in sorted(names))
 
 
-def fingerprint(env: str) -> str:
+def fingerprint(env: str, profile: str = "") -> str:
     """Return the hash of everything a render reads: file names, contents, and kustomize's version."""
-    digest = hashlib.sha256(f"{_FORMAT} {_pinned()} {env}".encode())
+    digest = hashlib.sha256(f"{_FORMAT} {_pinned()} {env} {profile}".encode())
     for top in _INPUTS:
         for path in _files(paths.ROOT / top):
             digest.update(f"\0{path.relative_to(paths.ROOT)}\0".encode())
@@ -120,12 +120,18 @@ def _objects(text: str, where: str) -> list[Obj]:
     return objects
 
 
-def _build(env: str) -> list[Obj]:
-    overlay = paths.OVERLAYS / env
-    try:
-        text = run([kubectl(), "kustomize", str(overlay)], timeout=_SECONDS)
-    except BetelgeuseError as error:
-        raise UsageError(diagnose(overlay, str(error))) from None
+def _kustomize(env: str, profile: str) -> str:
+    with profiles.overlay(env, profile) as overlay:
+        try:
+            return run([kubectl(), "kustomize", str(overlay)], timeout=_SECONDS)
+        except BetelgeuseError as error:
+            # People edit the original, whichever copy was built.
+            found = walk(paths.OVERLAYS / env) or diagnose(overlay, str(error))
+            raise UsageError(found.replace(paths.shown(overlay), f"overlays/{env}")) from None
+
+
+def _build(env: str, profile: str) -> list[Obj]:
+    text = _kustomize(env, profile)
     objects = _objects(text, f"overlays/{env} as built by kustomize")
     if not objects:
         message = f"overlays/{env} builds to nothing; its kustomization.yaml needs `resources`"
@@ -146,17 +152,17 @@ def _keep(path: Path, objects: list[Obj]) -> None:
             old.unlink(missing_ok=True)
 
 
-def render(env: str) -> list[Obj]:
-    """Return the objects of an environment, as `kubectl kustomize overlays/<env>` builds them."""
-    known = environments()
-    if env not in known:
-        message = f"unknown environment {env!r}{suggest(env, known)} (overlays/ has: {', '.join(known) or 'none'})"
-        raise UsageError(message)
-    path = paths.CACHE / "render" / f"{fingerprint(env)}.json"
+def render(env: str, profile: str = "") -> list[Obj]:
+    """Return the objects of an environment, as `kubectl kustomize overlays/<env>` builds them.
+
+    A profile other than the one that the overlay names takes its place.
+    """
+    known(env)
+    path = paths.CACHE / "render" / f"{fingerprint(env, profile)}.json"
     try:
         kept: list[Obj] = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        objects = _build(env)
+        objects = _build(env, profile)
         _keep(path, objects)
         return objects
     return kept

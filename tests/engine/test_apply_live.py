@@ -19,7 +19,7 @@ from betelgeuse import inventory
 from betelgeuse.apply import Outcome
 from betelgeuse.apply_rules import conflicts_of, transient
 from betelgeuse.errors import BetelgeuseError, ConflictError, RefusedError, WaitTimeoutError
-from betelgeuse.kube import ApiError, Key, Kube, Obj, UnreachableError, connect
+from betelgeuse.kube import ApiError, Key, Kube, Obj, UnreachableError, connect, key_of
 from betelgeuse.kube.command import kubectl
 from betelgeuse.owners import Controllers
 from betelgeuse.settings import Settings
@@ -447,6 +447,84 @@ def test_what_was_there_before_stays(settings: Settings, kube: Kube, namespace: 
     assert set(result.pruned.forgotten.values()) == {"was there before us and stays as it is"}
     assert {key.kind for key in result.pruned.forgotten} == {"ConfigMap", "Namespace"}
     assert kube.get("v1", "ConfigMap", "settings", namespace) is not None
+
+
+def _with_claims(settings: Settings, kube: Kube, namespace: str) -> list[Obj]:
+    """Return a tree with volumes of each kind, deployed, and what controllers would make of it made by hand."""
+    size = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    labels = {"app": "db"}
+    sets = [obj("apps/v1", "StatefulSet", name, namespace) for name in ("db", "cache")]
+    for each in sets:
+        container = {"name": "c", "image": "example.org/db:1.0"}
+        each["spec"] = {
+            "serviceName": "db",
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": size}],
+        }
+    sets[1]["spec"]["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": "Delete"}
+    postgres = crd("Cluster", "postgresql.cnpg.io")
+    cluster = obj("postgresql.cnpg.io/v1", "Cluster", "pg", namespace, spec={"size": 1})
+    objects = [obj("v1", "Namespace", namespace), *sets, postgres, cluster, obj("v1", "ConfigMap", "c", namespace)]
+    apply_tree(settings, kube, objects, wait=False, profile="data")
+    # As the StatefulSet controller makes them: an owner only where the policy says so.
+    kube.create(obj("v1", "PersistentVolumeClaim", "data-db-0", namespace, spec=size), "kube-controller-manager")
+    owner = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "name": "cache",
+        "uid": live(kube, sets[1])["metadata"]["uid"],
+    }
+    owned = obj("v1", "PersistentVolumeClaim", "data-cache-0", namespace, spec=size)
+    owned["metadata"]["ownerReferences"] = [owner]
+    kube.create(owned, "kube-controller-manager")
+    return objects
+
+
+def test_a_smaller_profile_keeps_every_volume(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Claims, also those that StatefulSets made, databases and their namespace stay ours until their data may go."""
+    objects = _with_claims(settings, kube, namespace)
+    stay = {
+        Key("", "PersistentVolumeClaim", namespace, "data-db-0"),
+        Key("apps", "StatefulSet", namespace, "cache"),
+        Key("postgresql.cnpg.io", "Cluster", namespace, "pg"),
+        Key("apiextensions.k8s.io", "CustomResourceDefinition", "", "clusters.postgresql.cnpg.io"),
+        Key("", "Namespace", "", namespace),
+    }
+    assert inventory.load(kube).profile == "data"
+    capsys.readouterr()
+
+    assert plan(settings, kube, []) == 2
+    planned = capsys.readouterr().out
+    result = deploy(settings, kube, [])
+
+    gone = {Key("apps", "StatefulSet", namespace, "db"), Key("", "ConfigMap", namespace, "c")}
+    assert set(result.pruned.deleted) == gone
+    # The set's own claims were written down before it went; those with an owner need that owner.
+    assert set(result.pruned.kept) == stay | {Key("", "PersistentVolumeClaim", namespace, "data-cache-0")}
+    assert result.pruned.data == set(result.pruned.kept)
+    assert all(f"- {key} (left the tree, will be deleted)" in planned for key in gone)
+    assert all(f"= {key} (left the tree, will be kept: " in planned for key in result.pruned.kept)
+    assert "`invoke deploy --prune-data` deletes it with its data" in capsys.readouterr().err
+    assert set(inventory.load(kube).versions) == set(result.pruned.kept)
+    assert inventory.load(kube).profile == ""
+    assert plan(settings, kube, []) == 0
+
+    back = deploy(settings, kube, objects)
+    assert back.pruned.kept == {}
+    assert set(inventory.load(kube).versions) == {key_of(item) for item in objects}
+    deploy(settings, kube, [])
+
+    assert plan(settings, kube, [], data=False) == 2
+    last = apply_tree(settings, kube, [], wait=False, data=False)
+    assert set(last.pruned.deleted) == set(result.pruned.kept)
+    assert inventory.load(kube).versions == {}
+    for name in ("data-db-0", "data-cache-0"):
+        claim = kube.get("v1", "PersistentVolumeClaim", name, namespace)
+        # Its finalizer waits for a controller that is not here.
+        assert claim is None or "deletionTimestamp" in claim["metadata"]
 
 
 def test_remove_leaves_nothing_of_ours(settings: Settings, kube: Kube, namespace: str) -> None:

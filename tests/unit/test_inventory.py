@@ -119,3 +119,30 @@ def test_a_namespace_on_its_way_out_is_awaited(monkeypatch: pytest.MonkeyPatch) 
     fake.put(home)
     with pytest.raises(WaitTimeoutError, match="namespace betelgeuse-system is still being deleted after 120 s"):
         inventory.save(fake.kube, Inventory())
+
+
+def test_the_chosen_profile_stays_with_what_we_own() -> None:
+    """Through every step of a deploy; a deploy without a choice takes it away again."""
+    fake = FakeKube()
+    chosen = Inventory({key_of(CONFIG): "v1"}, {key_of(CONFIG): "p"}, profile="data")
+    inventory.save(fake.kube, chosen)
+
+    assert inventory.load(fake.kube) == chosen
+    assert chosen.data()["profile"] == "data\n"
+    steps = [chosen.union([], [], {}), chosen.partial({}), chosen.exact([], {}, []), chosen.with_claims([])]
+    assert {step.profile for step in steps} == {"data"}
+    inventory.save(fake.kube, Inventory(chosen.versions, chosen.records))
+    assert inventory.load(fake.kube).profile == ""
+
+
+def test_claims_of_a_statefulset_are_known_by_their_uid() -> None:
+    """Nothing was applied to them; they are ours until their StatefulSet is back."""
+    claim = obj("v1", "PersistentVolumeClaim", "data-db-0", "n", uid="7")
+    ours = Inventory({key_of(CONFIG): "v1"}, {key_of(CONFIG): "p"})
+    found = ours.with_claims([claim])
+
+    assert Inventory.parse(found.data()) == found
+    assert (ours.has_claims, found.has_claims) == (False, True)
+    assert found.records[key_of(claim)].endswith(":7")
+    assert found.with_claims([claim]) == found
+    assert found.without([key_of(claim), key_of(CONFIG)]) == ours

@@ -12,7 +12,7 @@ import pytest
 from betelgeuse import paths
 
 MAX_LINES = 300
-KERNEL = frozenset({"errors", "kube", "lock", "nodecount", "paths", "progress", "settings", "shell", "yamls"})
+KERNEL = frozenset({"errors", "kube", "lock", "nodecount", "paths", "progress", "settings", "shell", "sizes", "yamls"})
 PACKAGES: Mapping[str, frozenset[str]] = {
     "betelgeuse": frozenset(),
     # Overload is judged by the load tests' own limits.
@@ -21,7 +21,7 @@ PACKAGES: Mapping[str, frozenset[str]] = {
     "tasks": frozenset({"betelgeuse", "loadtests"}),
 }
 """Which of our packages each may import; any other is an application's, and may import `serving` alone."""
-JUDGES = KERNEL | {"clusters", "identity", "policy", "render"}
+JUDGES = KERNEL | {"clusters", "identity", "policy", "render", "selection"}
 """Parts of betelgeuse that the conformance suite may import: what is judged must not do the judging."""
 
 

@@ -93,7 +93,7 @@ def test_a_deploy_neither_builds_nor_names_the_image(monkeypatch: pytest.MonkeyP
     target.write_images_component()
 
     assert images.table()["locust"].on_demand
-    assert "locust" not in {image.name for image in target.needed_images()}
+    assert "locust" not in {image.name for image in target.needed_images([])}
     assert "locust" not in target.IMAGES_COMPONENT.read_text("utf-8")
 
 

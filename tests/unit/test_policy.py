@@ -361,7 +361,7 @@ def test_command_writes_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return json.dumps(LINE) if pod == "a" else ""
 
     monkeypatch.setattr("betelgeuse.paths.REPORTS", tmp_path)
-    monkeypatch.setattr("betelgeuse.render.render", lambda _env: TREE)
+    monkeypatch.setattr("betelgeuse.render.render", lambda *_: TREE)
     monkeypatch.setattr("betelgeuse.workflows.policy.connect", lambda _: SimpleNamespace(list=lambda *_, **__: agents))
     monkeypatch.setattr("betelgeuse.workflows.policy.exec_in", tail)
 
@@ -378,7 +378,7 @@ def test_command_tells_what_keeps_it_from_looking(monkeypatch: pytest.MonkeyPatc
         raise BetelgeuseError(message)
 
     agents = [{"metadata": {"name": "a"}}]
-    monkeypatch.setattr("betelgeuse.render.render", lambda _env: TREE)
+    monkeypatch.setattr("betelgeuse.render.render", lambda *_: TREE)
     monkeypatch.setattr("betelgeuse.workflows.policy.connect", lambda _: SimpleNamespace(list=lambda *_, **__: agents))
     monkeypatch.setattr("betelgeuse.workflows.policy.exec_in", refuse)
 

@@ -28,6 +28,17 @@ FILES = {
     "overlays/local/environment.env": "DOMAIN=a.b\n",
 }
 
+BUDGET = "needs: []\nbudget: {cpu: 1, memory_gib: 1, disk_gib: 1, build_minutes: 1}\n"
+PROFILES = {
+    "base/ai/area.yaml": BUDGET,
+    "base/db/area.yaml": BUDGET,
+    "base/db/kustomization.yaml": "resources:\n  - namespace.yaml\n",
+    "base/db/namespace.yaml": NAMESPACE.replace("ai", "db"),
+    "profiles/core/kustomization.yaml": "resources:\n  - ../../base/ai\n",
+    "profiles/data/kustomization.yaml": "resources:\n  - ../core\n  - ../../base/db\n",
+    "overlays/local/kustomization.yaml": FILES["overlays/local/kustomization.yaml"].replace("base/ai", "profiles/core"),
+}
+
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
@@ -51,13 +62,45 @@ Tree = Callable[[str, str], None]
 
 def test_objects_come_out(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     """Kustomize's output is parsed with its types kept, and can be shown."""
-    del tree
     found = render.render("local")
+    for name, text in PROFILES.items():
+        tree(name, text)
 
     assert [entry["kind"] for entry in found] == ["Namespace", "ConfigMap"]
     assert found[1]["data"] == {"on": "yes", "day": "2026-01-01"}
     assert show("local") == 0
     assert 'day: "2026-01-01"' in capsys.readouterr().out.replace("'", '"')
+
+
+def test_another_profile_takes_the_place_of_the_overlays_own(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same environment with other areas; components still count, each result is kept, no copy stays."""
+    for name, text in PROFILES.items():
+        tree(name, text)
+    core, data = render.render("local"), render.render("local", "data")
+    db = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "db", "labels": {"a": "b"}}}
+
+    assert [entry for entry in data if entry not in core] == [db]
+    assert [entry for entry in core if entry not in data] == []
+    assert render.render("local", "core") == core
+    assert list((paths.ROOT / ".build").iterdir()) == []
+    monkeypatch.setattr(render, "kubectl", lambda: "/no/such/kubectl")
+    assert (render.render("local"), render.render("local", "data")) == (core, data)
+
+
+def test_what_is_wrong_with_a_copy_is_told_of_the_original(tree: Tree) -> None:
+    """That is what people edit."""
+    for name, text in PROFILES.items():
+        tree(name, text)
+    overlay = PROFILES["overlays/local/kustomization.yaml"]
+    tree("overlays/local/kustomization.yaml", overlay.replace("extra", "extar"))
+
+    with pytest.raises(UsageError, match=r"^overlays/local/kustomization\.yaml:4: \.\./\.\./components/extar does not"):
+        render.render("local", "data")
+
+    tree("overlays/local/kustomization.yaml", overlay + "patches:\n  - path: p.yaml\n")
+    tree("overlays/local/p.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: absent, namespace: ai}\n")
+    with pytest.raises(UsageError, match=r"^overlays/local does not build: .*absent"):
+        render.render("local", "data")
 
 
 def test_a_second_render_is_read_from_the_cache(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:

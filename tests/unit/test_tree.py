@@ -296,7 +296,44 @@ def test_plan_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert "+ ConfigMap nowhere/e (new; its namespace does not exist yet)" in captured.out
     assert "+ Lamp ai/l (new; its kind is not served yet)" in captured.out
     assert "- ConfigMap ai/old (left the tree, will be deleted)" in captured.out
-    assert "PersistentVolumeClaim ai/p left the tree and stays: it holds data" in captured.err
+    assert "= PersistentVolumeClaim ai/p (left the tree, will be kept: it holds data)" in captured.out
+    assert "1 objects stay for their data: `invoke deploy --prune-data` deletes it with its data\n" in captured.err
+
+
+def test_from_a_bigger_profile_to_a_smaller_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """What left goes, data stays, is named with both ways on, and stays ours until one of them is taken."""
+    home, claim = obj("v1", "Namespace", "portal"), obj("v1", "PersistentVolumeClaim", "p", "portal")
+    big = [CONFIG, NAMESPACE, home, claim, obj("v1", "ConfigMap", "x", "portal")]
+    fake = Controlled()
+    apply_tree(SETTINGS, fake.kube, big, profile="data")
+    assert inventory.load(fake.kube).profile == "data"
+    small = [CONFIG, NAMESPACE]
+    capsys.readouterr()
+
+    assert plan(SETTINGS, fake.kube, small) == 2
+    captured = capsys.readouterr()
+    assert "- ConfigMap portal/x (left the tree, will be deleted)" in captured.out
+    assert "= PersistentVolumeClaim portal/p (left the tree, will be kept: it holds data)" in captured.out
+    assert "= Namespace portal (left the tree, will be kept: it still holds PersistentV" in captured.out
+    ways = (
+        "2 objects stay for their data: `invoke deploy --prune-data` deletes it with its data, "
+        "`invoke deploy --profile=core` takes it back"
+    )
+    assert ways in captured.err
+
+    result = apply_tree(SETTINGS, fake.kube, small)
+    assert ways in capsys.readouterr().err
+    assert set(result.pruned.deleted) == {Key("", "ConfigMap", "portal", "x")}
+    assert {key_of(home), key_of(claim)} < set(inventory.load(fake.kube).versions)
+    assert inventory.load(fake.kube).profile == ""
+    assert plan(SETTINGS, fake.kube, small) == 0
+    assert plan(SETTINGS, fake.kube, small, data=False) == 2
+    assert "- PersistentVolumeClaim portal/p (left the tree, will be deleted)" in capsys.readouterr().out
+
+    assert apply_tree(SETTINGS, fake.kube, big).pruned.kept == {}
+    apply_tree(SETTINGS, fake.kube, small)
+    assert set(apply_tree(SETTINGS, fake.kube, small, data=False).pruned.deleted) == {key_of(home), key_of(claim)}
+    assert set(inventory.load(fake.kube).versions) == {key_of(CONFIG), key_of(NAMESPACE)}
 
 
 @pytest.mark.parametrize(

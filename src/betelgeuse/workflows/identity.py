@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
-from betelgeuse import render, settings, trust
+from betelgeuse import trust
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.identity import people
 from betelgeuse.identity.admin import settle
 from betelgeuse.identity.declarations import SECRET_KEY, clients
 from betelgeuse.identity.token import fetch, machine
-from betelgeuse.kube import connect
 from betelgeuse.progress import out, say
 from betelgeuse.rotation import value
 from betelgeuse.secrets import password
@@ -21,9 +20,8 @@ _PASSWORD_LENGTH: Final = 20
 
 def token(env: str, name: str) -> None:
     """Print a token of a machine client; nothing else goes to standard output."""
-    chosen, objects = settings.load(env), render.render(env)
+    chosen, kube, objects = opened(env)
     client = machine(clients(objects, chosen.domain), name)
-    kube = connect(chosen)
     secret = value(kube.get("v1", "Secret", client.secret.name, client.secret.namespace), SECRET_KEY)
     if not secret:
         message = f"{client.secret} holds no key yet; `invoke deploy --env={env}` makes it"

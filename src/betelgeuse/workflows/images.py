@@ -1,15 +1,18 @@
 """Build what the embedded cluster runs, without starting it."""
 
-from betelgeuse import system
+from betelgeuse import render, selection, system
 from betelgeuse.clusters.local import target
 from betelgeuse.pipeline import run
 from betelgeuse.progress import out
+from betelgeuse.settings import LOCAL
 
 
-def build() -> None:
-    """Build every image the store lacks, then print what each build took in seconds."""
+def build(profile: str = "") -> None:
+    """Build every image of a profile that the store lacks, then print what each build took in seconds."""
+    selected = selection.select(LOCAL, profile)
     system.install()
-    run(target.build_tasks(target.needed_images()))
+    target.prepare_tree()
+    run(target.build_tasks(target.needed_images(render.render(LOCAL, selected.name))))
     rows = target.build_report()
     total = sum(seconds for _, seconds in rows)
     for name, seconds in rows:

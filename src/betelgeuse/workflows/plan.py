@@ -16,11 +16,12 @@ from betelgeuse.hands import Hands, told
 from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, key_of
 from betelgeuse.owners import Controllers
 from betelgeuse.progress import out, say, step
-from betelgeuse.prune import Pruned, candidates
+from betelgeuse.prune import Pruned, candidates, claims
 from betelgeuse.settings import LOCAL, Settings
 from betelgeuse.waves import custom_kinds
 from betelgeuse.workflows import realm
 from betelgeuse.workflows.session import opened
+from betelgeuse.workflows.tree import kept_data
 
 NO_CHANGES: Final = 0
 CHANGES: Final = 2
@@ -105,29 +106,31 @@ class _Plan:
         return Change(key, f"! {line}", blocked=True)
 
 
-def changes(kube: Kube, objects: Sequence[Obj]) -> tuple[list[Change], Pruned]:
-    """Return what a deploy would change and what it would delete."""
+def changes(kube: Kube, objects: Sequence[Obj], *, data: bool = True) -> tuple[list[Change], Pruned]:
+    """Return what a deploy would change and what it would delete; `data` keeps what holds data."""
     work = _Plan(kube, objects)
     with ThreadPoolExecutor(THREADS) as pool:
         found = [change for change in pool.map(work.one, objects) if change is not None]
     rolls = rotation.pending(objects, work.live)
     found += [Change(roll.key, f"~ {roll.key}\n# will be rolled: its Secrets were rotated") for roll in rolls]
-    return found, candidates(kube, work.owned, objects)
+    return found, candidates(kube, claims(kube, work.owned, objects), objects, data=data)
 
 
-def show(env: str, nodes: int | None = None) -> int:
+def show(env: str, profile: str = "", nodes: int | None = None, *, data: bool = True) -> int:
     """Print what a deploy would change in an environment, the embedded cluster's nodes included; return as `plan`."""
-    settings, kube, objects = opened(env, nodes)
-    return plan(settings, kube, objects, target.resized(settings) if env == LOCAL else ())
+    settings, kube, objects = opened(env, profile, nodes)
+    return plan(settings, kube, objects, target.resized(settings) if env == LOCAL else (), data=data)
 
 
-def plan(settings: Settings, kube: Kube, objects: Sequence[Obj], machines: Sequence[str] = ()) -> int:
-    """Print what a deploy would change; return 0 when that is nothing, else 2.
+def plan(
+    settings: Settings, kube: Kube, objects: Sequence[Obj], machines: Sequence[str] = (), *, data: bool = True
+) -> int:
+    """Print what a deploy would change, delete and, with `data`, keep for its data; return 0 when nothing, else 2.
 
     `machines` are the lines about nodes that come or go.
     """
     with step(f"comparing {len(objects)} objects with {settings.env}"):
-        found, pruned = changes(kube, objects)
+        found, pruned = changes(kube, objects, data=data)
     drift = realm.drift(settings, kube, objects)
     for text in (*machines, *(change.text for change in found)):
         out(text)
@@ -138,7 +141,9 @@ def plan(settings: Settings, kube: Kube, objects: Sequence[Obj], machines: Seque
     for key, held in pruned.going.items():
         out(f"- {key} (left the tree, not gone yet: {held})")
     for key, why in pruned.kept.items():
-        say(f"{key} left the tree and stays: {why}")
+        out(f"= {key} (left the tree, will be kept: {why})")
+    if text := kept_data(settings, objects, pruned):
+        say(text)
     blocked = sum(change.blocked for change in found) + sum(line.startswith("!") for line in machines)
     if blocked:
         say(f"{blocked} of these would stop the deploy (marked with !)")

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from betelgeuse import paths, render, settings
+from betelgeuse import paths, settings
 from betelgeuse.kube import connect
 from betelgeuse.kube.command import exec_in
 from betelgeuse.policy import drops, graph, svg
 from betelgeuse.progress import out, say
 from betelgeuse.settings import Settings
+from betelgeuse.workflows.session import tree
 
 _AGENT: Final = "cilium-agent"
 _READ: Final = "cat /var/run/cilium/hubble/drops*.log | grep -v -F betelgeuse.io/conformance | tail -n 5000"
@@ -26,10 +27,10 @@ def _dropped(chosen: Settings) -> Iterator[str]:
         yield from text.splitlines()
 
 
-def show(env: str, *, live: bool = False) -> int:
+def show(env: str, profile: str = "", *, live: bool = False) -> int:
     """Print the table, write the picture to reports/ and say where; return 0."""
     chosen = settings.load(env)
-    edges = graph.edges(render.render(env))
+    edges = graph.edges(tree(env, profile))
     dropped = drops.read(_dropped(chosen)) if live else ()
     out(graph.as_table(edges))
     if live:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from betelgeuse import edge, render, settings, trust
-from betelgeuse.errors import UsageError
+from betelgeuse import edge, render, selection, settings, trust
+from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.identity.callers import callers, policy_of, route_to
 from betelgeuse.kube import Obj, connect
 from betelgeuse.progress import out
 from betelgeuse.settings import Settings, suggest
+from betelgeuse.workflows.session import opened
 
 _PUBLIC = "betelgeuse.io/public"
 _START = "betelgeuse.io/start"
@@ -15,8 +16,8 @@ _START = "betelgeuse.io/start"
 
 def roots(env: str) -> None:
     """Print the file with the roots that clients must trust, brought up to date."""
-    chosen = settings.load(env)
-    path = trust.refresh(env, connect(chosen), render.render(env))
+    _, kube, objects = opened(env)
+    path = trust.refresh(env, kube, objects)
     out(str(path) if path is not None else f"{env}: certificates chain to public roots, nothing to trust")
 
 
@@ -70,6 +71,13 @@ def lines(objects: Sequence[Obj], chosen: Settings, app: str, bundle: str) -> It
 
 def explain(env: str, app: str) -> None:
     """Print how to reach an app from this machine; an unknown app is a UsageError with a suggestion."""
-    bundle = trust.bundle_path(env)
-    for line in lines(render.render(env), settings.load(env), app, str(bundle) if bundle.is_file() else ""):
+    bundle, chosen = trust.bundle_path(env), settings.load(env)
+    try:
+        profile = selection.select(env, kube=connect(chosen))
+    except UsageError:
+        raise
+    except BetelgeuseError:
+        # Without a cluster to ask, what this machine remembers.
+        profile = selection.select(env)
+    for line in lines(render.render(env, profile.name), chosen, app, str(bundle) if bundle.is_file() else ""):
         out(line)

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from betelgeuse import lock, render, rotation, secrets, settings
+from betelgeuse import lock, rotation, secrets
 from betelgeuse.apply import snapshot
 from betelgeuse.identity.declarations import clients
-from betelgeuse.kube import Key, Kube, Obj, connect, key_of
+from betelgeuse.kube import Key, Kube, Obj, key_of
 from betelgeuse.progress import say, step
 from betelgeuse.rotation import WORKLOADS
 from betelgeuse.settings import Settings
 from betelgeuse.wait import until_ready
 from betelgeuse.workflows import realm
+from betelgeuse.workflows.session import opened
 from betelgeuse.workflows.tree import READY_SECONDS
 
 
@@ -88,7 +89,6 @@ def run(chosen: Settings, kube: Kube, objects: Sequence[Obj], only: Sequence[str
 
 def rotate(env: str, only: Sequence[str] = ()) -> int:
     """Rotate the secrets of an environment; see run."""
-    chosen = settings.load(env)
     with lock.exclusive(env, "rotate-secrets"):
-        objects = render.render(env)
-        return run(chosen, connect(chosen), objects, only)
+        chosen, kube, objects = opened(env)
+        return run(chosen, kube, objects, only)

@@ -3,19 +3,20 @@
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from betelgeuse import inventory, rotation, secrets, webhooks
+from betelgeuse import inventory, profiles, rotation, secrets, webhooks
 from betelgeuse.apply import Applied, Applier, Outcome, snapshot
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
 from betelgeuse.hands import Hands
+from betelgeuse.inventory import Inventory
 from betelgeuse.kube import Key, Kube, Obj, key_of
 from betelgeuse.owners import Controllers
 from betelgeuse.progress import Ticker, say, step
-from betelgeuse.prune import Pruned, prune
+from betelgeuse.prune import Pruned, claims, prune
 from betelgeuse.readiness import short
-from betelgeuse.settings import Settings
+from betelgeuse.settings import LOCAL, Settings
 from betelgeuse.wait import explain, observe, summary, until_ready
 from betelgeuse.waves import BUILT_IN, Group, custom_kinds, plan
 
@@ -69,9 +70,10 @@ class _Deploy:
         """Secrets that copy from a Secret nobody made yet."""
         self._copied = 0.0
 
-    def foreclaim(self) -> None:
+    def foreclaim(self, profile: str) -> None:
         """Write down what may be ours before the first change, so that a kill -9 leaves nothing unknown."""
-        wanted = self.owned.union(self.objects, map(key_of, self.applier.pending(self.objects)), self.live)
+        pending = map(key_of, self.applier.pending(self.objects))
+        wanted = replace(self.owned.union(self.objects, pending, self.live), profile=profile)
         if wanted != self.owned:
             inventory.save(self.kube, wanted)
             self.owned = wanted
@@ -176,40 +178,73 @@ def _apply(run: _Deploy, env: str, *, wait: bool) -> None:
             until_ready(run.kube, run.objects, run.timeout, before_round=run.copies)
 
 
-def _tell(pruned: Pruned) -> None:
+def kept_data(settings: Settings, objects: Sequence[Obj], pruned: Pruned) -> str:
+    """Return how to remove or return what stays for its data alone; empty where nothing does."""
+    if not pruned.data:
+        return ""
+    spaces = {key.namespace or key.name for key in pruned.data if key.namespace or key.kind == "Namespace"}
+    # What left an area that stays comes back with no profile.
+    gone = spaces - {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}
+    back = sorted({name for space in gone for name in profiles.serving(space)})
+    env = "" if settings.env == LOCAL else f" --env={settings.env}"
+    ways = [f"`invoke deploy{env} --prune-data` deletes it with its data"]
+    ways += [f"`invoke deploy{env} --profile={name}` takes it back" for name in back[:1]]
+    return f"{len(pruned.data)} objects stay for their data: {', '.join(ways)}"
+
+
+def _tell(settings: Settings, objects: Sequence[Obj], pruned: Pruned) -> None:
     for key, fate in pruned.forgotten.items():
         say(f"{key}: left the tree, but {fate}")
     for key, held in pruned.going.items():
         say(f"{key}: left the tree, but is not gone yet: it {held}")
     for key, reason in pruned.kept.items():
         say(f"{key}: kept although it left the tree: {reason}")
+    if text := kept_data(settings, objects, pruned):
+        say(text)
+
+
+def _claimed(kube: Kube, owned: Inventory, objects: Sequence[Obj]) -> Inventory:
+    """Return the inventory with leaving StatefulSets' claims, written down before anything is deleted."""
+    found = claims(kube, owned, objects)
+    if found != owned:
+        inventory.save(kube, found)
+    return found
 
 
 def remove(settings: Settings, kube: Kube, *, data: bool = False) -> Pruned:
     """Delete everything we own in a cluster; what holds data stays (and stays ours) unless `data` is given too."""
-    owned = inventory.load(kube)
+    owned = _claimed(kube, inventory.load(kube), [])
     with step(f"removing {len(owned.versions)} objects from {settings.env}"):
         pruned = prune(kube, owned, [], data=not data)
     home = Key("", "Namespace", "", inventory.NAMESPACE)
     pruned.kept.pop(home, None)
-    _tell(pruned)
+    _tell(settings, [], pruned)
     if pruned.kept or pruned.going:
-        inventory.save(kube, owned.exact([], {}, [*pruned.kept, *pruned.going, home]))
+        staying = [*pruned.kept, *pruned.going, home]
+        inventory.save(kube, replace(owned.exact([], {}, staying), profile=""))
     else:
         inventory.forget(kube)
     say(f"{settings.env}: {len(pruned.deleted)} deleted, {len(pruned.going)} not gone yet, {len(pruned.kept)} kept")
     return pruned
 
 
-def apply_tree(
-    settings: Settings, kube: Kube, objects: Sequence[Obj], *, timeout: float = READY_SECONDS, wait: bool = True
+def apply_tree(  # noqa: PLR0913 - what a deploy may be told
+    settings: Settings,
+    kube: Kube,
+    objects: Sequence[Obj],
+    *,
+    profile: str = "",
+    data: bool = True,
+    timeout: float = READY_SECONDS,
+    wait: bool = True,
 ) -> Result:
-    """Apply a rendered tree and return what changed.
+    """Apply a rendered tree and return what changed; `data` keeps what left the tree and holds data.
 
+    `profile` is the chosen one to be remembered, empty where it is the overlay's own.
     Nothing is done twice: a second run over the same tree sends lists only. A run that was killed is simply run again.
     """
     run = _Deploy(kube, objects, timeout)
-    run.foreclaim()
+    run.foreclaim(profile)
     try:
         _apply(run, settings.env, wait=wait)
     except BaseException:
@@ -217,13 +252,14 @@ def apply_tree(
         with suppress(BetelgeuseError):
             inventory.save(kube, run.owned.partial(run.applier.applied.records))
         raise
-    run.result.pruned = prune(kube, run.owned, objects)
+    run.owned = _claimed(kube, run.owned, objects)
+    run.result.pruned = prune(kube, run.owned, objects, data=data)
     for key, outcome in run.applier.applied.outcomes.items():
         if outcome is Outcome.CHANGED:
             say(f"{key}: changed")
     for key in run.result.pruned.deleted:
         say(f"{key}: deleted, it left the tree")
-    _tell(run.result.pruned)
+    _tell(settings, objects, run.result.pruned)
     exact = run.owned.exact(objects, run.applier.applied.records, [*run.result.pruned.kept, *run.result.pruned.going])
     if exact != run.owned:
         inventory.save(kube, exact)

@@ -8,18 +8,21 @@ from typing import Final
 
 import yaml
 
-from betelgeuse import budget, materialise, paths
+from betelgeuse import materialise, paths
 from betelgeuse.builds import artifacts, golang, images
 from betelgeuse.builds.images import Image
 from betelgeuse.clusters.local import cluster, layout, resize, sealing
 from betelgeuse.clusters.local.kubeadm import Versions
 from betelgeuse.clusters.local.layout import Node
+from betelgeuse.kube import Obj
 from betelgeuse.pipeline import Task
 from betelgeuse.pipeline import run as run_tasks
 from betelgeuse.progress import say, step
 from betelgeuse.settings import Settings, remember
 
 CONTROL_PLANE: Final = ("pause", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+_KUBEADM: Final = {*CONTROL_PLANE, "coredns"}
+"""What runs before the tree is applied."""
 _NODE_PRODUCTS: Final = ("kubernetes", "containerd", "runc", "cni-plugins", "etcd")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IMAGES_COMPONENT: Final = paths.UPSTREAM / "local-images" / "kustomization.yaml"
@@ -112,10 +115,13 @@ def build_tasks(wanted: Iterable[Image]) -> list[Task]:
     return list(tasks.values())
 
 
-def needed_images() -> list[Image]:
-    """Return the images a node must have: those of the tree that no other image is merely based on."""
-    bases = {image.base.removeprefix("image:") for image in images.table().values() if image.base.startswith("image:")}
-    return [image for image in images.table().values() if image.name not in bases and not image.on_demand]
+def needed_images(objects: Sequence[Obj]) -> list[Image]:
+    """Return the images a node must have: kubeadm's own, and those that a rendered tree names in any place.
+
+    Controllers make pods of images that stand in variables and ConfigMaps.
+    """
+    text = json.dumps(objects)
+    return [image for name, image in images.table().items() if name in _KUBEADM or images.reference(image) in text]
 
 
 @dataclass
@@ -137,8 +143,8 @@ def resized(settings: Settings) -> list[str]:
     return resize.planned(nodes_of(settings))
 
 
-def bring_up(settings: Settings, *, prune_data: bool = False) -> None:
-    """Build what is missing, boot the nodes, form the cluster, load the images, prepare the tree, remove other nodes.
+def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float, *, prune_data: bool = False) -> None:
+    """Build what a tree needs and is missing (in up to `minutes`), form the cluster, load images, remove other nodes.
 
     Raises BuildError, RefusedError, WaitTimeoutError with the reason; run again, it goes on where it stopped.
     """
@@ -147,11 +153,10 @@ def bring_up(settings: Settings, *, prune_data: bool = False) -> None:
     remember(settings)
     loader = _Import(nodes)
     table = images.table()
-    needed = needed_images()
+    needed = needed_images(objects)
     control = [table[name] for name in CONTROL_PLANE]
     others = [image for image in needed if image not in control]
     if missing := [image for image in needed if not images.archive(image).is_file()]:
-        minutes = budget.load(budget.profile_of(settings.env)).build_minutes
         say(f"{len(missing)} of {len(needed)} images are not built yet: building takes up to {minutes:.0f} minutes")
 
     def start() -> None:
@@ -165,8 +170,6 @@ def bring_up(settings: Settings, *, prune_data: bool = False) -> None:
     builds = {task.name: task for task in (*node_tasks, *build_tasks(control))}
     first = tuple(builds)
     builds["cluster"] = Task("cluster", start, first)
-    builds["go helm"] = _work("go helm")
-    builds["tree"] = Task("tree", prepare_tree, ("go helm",))
     for task in build_tasks(others):
         builds.setdefault(task.name, task)
     for image in others:

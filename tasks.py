@@ -81,10 +81,9 @@ def deploy(_: Context, env: str = LOCAL, profile: str = "", nodes: int = 0, prun
 @verb
 def status(_: Context, env: str = LOCAL, profile: str = "", json: bool = False) -> None:
     """Tell what is ready and, for the rest, why not; exit code 1 when something is not."""
-    from betelgeuse.workflows.session import opened
-    from betelgeuse.workflows.status import status as show
+    from betelgeuse.workflows.status import show
 
-    raise Exit(code=show(*opened(env, profile), as_json=json))
+    raise Exit(code=show(env, profile, as_json=json))
 
 
 @verb

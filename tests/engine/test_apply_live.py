@@ -857,6 +857,17 @@ def test_strangers_are_refused(
         connect(settings)
 
 
+def test_an_ended_certificate_is_told_apart(
+    settings: Settings, controlplane: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server says Unauthorized; we say that our certificate ended, when, and what renews it."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "former"))
+    (tmp_path / "former").write_text(controlplane.read_text().replace("/admin.", "/former."))
+
+    with pytest.raises(ApiError, match=r"our certificate ended on \d{4}-\d\d-\d\d; `invoke deploy --env=local` renews"):
+        connect(settings).refresh()
+
+
 def test_silent_server_is_one_line(
     settings: Settings, controlplane: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.kube.expiry import ended, remedy
 from betelgeuse.kube.objects import Obj
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _REQUEST_SECONDS: Final = 60.0
 _DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _WARNING: Final = re.compile(r'^\d+ \S+ "(.*)"$')
 _PAGE: Final = 1000
+_UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
 _ERROR: Final = 400
 
@@ -107,6 +109,8 @@ class Kube:
     host: str
     pool: "PoolManager"
     headers: Mapping[str, str]
+    certificate: str = ""
+    """File of the client certificate, where we show one."""
     warnings: dict[str, set[str]] = field(default_factory=dict)
     """What the API server warned about so far (a pod that breaks a Pod Security level), and for which requests."""
     _kinds: dict[tuple[str, str], Resource] = field(default_factory=dict)
@@ -141,6 +145,9 @@ class Kube:
             text = quoted[1].replace('\\"', '"') if quoted else warning
             with self._lock:
                 self.warnings.setdefault(text, set()).add(path)
+        if answer.status == _UNAUTHORIZED and (day := ended(self.certificate)):
+            message = f"{self.env!r} knows us no longer: our certificate ended on {day}; {remedy(self.env)}"
+            raise ApiError(message, answer.status, "Unauthorized")
         if answer.status >= _ERROR:
             raise _api_error(method, path, answer.status, answer.data)
         return answer.data
@@ -148,6 +155,10 @@ class Kube:
     def _unreachable(self, error: Exception) -> UnreachableError:
         cause: object = getattr(error, "reason", None) or error
         text = " ".join(str(cause).split()).rpartition(": ")[2]
+        if "certificate has expired" in text:
+            return UnreachableError(
+                f"the certificate of the API server of {self.env!r} at {self.host} has expired; {remedy(self.env)}"
+            )
         return UnreachableError(
             f"the API server of {self.env!r} at {self.host} does not answer: {text}; "
             f"`invoke doctor --env={self.env}` looks why, `invoke deploy --env={self.env}` starts it"
@@ -230,7 +241,8 @@ class Kube:
 
     def json_patch(self, obj: Obj, operations: Sequence[Obj], manager: str, *, dry_run: bool = False) -> Obj:
         """Change an object by JSON Patch (RFC 6902)."""
-        query: dict[str, object] = {"fieldManager": manager} | ({"dryRun": "All"} if dry_run else {})
+        query: dict[str, object] = {"fieldManager": manager}
+        query |= {"dryRun": "All"} if dry_run else {}
         kind = "application/json-patch+json"
         answer: Obj = json.loads(
             self.request("PATCH", self._path(obj), query=query, body=operations, content_type=kind)

@@ -200,7 +200,7 @@ def form(nodes: Sequence[Node], programs: Programs, domain: str) -> None:
     if not joined(first):
         _kubeadm(first, "init", kubeadm.init_config(first, programs.versions, domain))
         encryption.sealed(first).touch()
-    _write_kubeconfig(first)
+    write_kubeconfig(first)
     wait("API server", _API_SECONDS, lambda: api_ready(first))
     for node in others:
         if not joined(node):
@@ -226,7 +226,8 @@ def _kubeadm(node: Node, verb: str, config: str) -> None:
     _marker(node).touch()
 
 
-def _write_kubeconfig(first: Node) -> None:
+def write_kubeconfig(first: Node) -> None:
+    """Leave the administrator's kubeconfig where every command looks for it."""
     data = cast("dict[str, Any]", yaml.safe_load((first.root / _ADMIN.lstrip("/")).read_text()))
     name = "betelgeuse-local"
     data["clusters"][0]["name"] = data["users"][0]["name"] = data["contexts"][0]["name"] = name

@@ -11,7 +11,8 @@ import yaml
 from betelgeuse import materialise, paths
 from betelgeuse.builds import artifacts, golang, images
 from betelgeuse.builds.images import Image
-from betelgeuse.clusters.local import cluster, layout, resize, sealing
+from betelgeuse.clusters.local import cluster, layout, renewal, resize, sealing
+from betelgeuse.clusters.local.certificates import SEASON
 from betelgeuse.clusters.local.kubeadm import Versions
 from betelgeuse.clusters.local.layout import Node
 from betelgeuse.kube import Obj
@@ -163,6 +164,7 @@ def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float, *, prun
         cluster.boot(nodes, programs())
         for image in control:
             loader.load(image)
+        renewal.renew(nodes, SEASON)
         cluster.form(nodes, programs(), settings.domain)
         sealing.seal(nodes[0], programs(), settings.domain)
 

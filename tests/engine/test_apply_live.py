@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from betelgeuse import inventory
+from betelgeuse import inventory, lease
 from betelgeuse.apply import Outcome
 from betelgeuse.apply_rules import conflicts_of, transient
-from betelgeuse.errors import BetelgeuseError, ConflictError, RefusedError, WaitTimeoutError
+from betelgeuse.errors import BetelgeuseError, ConflictError, LockedError, RefusedError, WaitTimeoutError
 from betelgeuse.kube import ApiError, Key, Kube, Obj, UnreachableError, connect, key_of
 from betelgeuse.kube.command import kubectl
 from betelgeuse.owners import Controllers
@@ -776,6 +776,34 @@ def test_status_is_honest(settings: Settings, kube: Kube, namespace: str, capsys
     assert status(settings, kube, tree(namespace), as_json=True) == 1
     found = json.loads(capsys.readouterr().out)
     assert [(entry["kind"], entry["name"]) for entry in found["waiting"]] == [("Deployment", "web")]
+
+
+@pytest.mark.usefixtures("namespace")
+def test_two_machines_do_not_deploy_at_once(settings: Settings, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes second is refused with the first one's name; after that one's end the way is free."""
+    monkeypatch.setattr(lease, "_process", lambda: "another-machine ns 1")
+    with lease.held(kube, "local") as mine:
+        monkeypatch.setattr(lease, "_process", lambda: "this-machine ns 1")
+        with (
+            pytest.raises(LockedError, match=r"@.* \(pid \d+\) deploys to local"),
+            lease.held(connect(settings), "local"),
+        ):
+            pass
+        mine.check()
+    with lease.held(connect(settings), "local"):
+        pass
+
+
+def test_a_deploy_never_forgets_what_another_wrote(settings: Settings, kube: Kube, namespace: str) -> None:
+    """An inventory that was written since it was read is not written over."""
+    deploy(settings, kube, tree(namespace))
+    mine, others = inventory.load(kube), inventory.load(kube)
+    others.versions[Key("", "ConfigMap", namespace, "theirs")] = "v1"
+    inventory.save(kube, others)
+
+    with pytest.raises(LockedError, match="another deploy wrote the inventory of 'local'"):
+        inventory.save(kube, mine)
+    assert Key("", "ConfigMap", namespace, "theirs") in inventory.load(kube).versions
 
 
 KILL = """

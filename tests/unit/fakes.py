@@ -45,6 +45,8 @@ class FakeKube:
         self.objects = {key_of(entry): entry for entry in objects}
         self.unserved = set(unserved)
         self.later: list[Step] = list(later)
+        self.env = "local"
+        self.writes = 0
         self.log: list[tuple[str, Key]] = []
         self.refuse: list[Exception] = []
         """What the next lists answer instead."""
@@ -101,12 +103,35 @@ class FakeKube:
         if self.deny and entry["metadata"].get("namespace") != "betelgeuse-system":
             raise self.deny.pop(0)
         key = key_of(entry)
+        if (version := entry["metadata"].get("resourceVersion")) and version != self._version(key):
+            raise refused(409, "the object has been modified")
         self.log.append((f"apply {manager}{' force' if force else ''}{' dry' if dry_run else ''}", key))
         merged = {**self.objects.get(key, {}), **copy.deepcopy(entry)}
         merged["metadata"] = {**merged["metadata"], "uid": f"uid-{key.name}", "resourceVersion": str(len(self.log))}
         if not dry_run:
             self.objects[key] = merged
         return merged
+
+    def _version(self, key: Key) -> str:
+        return str(self.objects[key]["metadata"].get("resourceVersion", "")) if key in self.objects else ""
+
+    def create(self, entry: Obj, manager: str) -> Obj:
+        """Create what must not exist yet."""
+        if key_of(entry) in self.objects:
+            raise refused(409, "already exists")
+        return self.replace(entry, manager)
+
+    def replace(self, entry: Obj, manager: str) -> Obj:
+        """Write an object as a whole."""
+        del manager
+        key = key_of(entry)
+        if (version := entry["metadata"].get("resourceVersion")) and version != self._version(key):
+            raise refused(409, "the object has been modified")
+        self.writes += 1
+        written = copy.deepcopy(entry)
+        written["metadata"] = {**written["metadata"], "uid": f"uid-{key.name}", "resourceVersion": f"w{self.writes}"}
+        self.objects[key] = written
+        return copy.deepcopy(written)
 
     def json_patch(self, entry: Obj, operations: Sequence[Obj], manager: str, *, dry_run: bool = False) -> Obj:
         """Replace and remove."""

@@ -255,6 +255,11 @@ class Kube:
         answer: Obj = json.loads(self.request("POST", self._path(obj, named=False), query=query, body=obj))
         return answer
 
+    def replace(self, obj: Obj, manager: str) -> Obj:
+        """Write an object as a whole; with its resourceVersion, only over that very version (else HTTP 409)."""
+        answer: Obj = json.loads(self.request("PUT", self._path(obj), query={"fieldManager": manager}, body=obj))
+        return answer
+
     def delete(self, obj: Obj, *, uid: str = "", propagation: str = "Background") -> bool:
         """Delete an object; False when it was gone already. With `uid`, only that very object."""
         options: Obj = {"propagationPolicy": propagation}

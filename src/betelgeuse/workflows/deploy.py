@@ -2,7 +2,7 @@
 
 import time
 
-from betelgeuse import doctor, edge, inventory, lock, profiles, render, selection, settings, system, trust
+from betelgeuse import doctor, edge, inventory, lease, lock, profiles, render, selection, settings, system, trust
 from betelgeuse.clusters.local import target
 from betelgeuse.errors import RefusedError
 from betelgeuse.identity.declarations import clients
@@ -61,11 +61,12 @@ def deploy(env: str, nodes: int | None = None, profile: str = "", *, prune_data:
         selected, kube, objects = _prepare(chosen, profile, prune_data=prune_data)
         name = selection.chosen(env, selected)
         selection.remember(env, name)
-        result = tree.apply_tree(chosen, kube, objects, profile=name, data=not prune_data)
-        result.realm = realm.reconcile(chosen, kube, objects)
-        steady = edge.STEADY_SECONDS if result.changes else 0.0
-        edge.settle(objects, chosen.gateway_addresses, steady=steady)
-        roots = trust.refresh(env, kube, objects)
+        with lease.held(kube, env) as hold:
+            result = tree.apply_tree(chosen, kube, objects, profile=name, data=not prune_data, check=hold.check)
+            result.realm = realm.reconcile(chosen, kube, objects)
+            steady = edge.STEADY_SECONDS if result.changes else 0.0
+            edge.settle(objects, chosen.gateway_addresses, steady=steady)
+            roots = trust.refresh(env, kube, objects)
     for change in result.realm:
         say(change)
     address = chosen.gateway_addresses[0] if chosen.gateway_addresses else "the gateway's address"
@@ -86,5 +87,6 @@ def destroy(env: str) -> None:
         return
     with lock.exclusive(env, "destroy"):
         kube = connect(chosen)
-        tree.remove(chosen, kube)
+        with lease.held(kube, env):
+            tree.remove(chosen, kube)
         selection.remember(env, "")

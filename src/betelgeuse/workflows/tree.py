@@ -1,7 +1,7 @@
 """Bring a cluster to what the tree says: secrets, waves, readiness, and what left the tree removed."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -237,8 +237,11 @@ def apply_tree(  # noqa: PLR0913 - what a deploy may be told
     data: bool = True,
     timeout: float = READY_SECONDS,
     wait: bool = True,
+    check: Callable[[], None] = lambda: None,
 ) -> Result:
     """Apply a rendered tree and return what changed; `data` keeps what left the tree and holds data.
+
+    Before anything is deleted, `check` raises where the cluster is no longer ours to change.
 
     `profile` is the chosen one to be remembered, empty where it is the overlay's own.
     Nothing is done twice: a second run over the same tree sends lists only. A run that was killed is simply run again.
@@ -252,6 +255,7 @@ def apply_tree(  # noqa: PLR0913 - what a deploy may be told
         with suppress(BetelgeuseError):
             inventory.save(kube, run.owned.partial(run.applier.applied.records))
         raise
+    check()
     run.owned = _claimed(kube, run.owned, objects)
     run.result.pruned = prune(kube, run.owned, objects, data=data)
     for key, outcome in run.applier.applied.outcomes.items():

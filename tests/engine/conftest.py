@@ -25,7 +25,7 @@ from betelgeuse.settings import Settings
 
 CONTEXT = "betelgeuse-local"
 
-START_SECONDS = 60.0
+START_SECONDS = 240.0
 """The API server migrates its storage and registers its groups: 3 s idle, 30 s on a busy machine."""
 
 

@@ -19,9 +19,10 @@ nox.options.sessions = ["lint", "types", "unit", "render"]
 ROOT: Final = Path(__file__).parent
 REPORTS: Final = ROOT / "reports"
 LOCKS: Final = ROOT / "locks"
+LOADTEST: Final = ROOT / "programs" / "locust" / "requirements.txt"
+"""One lock for the operator's machine and for the image of the pods that make load."""
 
-SERVICES: Final = ("images/gate", "images/portal", "images/python")
-TYPED: Final = ("src", "tests", "conformance", "loadtests", *SERVICES, "tasks.py", "noxfile.py")
+TYPED: Final = ("src", "tests", "conformance", "loadtests", "apps", "tasks.py", "noxfile.py")
 """What mypy reads; a part that does not exist yet is left out."""
 
 PURE: Final = (
@@ -31,6 +32,7 @@ PURE: Final = (
     "deletion",
     "diff",
     "doctor",
+    "hostfiles",
     "identity",
     "immutable",
     "inventory",
@@ -40,6 +42,7 @@ PURE: Final = (
     "pods",
     "profiles",
     "policy",
+    "programs",
     "readiness",
     "rotation",
     "schema",
@@ -47,6 +50,7 @@ PURE: Final = (
     "selection",
     "settings",
     "sizes",
+    "tree",
     "volumes",
     "wait",
     "waves",
@@ -58,7 +62,7 @@ PURE: Final = (
 PURE_ELSEWHERE: Final = ("loadtests/workflows/loadjobs.py",)
 """Files that are pure in other packages."""
 
-ELSEWHERE: Final = ("render", "conformance_suite", "engine", "kind", "loadtests")
+ELSEWHERE: Final = ("render", "conformance_suite", "engine", "kind", "loadtests", "programs")
 """Folders of tests/ with a session of their own: the rest is unit tests."""
 
 COVERED: Final = 95.0
@@ -157,6 +161,13 @@ def engine(session: nox.Session) -> None:
 
 
 @nox.session
+def programs(session: nox.Session) -> None:
+    """Build small programs of every kind and run their images as pods run: nox -s programs -- -k npm."""
+    session.run(sys.executable, "-m", "invoke", "setup", external=True, success_codes=range(8))
+    _python(session, "pytest", *(session.posargs or ["tests/programs"]))
+
+
+@nox.session
 def conformance(session: nox.Session) -> None:
     """Check a living cluster against what its tree declares: nox -s conformance -- --env=local."""
     _browser(session)
@@ -185,7 +196,7 @@ def loadtest(session: nox.Session) -> None:
 
     `nox -s loadtest -- --calibrate` measures the generator itself.
     """
-    session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "loadtest.txt"))
+    session.install("--quiet", "--require-hashes", "-r", str(LOADTEST))
     calibrate, said = session.posargs[:1] == ["--calibrate"], session.posargs or ["--help"]
     module, arguments = ("loadtests.calibrate", said[1:]) if calibrate else ("locust", said)
     session.run("python", "-m", module, *arguments)
@@ -194,7 +205,7 @@ def loadtest(session: nox.Session) -> None:
 @nox.session(venv_backend="uv")
 def loadtest_check(session: nox.Session) -> None:
     """Prove the load generator on a scripted server, alone and distributed: nox -s loadtest_check -- -k sweep."""
-    session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "loadtest.txt"))
+    session.install("--quiet", "--require-hashes", "-r", str(LOADTEST))
     locust = {"BETELGEUSE_LOCUST": str(Path(session.bin) / "python")}
     _python(session, "pytest", *(session.posargs or ["tests/loadtests"]), env=locust)
 
@@ -207,7 +218,6 @@ def lock(session: nox.Session) -> None:
         "dev": ["pyproject.toml", "--group", "dev"],
         "checkov": ["--group", "checkov"],
         "kind": ["pyproject.toml", "--group", "kind"],
-        "loadtest": ["--group", "loadtest"],
     }
     for name, what in wanted.items():
         # Universal: one lock for every Python from 3.11 and every platform. No annotations of indexes or hosts.

@@ -44,11 +44,22 @@ def setup(_: Context, browser: bool = False) -> None:
 
 
 @verb
-def images(_: Context, profile: str = "") -> None:
-    """Build every image of a profile that the cache lacks, and report what the builds took."""
-    from betelgeuse.workflows.images import build
+def images(_: Context, profile: str = "", only: str = "", refresh: bool = False) -> None:
+    """Build what the cache lacks of a profile's images, or --only=NAME; --refresh takes newer Debian packages."""
+    from betelgeuse.workflows.images import build, build_one
 
-    build(profile)
+    if only:
+        build_one(only)
+    else:
+        build(profile, refresh=refresh)
+
+
+@verb
+def lock(_: Context, program: str) -> None:
+    """Write the locks beside a program's program.yaml, after its version or its packages changed."""
+    from betelgeuse.workflows.lock import lock as write
+
+    write(program)
 
 
 @verb
@@ -97,7 +108,7 @@ def doctor(_: Context, env: str = LOCAL, profile: str = "", json: bool = False) 
 @verb
 def policy_graph(_: Context, env: str = LOCAL, profile: str = "", live: bool = False) -> None:
     """Draw who may call whom, as a table and an SVG file; --live adds what the network dropped lately."""
-    from betelgeuse.workflows.policy import show
+    from betelgeuse.workflows.policy_graph import show
 
     show(env, profile, live=live)
 
@@ -105,7 +116,7 @@ def policy_graph(_: Context, env: str = LOCAL, profile: str = "", live: bool = F
 @verb
 def ca(_: Context, env: str = LOCAL) -> None:
     """Print the file with the roots that clients must trust."""
-    from betelgeuse.workflows.reach import roots
+    from betelgeuse.workflows.ca import roots
 
     roots(env)
 
@@ -113,7 +124,7 @@ def ca(_: Context, env: str = LOCAL) -> None:
 @verb
 def open(_: Context, app: str, env: str = LOCAL) -> None:  # noqa: A001 - the verb's name
     """Tell how to reach an app: address, hosts-file line, roots, key."""
-    from betelgeuse.workflows.reach import explain
+    from betelgeuse.workflows.open import explain
 
     explain(env, app)
 
@@ -121,7 +132,7 @@ def open(_: Context, app: str, env: str = LOCAL) -> None:  # noqa: A001 - the ve
 @verb
 def token(_: Context, client: str, env: str = LOCAL) -> None:
     """Print a token of a machine client, and nothing else: for curl and scripts."""
-    from betelgeuse.workflows.identity import token as show
+    from betelgeuse.workflows.token import token as show
 
     show(env, client)
 
@@ -158,7 +169,7 @@ def user(
     _: Context, name: str, groups: str = "", email: str = "", new_password: bool = False, env: str = LOCAL
 ) -> None:
     """Make a person's account, or add groups to it (--groups=a,b); prints a password to be changed at first login."""
-    from betelgeuse.workflows.identity import user as make
+    from betelgeuse.workflows.user import user as make
 
     make(env, name, [group for group in groups.split(",") if group], email, new_password=new_password)
 
@@ -166,7 +177,7 @@ def user(
 @verb
 def rotate_secrets(_: Context, only: str = "", env: str = LOCAL) -> None:
     """Make generated secrets anew, all or --only=namespace/name,…, and roll what uses them; safe to kill and repeat."""
-    from betelgeuse.workflows.rotate import rotate
+    from betelgeuse.workflows.rotate_secrets import rotate
 
     rotate(env, [name for name in only.split(",") if name])
 
@@ -182,7 +193,7 @@ def _typed(env: str) -> bool:
 @verb
 def destroy(_: Context, env: str = LOCAL, yes: bool = False) -> None:
     """Remove an environment; anything but local asks first (or --yes)."""
-    from betelgeuse.workflows.deploy import destroy as run
+    from betelgeuse.workflows.destroy import destroy as run
 
     if env != LOCAL and not yes and not _typed(env):
         message = f"nothing was removed: type {env}, or say --yes"

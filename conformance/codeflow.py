@@ -7,10 +7,10 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlencode
 
+from betelgeuse.tree import Host
 from conformance.identity import Identity
 from conformance.probes.keycloak import Grant, Person
 from conformance.probes.oidc import query
-from conformance.tree import Host
 from conformance.verdict import require
 
 VERIFIER: Final = secrets.token_urlsafe(48)

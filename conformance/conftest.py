@@ -13,6 +13,7 @@ from betelgeuse.errors import BetelgeuseError
 from betelgeuse.identity.forward import to_pod
 from betelgeuse.kube.command import exec_in
 from betelgeuse.settings import Settings
+from betelgeuse.tree import Host, Tree
 from conformance import exemptions, features
 from conformance.identity import Forward
 from conformance.inside import Inside, running
@@ -20,7 +21,6 @@ from conformance.matrix import Matrix, observe
 from conformance.plugin import Suite
 from conformance.probes.k8s import Cluster
 from conformance.site import Site
-from conformance.tree import Host, Tree
 
 _SUITE: Final = pytest.StashKey[Suite]()
 

@@ -15,14 +15,15 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from betelgeuse.errors import BetelgeuseError
-from conformance import gates
+from betelgeuse.kube import Obj
+from betelgeuse.tree import Client, Host, Ref, Tree, gates
+from betelgeuse.tree.clients import ANNOTATION
 from conformance.probes.http import Answer, Header, Request
 from conformance.probes.k8s import Cluster
 from conformance.probes.keycloak import Keycloak, Machine, Person
 from conformance.probes.oidc import Browser, Hop, told
 from conformance.secrecy import MASKER, Secret
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Client, Host, Raw, Ref, Tree
 from conformance.verdict import demand, require
 
 _T = TypeVar("_T")
@@ -171,12 +172,13 @@ class Identity:
 
     def client_secret(self, client: Client) -> Secret:
         """Return the secret of a declared client, as the cluster keeps it."""
+        place = Ref("Secret", client.secret.namespace, client.secret.name, "v1")
         return demand(
-            self.cluster.secret(client.secret, "client-secret"),
+            self.cluster.secret(place, "client-secret"),
             where=f"client {client}",
-            want=f"its secret in {client.secret}",
+            want=f"its secret in {place}",
             got="no such key",
-            reproduce=client.secret.kubectl("describe"),
+            reproduce=place.kubectl("describe"),
         )
 
     def client_for(self, audience: str, without: str = "") -> Client | None:
@@ -201,7 +203,7 @@ class Identity:
         client = demand(
             self.client_for(audience),
             where=f"audience {audience}",
-            want=f"a Secret with {gates.CLIENT} that names it",
+            want=f"a Secret with {ANNOTATION} that names it",
             got=[f"{each}: {', '.join(each.audiences) or each.host}" for each in self.tree.clients],
             reproduce="invoke render | grep -A3 oidc-client",
         )
@@ -265,10 +267,10 @@ class Identity:
         return (("Authorization", Secret(f"Basic {text}", f"Basic $(printf {name}:%s {word.shell} | base64)")),)
 
 
-def _is(obj: Raw, wanted: Ref) -> bool:
+def _is(obj: Obj, wanted: Ref) -> bool:
     return (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) == (wanted.namespace, wanted.name)
 
 
-def ready(pod: Raw) -> bool:
+def ready(pod: Obj) -> bool:
     """Tell whether a pod is called ready."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.kube import Obj
 from betelgeuse.settings import Settings
+from betelgeuse.tree import Host, Tree
 from conformance.exemptions import Exemptions
 from conformance.identity import Forward, Identity, no_way
 from conformance.parallel import gather
@@ -23,7 +25,6 @@ from conformance.probes.pool import Pool
 from conformance.recorder import Picture
 from conformance.secrecy import Secret
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host, Tree
 from conformance.verdict import PromiseBrokenError
 
 _T = TypeVar("_T")
@@ -184,6 +185,14 @@ class Site:
             return self.identity.credentials(host)
         except (BetelgeuseError, PromiseBrokenError):
             return ()
+
+    def pods(self, host: Host) -> list[Obj]:
+        """Return the running pods behind a host, found through its routes' Services as a request would find them."""
+        services = {(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in self.tree.kind("Service")}
+        rules = ((route, rule) for route in host.routes for rule in self.tree.find(route)["spec"].get("rules", []))
+        names = {(route.namespace, backend["name"]) for route, rule in rules for backend in rule.get("backendRefs", [])}
+        found = (pod for name in sorted(names) for pod in self.cluster.behind(services[name]))
+        return [pod for pod in found if pod["status"].get("phase") == "Running"]
 
     def host(self, label: str) -> Host:
         """Return the application's host by its first label."""

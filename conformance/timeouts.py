@@ -47,6 +47,9 @@ class Timeouts:
     matrix: float = 150.0
     """All pods of the isolation matrix having started, tried everybody and ended; a busy node starts pods late."""
 
+    freed: float = 2.0
+    """The place of a client that hung up being free: the model server looks for its clients once a second."""
+
     renewal: float = 90.0
     """From asking cert-manager for a renewal to the new certificate being served: ACME order, challenge, SDS push."""
 

@@ -6,23 +6,31 @@ from dataclasses import dataclass
 
 import pytest
 
+from betelgeuse.tree import Host
 from conformance.parallel import gather
 from conformance.probes import openai
 from conformance.probes.http import Answer, Request
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host
 from conformance.verdict import require, require_none
 
 PATH = "/v1/chat/completions"
 _IN_A_ROW = 80
 """Of a hundred, three were lost when a model server closed its connections and the gateway used them again."""
+_TOO_WIDE = (2**28, 2**31 - 1)
+"""Of so many tokens, far more than any model knows, a client may ask to choose one."""
 pytestmark = pytest.mark.feature("llm")
 
 
 def _ask(site: Site, host: Host, question: str, **options: object) -> Request:
     payload = {"messages": [{"role": "user", "content": question}], "temperature": 0, "max_tokens": 32, "seed": 1}
     return openai.json_request(host.name, PATH, {**payload, **options}, site.credentials(host))
+
+
+def _counting(site: Site, host: Host, tokens: int) -> Request:
+    """Return a request for a stream that the model does not end by itself."""
+    goes_on = {"max_tokens": tokens, "ignore_eos": True, "stop": ["@@"]}
+    return _ask(site, host, "Count from one to ten thousand, in words.", stream=True, **goes_on)
 
 
 def _completed(site: Site, host: Host, request: Request) -> Answer:
@@ -103,9 +111,7 @@ def test_same_question_same_answer(site: Site, llm: Host) -> None:
 
 def test_tokens_are_streamed(site: Site, llm: Host) -> None:
     """A streamed answer comes piece by piece as it is made, and ends with [DONE]."""
-    # Long enough for a fast machine, where a message may hold all tokens of 100 ms: the model must not end by itself.
-    goes_on = {"max_tokens": 64, "ignore_eos": True, "stop": ["@@"]}
-    request = _ask(site, llm, "Count from one to ten thousand, in words.", stream=True, **goes_on)
+    request = _counting(site, llm, 64)
 
     answer = _completed(site, llm, request)
 
@@ -190,6 +196,7 @@ BAD: Sequence[tuple[str, bytes]] = (
     ("messages-no-list", b'{"messages": "hello"}'),
     ("truncated", b'{"messages": [{"role": "user", "content": "a"'),
     ("not-utf8", b'{"messages": [{"role": "user", "content": "\xff\xfe"}]}'),
+    ("image", b'{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}'),
     ("negative-limit", b'{"messages": [{"role": "user", "content": "a"}], "max_tokens": "many"}'),
 )
 
@@ -208,6 +215,42 @@ def test_bad_request_is_refused(site: Site, llm: Host, case: tuple[str, bytes]) 
         want="a 4xx",
         got=answer,
         reproduce=site.curl(request),
+    )
+
+
+def _restarts(site: Site, host: Host) -> dict[str, int]:
+    """Return how often each container behind a host was restarted."""
+    return {
+        f"{pod['metadata']['name']}/{container['name']}": container["restartCount"]
+        for pod in site.pods(host)
+        for container in pod["status"]["containerStatuses"]
+    }
+
+
+def test_too_wide_a_choice_harms_nobody(site: Site, llm: Host) -> None:
+    """Who lets the model choose among more tokens than there are gets 200 or 400, and another's stream goes on."""
+    stream = _counting(site, llm, 128)
+    wide = [_ask(site, llm, "Say yes.", max_tokens=2, temperature=1, top_k=number) for number in _TOO_WIDE]
+    before = _restarts(site, llm)
+
+    other, *answers = gather(lambda request: site.send(request, TIMEOUTS.completion), [stream, *wide])
+
+    faults = [
+        f"top_k {number}: {answer}"
+        for number, answer in zip(_TOO_WIDE, answers, strict=True)
+        if answer.status not in {200, 400}
+    ]
+    if other.status != 200 or other.error:
+        faults.append(f"the other's stream: {other}, {len(openai.events(other))} events, {other.error or 'no error'}")
+    elif other.seconds < max(answer.seconds for answer in answers):
+        faults.append(f"the other's stream was over after {other.seconds:.1f} s, and shows nothing")
+    after = _restarts(site, llm)
+    faults += [f"{name} was restarted" for name, count in after.items() if count != before.get(name, count)]
+    require_none(
+        faults,
+        where=f"https://{llm}{PATH}, top_k of {' and '.join(map(str, _TOO_WIDE))} beside a stream",
+        want="200 or 400 for both, the stream to its end, and no restart",
+        reproduce=f"{site.curl(stream)} & {site.curl(wide[0])} ; wait",
     )
 
 

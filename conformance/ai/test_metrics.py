@@ -3,29 +3,14 @@
 import pytest
 import requests
 
+from betelgeuse.kube import Obj
+from betelgeuse.tree import Host
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host, Raw
 from conformance.verdict import require
 
 
-def _pod(site: Site, host: Host) -> Raw:
-    """Return a running pod behind a host, found through its routes' Services as a request would find it."""
-    for route in host.routes:
-        for rule in site.tree.find(route)["spec"].get("rules", []):
-            for backend in rule.get("backendRefs", []):
-                service = next(
-                    obj
-                    for obj in site.tree.kind("Service")
-                    if (obj["metadata"]["namespace"], obj["metadata"]["name"]) == (route.namespace, backend["name"])
-                )
-                for pod in site.cluster.behind(service):
-                    if pod["status"].get("phase") == "Running":
-                        return pod
-    return {}
-
-
-def _page(site: Site, pod: Raw, port: int) -> str:
+def _page(site: Site, pod: Obj, port: int) -> str:
     """Fetch the page as whoever may forward ports can: network policies keep everybody else out, on any node."""
     meta = pod["metadata"]
     with site.forward(meta["namespace"], meta["name"], port) as base, requests.Session() as session:
@@ -36,7 +21,7 @@ def _page(site: Site, pod: Raw, port: int) -> str:
 
 
 def _require_metrics(site: Site, host: Host, marker: str) -> None:
-    pod = _pod(site, host)
+    pod = next(iter(site.pods(host)), {})
     ports = [p["containerPort"] for c in pod.get("spec", {}).get("containers", []) for p in c.get("ports", [])]
     require(
         pod and ports,

@@ -1,8 +1,8 @@
 """Every declared name leads to its application, at every address of the gateway."""
 
+from betelgeuse.tree import Host
 from conformance.probes.http import Answer, Request
 from conformance.site import Site
-from conformance.tree import Host
 from conformance.verdict import require
 
 

@@ -18,7 +18,7 @@ from loadtests.plan import TARGETS
 from loadtests.tokens import Tokens
 from loadtests.workflows.benchmarks import Benchmarks
 from loadtests.workflows.loadtest import number, sweep
-from loadtests.workflows.reach import fresh_log, reached, token_command
+from loadtests.workflows.reach import address, fresh_log, reached, token_command
 
 _ROUND_SECONDS: Final = 900.0
 """Seconds at most for a round: a pair of each of four measures, tried four times."""
@@ -87,7 +87,7 @@ def _measured(chosen: Settings, rounds: int) -> tuple[dict[str, Any], list[str]]
     host = f"llm.{chosen.domain}"
     _, _, client, roots = reached(chosen, host)
     token = Tokens(token_command(chosen, client)).get
-    edge = Edge(chosen.domain, token, str(roots or ""), str(chosen.gateway_addresses[0]))
+    edge = Edge(chosen.domain, token, str(roots or ""), address(chosen))
     limit = Benchmarks(chosen)
     words = _Words(fresh_log(f"capacity-{chosen.env}"), rounds * _ROUND_SECONDS)
     try:

@@ -11,13 +11,12 @@ from betelgeuse.builds import images
 from betelgeuse.claim import Claim, claimed
 from betelgeuse.clusters.local import target
 from betelgeuse.errors import BetelgeuseError, UsageError, WaitTimeoutError
-from betelgeuse.identity.declarations import SECRET_KEY, clients
-from betelgeuse.identity.token import PATH, machine
+from betelgeuse.identity.declarations import clients
+from betelgeuse.identity.token import PATH, key, machine
 from betelgeuse.kube import ApiError, Kube, Obj, UnreachableError
 from betelgeuse.pods import IMAGE_FAULTS, worst
 from betelgeuse.progress import step
 from betelgeuse.readiness import short
-from betelgeuse.rotation import value
 from betelgeuse.settings import LOCAL, Settings
 from loadtests import progress, report
 from loadtests.client_credentials import ID, KEY
@@ -210,7 +209,7 @@ def deliver(kube: Kube, master: Obj, log: Path) -> dict[str, Any]:
 
 def _image(chosen: Settings) -> str:
     """Return what pods call Locust's image, present on the nodes of the embedded cluster from now on."""
-    row = images.table()["locust"]
+    row = images.named("locust")
     if chosen.env != LOCAL:
         return row.replaces
     return target.provide(row)
@@ -218,12 +217,7 @@ def _image(chosen: Settings) -> str:
 
 def _credentials(kube: Kube, objects: Sequence[Obj], chosen: Settings, client: str) -> dict[str, str]:
     """Return the files by which pods ask for tokens as that client."""
-    place = machine(clients(objects, chosen.domain), client).secret
-    secret = value(kube.get("v1", "Secret", place.name, place.namespace), SECRET_KEY)
-    if not secret:
-        message = f"{place} holds no key yet; `invoke deploy --env={chosen.env}` makes it"
-        raise BetelgeuseError(message)
-    return {ID: client, KEY: secret}
+    return {ID: client, KEY: key(kube, machine(clients(objects, chosen.domain), client), chosen.env)}
 
 
 def _carry_out(kube: Kube, claim: Claim, load: Load, log: Path, title: str) -> dict[str, Any]:

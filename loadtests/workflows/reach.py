@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from betelgeuse import edge, paths, render, selection, trust
+from betelgeuse import paths, render, selection, trust
 from betelgeuse.errors import UsageError
 from betelgeuse.identity.callers import caller
 from betelgeuse.kube import Kube, Obj, connect
 from betelgeuse.kube.command import in_namespace
 from betelgeuse.progress import out, say
 from betelgeuse.settings import Settings
+from betelgeuse.tree import hostnames
 from loadtests import plan, report
 
 
@@ -22,7 +23,7 @@ def reached(chosen: Settings, host: str) -> tuple[Kube, list[Obj], str, Path | N
     """
     kube = connect(chosen)
     objects = render.render(chosen.env, selection.select(chosen.env, kube=kube).name)
-    if host not in edge.hosts(objects):
+    if host not in hostnames(objects):
         message = f"the tree of {chosen.env} serves no {host}: there is nothing to put load on"
         raise UsageError(message)
     client = caller(objects, chosen, host)
@@ -41,8 +42,13 @@ def surroundings(chosen: Settings, host: str) -> dict[str, str]:
         "BETELGEUSE_TOKEN_COMMAND": token_command(chosen, client),
         "BETELGEUSE_MEMORY_COMMAND": shlex.join(memory),
         "BETELGEUSE_CA": str(roots or ""),
-        "BETELGEUSE_ADDRESS": str(chosen.gateway_addresses[0]),
+        "BETELGEUSE_ADDRESS": address(chosen),
     }
+
+
+def address(chosen: Settings) -> str:
+    """Return the gateway's address, empty where names are asked for it."""
+    return chosen.gateway_addresses[0] if chosen.gateway_addresses else ""
 
 
 def token_command(chosen: Settings, client: str) -> str:

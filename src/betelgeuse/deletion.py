@@ -18,7 +18,7 @@ def going(live: Mapping[str, Any] | None) -> bool:
 
 
 def _holders(live: Mapping[str, Any]) -> str:
-    found = live["metadata"].get("finalizers") or ()
+    found = list(live["metadata"].get("finalizers") or ())
     if len(found) == 1:
         return f"; finalizer {found[0]} holds it"
     return f"; finalizers {', '.join(found)} hold it" if found else ""

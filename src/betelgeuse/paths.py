@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-"""The checkout: base/, components/, overlays/ and this package."""
+"""The checkout: base/, components/, overlays/, programs/ and this package."""
 
 OVERLAYS: Final = ROOT / "overlays"
 
 UPSTREAM: Final = ROOT / ".upstream"
-"""Other projects' manifests, materialised from upstream/lock.yaml; ignored by git."""
+"""Other projects' manifests, materialised from the bundles of programs/; ignored by git."""
+
+GENERATED: Final = ROOT / ".generated"
+"""Parts of the tree that are made from programs/ and apps/: the images' tags; ignored by git."""
 
 REPORTS: Final = ROOT / "reports"
 """What test runs write for people; ignored by git."""

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from betelgeuse import paths, profiles, yamls
+from betelgeuse import hostfiles, paths, profiles, yamls
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.kube import Obj, api_group, describe
 from betelgeuse.kube.command import kubectl
@@ -19,7 +19,7 @@ from betelgeuse.settings import known, suggest
 from betelgeuse.shell import run
 from betelgeuse.waves import custom_kinds
 
-_INPUTS: Final = ("base", "components", "profiles", "overlays", ".upstream")
+_INPUTS: Final = ("base", "components", "profiles", "overlays", ".upstream", ".generated")
 _FORMAT: Final = "2"
 """Raised when what we keep changes its shape."""
 _KEPT: Final = 20
@@ -131,6 +131,7 @@ def _kustomize(env: str, profile: str) -> str:
 
 
 def _build(env: str, profile: str) -> list[Obj]:
+    hostfiles.check()
     text = _kustomize(env, profile)
     objects = _objects(text, f"overlays/{env} as built by kustomize")
     if not objects:

@@ -19,8 +19,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from betelgeuse import paths
-from betelgeuse.errors import BuildError
 from betelgeuse.kube import Obj, describe
 from betelgeuse.settings import suggest
 
@@ -273,13 +271,9 @@ def openapi_path() -> Path:
     """Return the OpenAPI document of the Kubernetes version we run: a file of its Go module, fetched if need be."""
     # Imported here: a caller with a document of its own needs no Go.
     from betelgeuse.builds import golang  # noqa: PLC0415 - see above
+    from betelgeuse.programs import table  # noqa: PLC0415 - see above
 
-    gomod = paths.ROOT / "modules" / "kubernetes" / "go.mod"
-    found = re.search(r"^require k8s\.io/kubernetes (v\S+)$", gomod.read_text("utf-8"), re.MULTILINE)
-    if found is None:
-        message = f"{gomod.relative_to(paths.ROOT)}: no line `require k8s.io/kubernetes vX`"
-        raise BuildError(message)
-    return golang.module_folder(f"k8s.io/kubernetes@{found[1]}") / "api" / "openapi-spec" / "swagger.json"
+    return golang.module_folder(table.program("kubernetes")) / "api" / "openapi-spec" / "swagger.json"
 
 
 @cache

@@ -16,7 +16,8 @@ from betelgeuse.errors import UsageError
 LOCAL: Final = "local"
 """The embedded cluster: the environment whose machines we make ourselves."""
 
-MAX_NODES: Final = 100
+MAX_NODES: Final = 9
+"""Of the embedded cluster."""
 NODE_SUBNET: Final = IPv4Network("172.30.0.0/24")
 
 

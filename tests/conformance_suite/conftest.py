@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from betelgeuse.settings import Settings
+from betelgeuse.tree import Tree
 from conformance import features
 from conformance.exemptions import Exemptions, PortExemption, PowerExemption
 from conformance.probes.k8s import Cluster
 from conformance.site import Site
-from conformance.tree import Tree
 from tests.conformance_suite.cluster import FakeKube, tree_objects
 from tests.conformance_suite.idp import DOMAIN
 from tests.conformance_suite.model import Edge
@@ -40,6 +41,7 @@ def build(tmp_path: Path, authority: Authority) -> Iterator[Build]:
             stack.callback(edge.close)
             tree = Tree(tree_objects(edge.https, edge.http), DOMAIN)
             kube = FakeKube(tree.objects, edge.stored, edge.renew)
+            edge.llm.restarted = partial(kube.restart, "llm-0", "ai")
             settings = Settings("model", DOMAIN, gateway_addresses=("127.0.0.1",))
             site = Site(
                 settings=settings,

@@ -8,7 +8,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -25,6 +25,11 @@ _LENGTHY = 500
 _FORGOTTEN = 1.2
 """Seconds: more than the suite takes for no wait."""
 IN_VAIN = 20
+_DONE_IN_VAIN = 3.5
+"""Seconds for which a model writes on for nobody: more than the suite takes for a place made free."""
+_VOCABULARY = 262_144
+_TOKEN = 0.004
+"""Seconds: a token takes time; the suite looks at the moments of arrival."""
 _CONCEPTS = (
     {"cat", "kitten"},
     {"sleeps", "napping"},
@@ -51,6 +56,10 @@ def _json(data: object) -> Reply:
     return 200, "application/json", json.dumps(data).encode()
 
 
+def _prompt(payload: dict[str, Any]) -> str:
+    return " ".join(message["content"] for message in payload["messages"])
+
+
 @dataclass
 class LanguageModel:
     """`/v1/chat/completions` of a model that knows three things."""
@@ -60,6 +69,11 @@ class LanguageModel:
     alone: threading.Lock = field(default_factory=threading.Lock)
     places: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(PLACES))
     slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_SLOTS))
+    restarted: Callable[[], None] = lambda: None
+    """Counts a restart of the model's pod."""
+    streams: int = 0
+    """Answers that are being streamed."""
+    deaths: int = 0
 
     def answer(self, body: bytes) -> Reply:
         """Answer one request."""
@@ -67,23 +81,46 @@ class LanguageModel:
             payload = json.loads(body.decode())
         except ValueError:
             return _error(500 if "llm-500" in self.faults else 400, "not JSON")
+        return self._mistake(payload) or self._answer(payload)
+
+    def _mistake(self, payload: Any) -> Reply | None:  # noqa: ANN401 - whatever JSON holds
+        """Return the refusal of a request that makes no sense."""
         if not isinstance(payload, dict):
             return _error(400, "not an object")
         messages = payload.get("messages")
-        limit = payload.get("max_tokens", 16)
-        if not isinstance(messages, list) or not isinstance(limit, int):
+        if not isinstance(messages, list) or not isinstance(payload.get("max_tokens", 0), int):
             return _error(400, "messages must be a list, max_tokens a number")
-        prompt = " ".join(str(message.get("content")) for message in messages)
-        if len(prompt.split()) > _CONTEXT:
+        if not all(isinstance(message.get("content"), str) for message in messages):
+            return _error(400, "texts only")
+        if len(_prompt(payload).split()) > _CONTEXT:
             return _error(500 if "llm-long-500" in self.faults else 400, "longer than the context")
-        words = self._words(prompt, limit)[:limit]
+        if payload.get("top_k", 0) > _VOCABULARY and not self._survives():
+            return _error(500, "more than the vocabulary")
+        return None
+
+    def _answer(self, payload: dict[str, Any]) -> Reply:
+        limit = payload.get("max_tokens", 16)
+        words = self._words(_prompt(payload), limit)[:limit]
         if payload.get("stream"):
             return 200, "text/event-stream", self._stream(words)
+        if "llm-finishes-for-nobody" in self.faults and limit > _LENGTHY:
+            with self.slots:
+                time.sleep(_DONE_IN_VAIN)
         usage = {"prompt_tokens": 7, "completion_tokens": len(words), "total_tokens": 7 + len(words)}
         if "llm-usage" in self.faults:
             usage["total_tokens"] = 0
         message = {"role": "assistant", "content": " ".join(words)}
         return _json({"model": "model-llm", "choices": [{"message": message}], "usage": usage})
+
+    def _survives(self) -> bool:
+        """Choose among too many tokens; return whether there is an answer."""
+        if "llm-wide-restarts" in self.faults:
+            self.restarted()
+        if "llm-wide-cuts" in self.faults:
+            while not self.streams:
+                time.sleep(_TOKEN)
+            self.deaths += 1
+        return "llm-wide-500" not in self.faults
 
     def _words(self, prompt: str, limit: int) -> list[str]:
         if "llm-nonsense" in self.faults:
@@ -107,7 +144,7 @@ class LanguageModel:
                 yield from [b"".join(pieces)] if "llm-one-piece" in self.faults else pieces
             except GeneratorExit:
                 if "llm-writes-on" in self.faults:
-                    time.sleep(1.5)
+                    time.sleep(_DONE_IN_VAIN)
                 raise
 
     def admitted(self, reply: Reply) -> Reply | None:
@@ -130,11 +167,17 @@ class LanguageModel:
 
         return status, kind, held()
 
-    @staticmethod
-    def _slowly(events: list[bytes]) -> Iterator[bytes]:
-        for event in events:
-            time.sleep(0.004)  # a token takes time; the suite looks at the moments of arrival
-            yield event
+    def _slowly(self, events: list[bytes]) -> Iterator[bytes]:
+        self.streams += 1
+        deaths = self.deaths
+        try:
+            for event in events:
+                time.sleep(_TOKEN)
+                if self.deaths > deaths:
+                    raise ConnectionResetError
+                yield event
+        finally:
+            self.streams -= 1
 
 
 def _late(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -23,9 +23,10 @@ from betelgeuse.kube import ApiError, Key, Kube, Obj, UnreachableError, connect,
 from betelgeuse.kube.command import kubectl
 from betelgeuse.owners import Controllers
 from betelgeuse.settings import Settings
+from betelgeuse.workflows.apply_tree import Result, apply_tree
+from betelgeuse.workflows.destroy import remove
 from betelgeuse.workflows.plan import plan
 from betelgeuse.workflows.status import status
-from betelgeuse.workflows.tree import Result, apply_tree, remove
 
 Names = Iterator[str]
 WARM_SECONDS = 10.0
@@ -813,7 +814,7 @@ from pathlib import Path
 paths.STATE = Path(sys.argv[1])
 from betelgeuse.kube import connect
 from betelgeuse.settings import Settings
-from betelgeuse.workflows.tree import apply_tree
+from betelgeuse.workflows.apply_tree import apply_tree
 settings = Settings(env="local", domain="betelgeuse.test", kube_context=sys.argv[2])
 apply_tree(settings, connect(settings), json.load(sys.stdin), wait=False)
 """

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from betelgeuse.clusters.local import certificates, cluster, kubeadm, layout, renewal
+from betelgeuse.settings import Settings
+from tests.unit.test_local_cluster import VERSIONS
 
 KUBEADM = Path(os.environ.get("BETELGEUSE_APISERVER_DIR", "")) / "kubeadm"
 KUBEADMS = {"apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-client", "etcd-server"} | {
@@ -25,11 +27,11 @@ def test_short_lived_certificates_become_long_lived_ones(tmp_path: Path, monkeyp
         pytest.skip("needs root, and kubeadm beside the API server of BETELGEUSE_APISERVER_DIR")
     for module in (layout, certificates):
         monkeypatch.setattr(module, "CLUSTER_DIR", tmp_path)
-    (node,) = layout.nodes("172.30.0.0/24", 1)
+    (node,) = layout.nodes(Settings(env="local", domain="a.b", nodes=1))
     etc = node.root / "etc/kubernetes"
     etc.mkdir(parents=True)
     node.log.mkdir()
-    config = kubeadm.init_config(node, kubeadm.Versions("3.7.3-0", "v1.14.6"), "example.test")
+    config = kubeadm.init_config(node, VERSIONS, "example.test")
     documents = list(yaml.safe_load_all(config))
     documents[1]["certificateValidityPeriod"] = "24h"
     (etc / "short.yaml").write_text(yaml.safe_dump_all(documents))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from betelgeuse.builds import images
+from betelgeuse.programs import table
 
 CONFIG = Path(__file__).with_name("kind.yaml")
 CLUSTER = "betelgeuse"
@@ -24,7 +25,7 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Any]:
     program = pytestconfig.getoption("kind_bin") or shutil.which("kind")
     running = KindCluster(CLUSTER, kind_path=Path(program) if program else None)
     running.create(CONFIG)
-    for image in images.table().values():
+    for image in table.images().values():
         name, tag = image.upstream
         if name.startswith("ghcr.io/betelgeuse/") and not image.on_demand:
             images.build(image)

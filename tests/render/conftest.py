@@ -69,7 +69,7 @@ def slim(trees: object, tmp_path_factory: pytest.TempPathFactory) -> Slim:
     """A copy of the tree to try changes on."""
     assert trees
     root = tmp_path_factory.mktemp("tree")
-    for top in (*layout.TOPS, ".upstream"):
+    for top in (*layout.TOPS, ".upstream", ".generated"):
         shutil.copytree(paths.ROOT / top, root / top)
     for manifests in (root / ".upstream").glob("*/manifests.yaml"):
         documents = re.split(r"(?m)^---[ \t]*$", manifests.read_text("utf-8"))

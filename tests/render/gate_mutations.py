@@ -150,7 +150,7 @@ GATES: Final = (
     Mutation(
         "sessions that nobody may ask about",
         "logins_are_strict",
-        set_field("ReferenceGrant", "session-check", "spec/from/0/namespace", "other"),
+        set_field("ReferenceGrant", "session-check", "spec/from", []),
     ),
     Mutation(
         "sessions that need one more thing to run",

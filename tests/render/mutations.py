@@ -60,6 +60,11 @@ MUTATIONS: Final = (
         "host not filled in", "placeholders_are_filled", _set("HTTPRoute", "llm", "spec/hostnames/0", "llm.DOMAIN")
     ),
     Mutation(
+        "declaration not read",
+        "placeholders_are_filled",
+        _set("ListenerSet", "llm", "spec/listeners/0/tls/certificateRefs/0/name", "HOST-tls"),
+    ),
+    Mutation(
         "size not filled in",
         "placeholders_are_filled",
         _set("Deployment", "llm", f"{_FIRST}/resources/limits/cpu", "LLM_CPU"),

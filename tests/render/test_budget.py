@@ -8,8 +8,9 @@ import pytest
 
 from betelgeuse import profiles, settings
 from betelgeuse.kube import Obj
+from betelgeuse.tree.workloads import WORKLOADS, pod_spec
 from tests.render.conftest import Slim
-from tests.render.trees import WORKLOADS, Tree, pod_spec
+from tests.render.trees import Tree
 
 CONTROL_PLANE: Final = {"cpu": Decimal("0.95"), "memory": Decimal(1.25 * 2**30)}
 """kubeadm's static pods and CoreDNS: the CPU they request, the memory they were seen to use on an idle cluster."""

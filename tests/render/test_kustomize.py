@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from betelgeuse import paths, settings
-from betelgeuse.builds import images
 from betelgeuse.clusters.local import target
+from betelgeuse.programs import table
 from tests.render import layout
 from tests.render.checks.workloads import images as images_of
 from tests.render.conftest import Slim
+from tests.render.test_add_a_service import OTHERS as GATES_AND_TCP
 from tests.render.trees import Tree
 
 
@@ -44,10 +45,9 @@ def test_every_component_changes_something(slim: Slim, env: str, component: str)
 def test_every_component_is_tried() -> None:
     """A component that neither an overlay lists nor a test adds is one nobody checks."""
     listed = {Path(component).name for _, component in USES if "/components/" in component}
+    tried = {*listed, *OPTIONAL, "gate-login", *GATES_AND_TCP, "host", "tcp-host"}
 
-    assert sorted([*listed, *OPTIONAL]) == sorted(
-        path.name for path in (paths.ROOT / "components").iterdir() if path.is_dir()
-    )
+    assert sorted(tried) == sorted(path.name for path in (paths.ROOT / "components").iterdir() if path.is_dir())
 
 
 def test_base_builds_by_itself(slim: Slim) -> None:
@@ -90,13 +90,13 @@ def test_every_key_that_kustomize_reads_arrives(slim: Slim, env: str) -> None:
 
 def test_every_mapped_image_is_used(trees: Callable[[str], Tree]) -> None:
     """What this machine builds is what the tree, the control plane or another image needs."""
-    table = images.table()
+    known = table.images()
     used = {image.rpartition(":")[0].rpartition("/")[2] for _, image in images_of(trees("local"))}
-    bases = {image.base.removeprefix("image:") for image in table.values() if image.base.startswith("image:")}
+    bases = {image.parent for image in known.values() if image.parent}
+    on_demand = {name for name, image in known.items() if image.on_demand}
+    mapped = {name for name, image in known.items() if not image.pulled} - on_demand
 
-    mapped = {name for name, image in table.items() if not image.on_demand}
-
-    assert mapped == used | bases | {*target.CONTROL_PLANE, "coredns"}
+    assert mapped == (used | bases - on_demand) | {*target.CONTROL_PLANE, "coredns"}
 
 
 @pytest.mark.parametrize("env", settings.environments())

@@ -1,13 +1,12 @@
 """Every environment runs every profile, and sizes of apps arrive where an environment sets them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 import pytest
 
 from betelgeuse import paths, profiles, settings, sizes
-from betelgeuse.builds import images
 from betelgeuse.clusters.local import target
 from betelgeuse.kube import Obj
 from betelgeuse.render import render
@@ -61,11 +60,36 @@ def test_an_area_less_is_seen(slim: Slim, build: Build) -> None:
     assert _namespaces(build("local", "core")) - _namespaces(build("local", "less")) == {"portal"}
 
 
+def _referred(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
+    """Yield every namespace that a part of an object names."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from [item] if key == "namespace" and isinstance(item, str) else _referred(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _referred(item)
+
+
+def test_areas_need_what_they_refer_to(slim: Slim) -> None:
+    """An area whose routes, listeners or policies lead into another one does not run without it."""
+    homes = {space: area for area in profiles.areas() for space in _namespaces(slim.build(f"base/{area}"))}
+    found: dict[str, set[str]] = {}
+    for area in profiles.areas():
+        built = slim.build(f"base/{area}")
+        assert isinstance(built, list), built
+        # A grant lets others in: it asks for nothing.
+        specs = [obj["spec"] for obj in built if "spec" in obj and obj["kind"] != "ReferenceGrant"]
+        found[area] = {homes.get(space, area) for space in _referred(specs)} - {area}
+    declared = {area.name: set(area.needs) for area in profiles.load("full").areas}
+
+    assert found["portal"] >= {"auth", "gateway"}
+    assert {area: needs - declared[area] for area, needs in found.items() if needs - declared[area]} == {}
+
+
 def test_images_are_those_of_the_tree(trees: Callable[[str], Tree]) -> None:
     """A deploy builds what the tree runs, what controllers make pods of, and kubeadm's own; nothing else."""
     tree = trees("local")
     needed = {image.name for image in target.needed_images(tree.objects)}
-    table = images.table()
     run = {image.rpartition(":")[0].rpartition("/")[2] for _, image in images_of(tree)}
 
     assert run <= needed
@@ -74,10 +98,7 @@ def test_images_are_those_of_the_tree(trees: Callable[[str], Tree]) -> None:
     assert needed & {"llama-server", "locust"} == set()
     less = [obj for obj in tree.objects if obj["metadata"].get("namespace") != "portal"]
     assert needed - {image.name for image in target.needed_images(less)} == {"portal"}
-    assert {name for name, image in table.items() if image in target.needed_images([])} == {
-        *target.CONTROL_PLANE,
-        "coredns",
-    }
+    assert {image.name for image in target.needed_images([])} == {*target.CONTROL_PLANE, "coredns"}
 
 
 APPS = sorted(set(sizes.keys().values()))

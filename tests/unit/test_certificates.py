@@ -17,10 +17,11 @@ from betelgeuse.clusters.local import certificates, cluster, guard, layout, rene
 from betelgeuse.clusters.local.certificates import MONTH, SEASON, Certificate
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.kube.expiry import ended, remedy
+from betelgeuse.settings import Settings
 from betelgeuse.workflows.status import report, table
 from tests.unit.fakes import FakeKube
-from tests.unit.test_tree import SETTINGS
 
+SETTINGS = Settings(env="local", domain="a.b", kube_context="x")
 NOW = datetime.now(UTC)
 PKI = "etc/kubernetes/pki"
 KUBELET = "var/lib/kubelet/pki"
@@ -54,7 +55,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[layout.Node]:
     monkeypatch.setattr(paths, "STATE", tmp_path / "state")
     for module in (layout, certificates):
         monkeypatch.setattr(module, "CLUSTER_DIR", tmp_path)
-    found = layout.nodes("172.30.0.0/24", 2)
+    found = layout.nodes(Settings(env="local", domain="a.b", nodes=2))
     for node in found:
         put(node, f"{KUBELET}/kubelet.crt", 200)
         put(node, f"{KUBELET}/kubelet-client-2026-01-01-00-00-00.pem", -100)

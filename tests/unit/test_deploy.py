@@ -11,10 +11,11 @@ from betelgeuse import inventory, selection
 from betelgeuse.doctor import tools
 from betelgeuse.errors import RefusedError, UsageError
 from betelgeuse.kube import key_of
-from betelgeuse.workflows.deploy import deploy, destroy
+from betelgeuse.workflows.deploy import deploy
+from betelgeuse.workflows.destroy import destroy
 from tests.unit.fakes import obj
 from tests.unit.machines import FakeMachine, requirements
-from tests.unit.test_tree import NAMESPACE, Controlled
+from tests.unit.test_apply_tree import NAMESPACE, Controlled
 
 HOME, CLAIM = obj("v1", "Namespace", "db"), obj("v1", "PersistentVolumeClaim", "p", "db")
 SMALL = {"/proc/meminfo": f"MemTotal: {16 * 2**20} kB\nMemAvailable: {4 * 2**20} kB\n"}
@@ -47,10 +48,11 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     monkeypatch.setattr("betelgeuse.system.install", world.note("install"))
     monkeypatch.setattr("betelgeuse.doctor.Machine", lambda: world.machine)
     monkeypatch.setattr(tools, "requires", requirements)
-    for name in ("prepare_tree", "bring_up"):
+    for name in ("settle_bases", "prepare_tree", "bring_up"):
         monkeypatch.setattr(f"betelgeuse.clusters.local.target.{name}", world.note(name))
     monkeypatch.setattr("betelgeuse.render.render", lambda _env, profile: trees.get(profile, [NAMESPACE]))
-    monkeypatch.setattr("betelgeuse.workflows.deploy.connect", lambda _: world.cluster.kube)
+    for verb in ("deploy", "destroy"):
+        monkeypatch.setattr(f"betelgeuse.workflows.{verb}.connect", lambda _: world.cluster.kube)
     monkeypatch.setattr("betelgeuse.edge.settle", world.note("settle"))
     monkeypatch.setattr(time, "sleep", lambda _: None)
     return world
@@ -123,4 +125,4 @@ def test_the_tree_comes_before_the_builds(world: World) -> None:
     """The tree is rendered, and judged, before the first build."""
     deploy("local")
 
-    assert world.steps == ["install", "prepare_tree", "bring_up", "settle"]
+    assert world.steps == ["install", "settle_bases", "prepare_tree", "bring_up", "settle"]

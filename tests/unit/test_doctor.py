@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from betelgeuse import doctor, paths, profiles, system
+from betelgeuse.builds import bases
 from betelgeuse.clusters.local.layout import DESIRED
 from betelgeuse.doctor import machine, network, tools
 from betelgeuse.doctor.model import Check, Context, Finding, Report, Shape, Status, shape
@@ -212,6 +213,15 @@ CASES = [
     Case("packages", FAIL, "buildah", {"files": {"/usr/bin/buildah": None}, "uid": 1000}, fix="apt-get install"),
     Case(
         "packages", FAIL, "no apt-get", {"files": {"/usr/bin/buildah": None}, "absent": ("apt-get",)}, fix="equivalents"
+    ),
+    Case("bases", OK, "none yet"),
+    Case("bases", OK, "trixie 1 days", {"files": {f"{bases.FOLDER}/trixie": "2027-01-14T08:00:00+00:00\n"}}),
+    Case(
+        "bases",
+        WARN,
+        "old packages: trixie 45 days",
+        {"files": {f"{bases.FOLDER}/trixie": "2026-12-01T08:00:00+00:00\n"}},
+        fix="invoke images --refresh",
     ),
     Case("go", OK, "go1.27.1"),
     Case("go", OK, "none; deploy brings one", {"commands": {"go version": (127, "go: No such file")}}),

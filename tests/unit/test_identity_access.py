@@ -22,9 +22,9 @@ from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.identity import admin as admins
 from betelgeuse.identity import forward, token
 from betelgeuse.identity.admin import Admin, Credentials, KeycloakError, reason, settle
-from betelgeuse.identity.declarations import Client
 from betelgeuse.kube import Key, Kube, command
 from betelgeuse.settings import Settings
+from betelgeuse.tree import Client
 
 SETTINGS = Settings(env="local", domain="a.test", gateway_addresses=("127.0.0.1",), kube_context="ours")
 API = Client("api", Key("", "Secret", "auth", "api"), audiences=("llm",))

@@ -8,10 +8,10 @@ import pytest
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.identity import people
 from betelgeuse.identity.compare import merged, told
-from betelgeuse.identity.declarations import Client
 from betelgeuse.identity.realm import GROUPS, MASTER, OWNED, SETTINGS, Rep, desired
 from betelgeuse.identity.reconcile import Reconcile
 from betelgeuse.kube import Key
+from betelgeuse.tree import Client
 
 PORTAL = Client("portal", Key("", "Secret", "portal", "portal-oidc"), host="portal.a.test", callback="/oauth2/callback")
 API = Client("api", Key("", "Secret", "auth", "api"), audiences=("llm",))

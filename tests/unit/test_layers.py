@@ -12,7 +12,9 @@ import pytest
 from betelgeuse import paths
 
 MAX_LINES = 300
-KERNEL = frozenset({"errors", "kube", "lock", "nodecount", "paths", "progress", "settings", "shell", "sizes", "yamls"})
+KERNEL = frozenset(
+    {"errors", "kube", "lock", "nodecount", "paths", "progress", "settings", "shell", "sizes", "tree", "yamls"}
+)
 PACKAGES: Mapping[str, frozenset[str]] = {
     "betelgeuse": frozenset(),
     # Overload is judged by the load tests' own limits.
@@ -107,21 +109,21 @@ def test_the_graph_sees_every_kind_of_import(tmp_path: Path) -> None:
     """At the top, inside a function, for types alone, relative, of a module and of a name in one."""
     source = tmp_path / "x.py"
     source.write_text(
-        "from typing import TYPE_CHECKING\nimport loadtests.plan\nfrom .tree import Host\nfrom . import timeouts\n"
+        "from typing import TYPE_CHECKING\nimport loadtests.plan\nfrom .site import Site\nfrom . import timeouts\n"
         "if TYPE_CHECKING:\n    from betelgeuse.kube import Kube\n"
         "def f():\n    from betelgeuse.workflows import deploy\n    import json\n",
         "utf-8",
     )
 
     assert set(imports("conformance.x", source)) == {
-        *("loadtests.plan", "conformance.tree", "conformance.timeouts", "betelgeuse.kube"),
+        *("loadtests.plan", "conformance.site", "conformance.timeouts", "betelgeuse.kube"),
         "betelgeuse.workflows.deploy",
     }
 
 
 def test_every_package_is_in_the_graph() -> None:
     """With edges inside and between: a graph that sees nothing would find no fault."""
-    assert {*PACKAGES, "gate", "portal", "serving"} <= OURS
+    assert {*PACKAGES, "certificate_watch", "portal", "serving", "session_check"} <= OURS
     assert "betelgeuse.kube" in GRAPH["betelgeuse.apply"]
     assert "serving" in GRAPH["portal.__main__"] | GRAPH["portal.app"]
     assert "betelgeuse.workflows.deploy" in GRAPH["tasks"]

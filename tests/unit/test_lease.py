@@ -54,7 +54,7 @@ def test_a_living_holder_is_named(clock: list[float]) -> None:
         fake.objects[KEY]["spec"]["renewTime"] = str(len(looks) // 4)
         return fake.objects[KEY]
 
-    fake.get = get  # type: ignore[method-assign]
+    fake.get = get  # type: ignore[method-assign, assignment] # it is asked for nothing else
     with (
         pytest.raises(LockedError, match=r"jo@elsewhere \(pid 7\) deploys to prod at this moment; wait for the end"),
         lease.held(fake.kube, "prod"),

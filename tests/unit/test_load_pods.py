@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from betelgeuse import claim, paths, settings
-from betelgeuse.builds import images
+from betelgeuse.builds import components, images
 from betelgeuse.clusters.local import cluster as nodes_now
 from betelgeuse.clusters.local import target
 from betelgeuse.errors import BetelgeuseError, UsageError, WaitTimeoutError
@@ -89,17 +89,18 @@ def test_what_locust_would_refuse_is_refused_first(said: dict[str, str], words: 
 
 def test_a_deploy_neither_builds_nor_names_the_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It is there for the verb that runs it."""
-    monkeypatch.setattr(target, "IMAGES_COMPONENT", tmp_path / "local" / "kustomization.yaml")
-    target.write_images_component()
+    monkeypatch.setattr(paths, "GENERATED", tmp_path)
+    components.write()
 
-    assert images.table()["locust"].on_demand
+    assert images.named("locust").on_demand
     assert "locust" not in {image.name for image in target.needed_images([])}
-    assert "locust" not in target.IMAGES_COMPONENT.read_text("utf-8")
+    assert "locust" not in components.path(components.LOCAL).read_text("utf-8")
+    assert "locust" not in components.path(components.UPSTREAM).read_text("utf-8")
 
 
 def test_the_image_is_built_once_and_loaded_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Into the nodes that run, not those that were asked for."""
-    row, done = images.table()["locust"], list[str]()
+    row, done = images.named("locust"), list[str]()
     nodes = [SimpleNamespace(name="one"), SimpleNamespace(name="two")]
     has = {"one": {images.reference(row)}, "two": set[str]()}
     monkeypatch.setattr(images, "build", lambda image: done.append(f"build {image.name}"))

@@ -1,7 +1,8 @@
-"""Bundles of other projects: verified against the lock, written once, and every edit told in one line."""
+"""Bundles of other projects: verified against their locks, written once, and every edit told in one line."""
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -11,32 +12,27 @@ import pytest
 from betelgeuse import materialise as subject
 from betelgeuse import paths
 from betelgeuse.builds import golang
-from betelgeuse.bundles import lock
-from betelgeuse.errors import BuildError
+from betelgeuse.errors import BetelgeuseError, BuildError, UsageError
+from betelgeuse.programs import locks, table
+from betelgeuse.workflows.lock import lock
 
 MODULE = "example.org/thing@v1.2.3"
 
-LOCK = """\
-# A comment that survives.
-kubernetes: 1.37.2
-modules:
-  example.org/thing@v1.2.3: h1:good=
+PROGRAM = """\
+# A comment.
+version: 1.2.3
+source: {go: example.org/thing}
 bundles:
   crds:
-    module: example.org/thing@v1.2.3
     files: crds/*.yaml
-    sha256: "0"
-
   chart:
-    module: example.org/thing@v1.2.3
     chart: charts/thing
-    version: v1.2.3
+    version: v{version}
     release: thing
     namespace: things
     templates: templates/*.yaml
     fill:
-      Image: example.org/image:v1.2.3
-    sha256: "0"
+      Image: example.org/image:v{version}
 """
 
 HELM = """\
@@ -52,11 +48,16 @@ ls "$chart/templates"
 
 @dataclass
 class Tree:
-    """A checkout with a lock, a module in the module cache, and programs that stand for go and helm."""
+    """A checkout with a program, its module in the module cache, and programs that stand for go and helm."""
 
     root: Path
     module: Path
     asked: list[str]
+
+    @property
+    def folder(self) -> Path:
+        """The program's folder."""
+        return self.root / "programs" / "thing"
 
     def tools(self, name: str) -> Path:
         """Give the fake helm, and remember that it was asked for."""
@@ -75,20 +76,27 @@ class Tree:
         path.write_text(text)
         path.chmod(0o755)
 
-    def edit(self, old: str, new: str) -> None:
-        """Replace some text of the lock that must be there."""
-        text = lock.LOCK.read_text()
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace some text of a file of the folder that must be there."""
+        text = (self.folder / name).read_text()
         assert old in text
-        lock.LOCK.write_text(text.replace(old, new))
+        (self.folder / name).write_text(text.replace(old, new))
+        table.table.cache_clear()
 
     def locked(self, bundle: str) -> str:
         """Return the hash the lock has for a bundle."""
-        return {each.name: each.sha256 for each in lock.read_lock().bundles}[bundle]
+        return locks.bundles(table.program("thing"))[bundle]
+
+    def update(self) -> None:
+        """Write the lock of the bundles."""
+        made = subject.contents(table.bundles().values(), self.tools)
+        lines = [f"{subject.digest(content)}  {name}\n" for name, content in made.items()]
+        (self.folder / locks.BUNDLES).write_text("".join(lines))
 
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
-    """A tree whose lock has hashes of nothing yet."""
+    """A tree without a lock of its bundles."""
     module = tmp_path / "cache" / "thing@v1.2.3"
     files = {
         "crds/b.yaml": "kind: B\n",
@@ -103,46 +111,45 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
         (module / name).write_text(content)
         (module / name).chmod(0o444)
     (tmp_path / "bin").mkdir()
-    (tmp_path / "upstream" / "values").mkdir(parents=True)
-    (tmp_path / "upstream" / "values" / "chart.yaml").write_text("ours: 1\n")
-    (tmp_path / "upstream" / "lock.yaml").write_text(LOCK)
+    made = Tree(tmp_path, module, [])
+    made.folder.mkdir(parents=True)
+    (made.folder / "program.yaml").write_text(PROGRAM)
+    (made.folder / "values.yaml").write_text("ours: 1\n")
+    (made.folder / locks.GO).write_text("require example.org/thing v1.2.3\n")
+    (made.folder / locks.SUMS).write_text("example.org/thing v1.2.3 h1:good=\n")
+    (tmp_path / "programs" / "kubernetes").mkdir()
+    (tmp_path / "programs" / "kubernetes" / "program.yaml").write_text("version: 1.37.2\n")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "UPSTREAM", tmp_path / ".upstream")
-    monkeypatch.setattr(lock, "LOCK", tmp_path / "upstream" / "lock.yaml")
-    monkeypatch.setattr(lock, "VALUES", tmp_path / "upstream" / "values")
+    monkeypatch.setattr(table, "FOLDERS", [tmp_path / "programs"])
     monkeypatch.setattr(golang, "toolchain", lambda: tmp_path / "bin" / "go")
-    made = Tree(tmp_path, module, [])
+    table.table.cache_clear()
     made.go({"Dir": str(module), "Sum": "h1:good="})
     made.program("helm", HELM)
     return made
 
 
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What was read of another tree is read no more."""
+    yield
+    table.table.cache_clear()
+
+
 @pytest.fixture
 def current(tree: Tree) -> Tree:
     """A tree whose lock and .upstream/ agree."""
-    subject.lock_update(tree.tools)
+    tree.update()
     subject.materialise(tree.tools)
     tree.asked.clear()
     return tree
 
 
-def line(error: pytest.ExceptionInfo[BuildError]) -> str:
+def line(error: pytest.ExceptionInfo[BetelgeuseError]) -> str:
     """Return the message, which must be one line."""
     text = str(error.value)
     assert "\n" not in text
     return text
-
-
-def test_update_locks_what_comes_out_and_keeps_comments(tree: Tree) -> None:
-    """Hashes of all bundles are written into the lock, and nothing else of it changes."""
-    changed = subject.lock_update(tree.tools)
-
-    assert changed == ["crds", "chart"]
-    text = lock.LOCK.read_text()
-    assert text.startswith("# A comment that survives.\n")
-    for name in changed:
-        text = text.replace(tree.locked(name), '"0"')
-    assert text == LOCK
 
 
 def test_files_are_joined_in_the_order_of_their_names(current: Tree) -> None:
@@ -159,7 +166,7 @@ def test_chart_is_prepared_as_its_release_would(current: Tree) -> None:
 
     assert text == dedent("""\
         ---
-        args: thing --namespace things --kube-version 1.37.2 --values chart.yaml
+        args: thing --namespace things --kube-version 1.37.2 --values values.yaml
         name: thing
         version: v1.2.3
         appVersion: v1.2.3
@@ -196,41 +203,43 @@ def test_damaged_bundle_is_written_again(current: Tree, name: str, damage: str) 
 
 def test_changed_value_is_told(current: Tree) -> None:
     """Our values decide what a chart becomes, so a change needs a new hash in the lock."""
-    (lock.VALUES / "chart.yaml").write_text("ours: 2\n")
+    current.edit("values.yaml", "1", "2")
 
     with pytest.raises(BuildError) as error:
         subject.materialise(current.tools)
 
-    assert line(error).startswith("upstream/lock.yaml: bundle chart comes out as sha256 ")
-    assert "undo the edit of the lock or of upstream/values/chart.yaml, or run `python -m" in line(error)
+    assert line(error).startswith("programs/thing/bundles.sha256: chart comes out as sha256 ")
+    assert "undo the edit of programs/thing/values.yaml, or run `invoke lock --program=thing`" in line(error)
 
 
 def test_edited_hash_is_told(current: Tree) -> None:
     """A bundle that does not hash to what the lock says is refused."""
-    current.edit(current.locked("crds"), "f" * 64)
+    current.edit(locks.BUNDLES, current.locked("crds"), "f" * 64)
 
     with pytest.raises(BuildError) as error:
         subject.materialise(current.tools)
 
-    assert "the lock says ffffffffffff…: undo the edit of the lock, or run" in line(error)
+    assert "the lock says ffffffffffff…: undo the edit, or run" in line(error)
 
 
 def test_edited_checksum_is_told(current: Tree) -> None:
-    """A module whose checksum is not the lock's is not used."""
-    current.edit("h1:good=", "h1:evil=")
+    """A module whose checksum is not the one in go.sum is not used."""
+    current.edit(locks.SUMS, "h1:good=", "h1:evil=")
 
     with pytest.raises(BuildError) as error:
         subject.materialise(current.tools)
 
-    assert f"module {MODULE} has checksum h1:good=, the lock says h1:evil=: undo the edit" in line(error)
+    assert line(error) == f"{MODULE} has checksum h1:good=, programs/thing/go.sum says h1:evil="
 
 
-def test_update_accepts_another_checksum(current: Tree) -> None:
-    """After a version was raised on purpose, one command writes what it is now."""
-    current.edit("h1:good=", "h1:old=")
+def test_raised_version_is_told(current: Tree) -> None:
+    """The lock of another version is none."""
+    current.edit("program.yaml", "version: 1.2.3", "version: 1.2.4")
 
-    assert subject.lock_update(current.tools) == [MODULE]
-    assert lock.read_lock().modules == {MODULE: "h1:good="}
+    with pytest.raises(UsageError) as error:
+        subject.materialise(current.tools)
+
+    assert line(error).startswith("programs/thing/go.mod: example.org/thing is v1.2.3 there and v1.2.4 in program.yaml")
 
 
 def test_refusing_proxy_is_one_line(tree: Tree) -> None:
@@ -238,95 +247,43 @@ def test_refusing_proxy_is_one_line(tree: Tree) -> None:
     tree.go('{"Path": "example.org/thing",\n "Error": "reading x.info: 403 Forbidden\\n\\tnot available"}\n', code=1)
 
     with pytest.raises(BuildError) as error:
-        subject.materialise(tree.tools)
+        tree.update()
 
-    assert line(error).startswith(f"{MODULE}: the Go module proxy refuses it (403); try later, or set GOPROXY")
-
-
-def test_silent_proxy_is_one_line(tree: Tree) -> None:
-    """Any other failure of the download keeps its reason."""
-    tree.go('{"Error": "dial tcp: no route to host"}', code=1)
-
-    with pytest.raises(BuildError) as error:
-        subject.materialise(tree.tools)
-
-    assert "does not give it: " in line(error)
-    assert "no route to host" in line(error)
+    assert line(error).startswith(f"build of {MODULE} failed: the module registry refuses a module")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("crds/*.yaml", "none/*.yaml", f"bundle crds: no file of {MODULE} matches none/*.yaml"),
-        ("charts/thing", "charts/other", f"bundle chart: {MODULE} has no folder charts/other"),
-        ("      Image:", "      Other:", "bundle chart: its values ask for Image, which `fill` does not give"),
-        ("    release:", "    relaese:", "bundle chart: unknown key relaese; known are chart, files, fill, module, "),
-        ("    files: crds/*.yaml\n", "", "bundle crds needs either files or chart"),
-        ("    files:", "    chart: x\n    files:", "bundle crds needs either files or chart"),
-        ('    files: crds/*.yaml\n    sha256: "0"\n', "", "bundle crds needs module and sha256"),
-        (
-            "  crds:\n    module: example.org/thing@v1.2.3",
-            "  crds:\n    module: x@v1",
-            "bundle crds: module x@v1 has no",
-        ),
-        ("bundles:\n", "bundles:\n  odd: 1\n", "bundle odd must be a mapping with the keys chart, files, "),
-        ("bundles:\n", "rest:\n", "must have the mappings `modules` and `bundles` and the version `kubernetes`"),
-        ("kubernetes:", "- kubernetes:", "is not YAML: "),
+        ("crds/*.yaml", "none/*.yaml", "bundles.crds: no file of the module matches none/*.yaml"),
+        ("charts/thing", "charts/other", "bundles.chart: the module has no folder charts/other"),
+        ("      Image:", "      Other:", "bundles.chart: its values ask for Image, which `fill` does not give"),
     ],
 )
-def test_wrong_lock_is_told(tree: Tree, old: str, new: str, told: str) -> None:
-    """Every mistake in the lock is one line that names it."""
-    tree.edit(old, new)
+def test_what_the_module_lacks_is_told(tree: Tree, old: str, new: str, told: str) -> None:
+    """Every mistake about a bundle is one line that names it."""
+    tree.edit("program.yaml", old, new)
 
     with pytest.raises(BuildError) as error:
-        subject.materialise(tree.tools)
+        tree.update()
 
-    assert line(error).startswith(f"upstream/lock.yaml: {told}")
+    assert line(error) == f"programs/thing/program.yaml: {told}"
 
 
 def test_missing_lock_is_told(tree: Tree) -> None:
     """Without a lock there is nothing to trust."""
-    lock.LOCK.unlink()
-
-    with pytest.raises(BuildError) as error:
+    with pytest.raises(UsageError) as error:
         subject.materialise(tree.tools)
 
-    assert line(error) == "upstream/lock.yaml: is missing: restore it from git"
+    assert line(error).startswith("programs/thing/bundles.sha256: does not exist, yet thing needs it: run `invoke lock")
 
 
-def test_command_updates_and_materialises(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--update` locks and writes in one go; without it a current tree says so."""
-    helm = ["--helm", str(tree.root / "bin" / "helm")]
+def test_lock_is_written_by_a_verb(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the hashes that the version and our values give now; after it the bundles are written."""
+    monkeypatch.setattr(golang, "commands", lambda _: tree.root / "bin")
+    tree.program("go", f'#!/bin/sh\n[ "$1 $2" = "mod download" ] && cat {tree.root}/answer.json\nexit 0\n')
 
-    assert subject.main(["--update", *helm]) == 0
-    assert subject.main(helm) == 0
+    lock("thing")
 
-    assert capsys.readouterr().out.splitlines() == [
-        "locked: crds, chart",
-        "written: crds, chart",
-        "written: nothing, all is current",
-    ]
-
-
-def test_command_builds_helm_when_none_is_named(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --helm the project's own build is used."""
-    monkeypatch.setattr(
-        golang, "commands", lambda product: tree.root / "bin" if product == "helm" else Path("/nowhere")
-    )
-
-    assert subject.main(["--update"]) == 0
-
-
-def test_command_tells_errors_in_one_line(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
-    """An unverified bundle ends the command with the code of build errors."""
-    assert subject.main(["--helm", str(tree.root / "bin" / "helm")]) == BuildError.exit_code
-
-    assert capsys.readouterr().err.startswith("upstream/lock.yaml: bundle crds comes out as sha256 ")
-
-
-def test_this_tree_is_locked() -> None:
-    """The project's own lock is well-formed and has a hash for every bundle."""
-    bundles = lock.read_lock().bundles
-
-    assert {bundle.name for bundle in bundles if len(bundle.sha256) != 64} == set()
-    assert [bundle.name for bundle in bundles if bundle.chart and not bundle.values.is_file()] == []
+    assert sorted(subject.materialise(tree.tools)) == ["chart", "crds"]
+    assert (tree.folder / "program.yaml").read_text() == PROGRAM

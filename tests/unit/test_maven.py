@@ -1,4 +1,4 @@
-"""Artifacts of Maven repositories: fetched once, verified by our lock, unpacked with their executable bits."""
+"""Artifacts of Maven repositories: fetched in one run, verified by our lock, unpacked with their executable bits."""
 
 import hashlib
 import io
@@ -7,13 +7,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 
 from betelgeuse import paths
-from betelgeuse.builds import maven, pins
-from betelgeuse.errors import BuildError, UsageError
+from betelgeuse.builds import maven
+from betelgeuse.errors import BuildError
+from betelgeuse.programs.model import Program, Source
 
 ARTIFACT = "org.example:server-dist:1.2.3:zip"
+JAR = "org.example:native:1.2.3:jar:linux-x86_64"
 
 
 def distribution() -> bytes:
@@ -29,85 +30,103 @@ def distribution() -> bytes:
 
 @pytest.fixture(autouse=True)
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache and a lock of their own, and a `mvn` on PATH that serves one artifact from a folder."""
+    """A cache of its own, and a `mvn` on PATH that reads our pom.xml and serves from a folder."""
     (tmp_path / "served").mkdir()
     (tmp_path / "served/server-dist-1.2.3.zip").write_bytes(distribution())
+    (tmp_path / "served/native-1.2.3-linux-x86_64.jar").write_bytes(b"jar")
     program = tmp_path / "bin/mvn"
     program.parent.mkdir()
     program.write_text(
-        f"""#!/bin/sh
-        echo "$@" >> {tmp_path}/calls
-        for word; do case "$word" in
-            -Dartifact=*) artifact="${{word#*=}}" ;;
-            -DoutputDirectory=*) out="${{word#*=}}" ;;
-        esac; done
-        file="$(echo "$artifact" | sed 's/^[^:]*:\\(.*\\):\\(.*\\):\\(.*\\)$/\\1-\\2.\\3/')"
-        mkdir -p "$out"
-        cp "{tmp_path}/served/$file" "$out" ||
-            {{ echo "[ERROR] Could not find artifact $artifact in central"; exit 1; }}
-        """
+        f"""#!/usr/bin/env python3
+import pathlib, shutil, sys
+from xml.etree import ElementTree
+pathlib.Path("{tmp_path}/calls").open("a").write(" ".join(sys.argv[1:]) + "\\n")
+space = "{{http://maven.apache.org/POM/4.0.0}}"
+pom = ElementTree.parse("pom.xml")
+out = pathlib.Path(pom.find(f".//{{space}}outputDirectory").text)
+out.mkdir()
+for item in pom.iter(f"{{space}}artifactItem"):
+    said = {{each.tag.removeprefix(space): each.text for each in item}}
+    parts = [said["artifactId"], said["version"], *([said["classifier"]] if "classifier" in said else [])]
+    file = pathlib.Path("{tmp_path}/served") / ("-".join(parts) + "." + said["type"])
+    if not file.is_file():
+        sys.exit(f"[ERROR] Could not find artifact {{file.name}} in central")
+    shutil.copy(file, out)
+"""
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
-    lock(tmp_path, monkeypatch, hashlib.sha256(distribution()).hexdigest())
     return tmp_path
 
 
-def lock(folder: Path, monkeypatch: pytest.MonkeyPatch, sha256: str, artifact: str = ARTIFACT) -> None:
-    """Write a lock with one entry, `server`."""
-    file = folder / "maven.lock.yaml"
-    file.write_text(yaml.safe_dump({"server": {"artifact": artifact, "sha256": sha256}}))
-    monkeypatch.setattr(maven, "LOCK", file)
-    pins.pins.cache_clear()
+def server(folder: Path, *artifacts: str, sha256: str = "") -> Program:
+    """A program of these artifacts, with their lock."""
+    served = {ARTIFACT: distribution(), JAR: b"jar"}
+    lines = [f"{sha256 or hashlib.sha256(served[each]).hexdigest()}  {each}" for each in artifacts or (ARTIFACT, JAR)]
+    home = folder / "server"
+    home.mkdir()
+    (home / "maven.sha256").write_text("\n".join(lines) + "\n")
+    return Program("server", home, "1.2.3", Source(maven=artifacts or (ARTIFACT, JAR)))
 
 
-def test_artifact_is_fetched_once(site: Path) -> None:
-    """The second call finds the file; Maven's own parts are not kept."""
-    first = maven.download("server")
-    second = maven.download("server")
+def test_all_artifacts_come_in_one_run_and_once(site: Path) -> None:
+    """The second call finds the files; Maven's own parts are not kept."""
+    program = server(site)
+    first = maven.download(program)
 
-    assert first == second
-    assert first.read_bytes() == distribution()
+    assert maven.download(program) == first
+    assert first[ARTIFACT].read_bytes() == distribution()
+    assert first[JAR].read_bytes() == b"jar"
     assert len((site / "calls").read_text().splitlines()) == 1
-    assert list(first.parent.iterdir()) == [first]
+    assert sorted(first[JAR].parent.iterdir()) == sorted(first.values())
 
 
-def test_maven_is_asked_for_the_pinned_version(site: Path) -> None:
-    """Coordinates come from the lock, the plugin's version is pinned too, and no repository of the user is touched."""
-    maven.download("server")
+def test_what_is_there_is_not_asked_for_again(site: Path) -> None:
+    """Another version of one artifact leaves the others alone."""
+    maven.download(server(site, JAR))
+    (site / "served/native-1.2.3-linux-x86_64.jar").unlink()
+    (site / "server/maven.sha256").unlink()
+    (site / "server").rmdir()
+
+    assert set(maven.download(server(site))) == {ARTIFACT, JAR}
+
+
+def test_the_plugin_is_pinned_and_the_repository_is_our_own(site: Path) -> None:
+    """No repository of the user's is touched."""
+    maven.download(server(site))
 
     call = (site / "calls").read_text()
-    assert f"-Dartifact={ARTIFACT}" in call
     assert "maven-dependency-plugin:3.6.1:copy" in call
     assert f"-Dmaven.repo.local={site}/cache/" in call
 
 
-def test_unpacked_keeps_executable_bits(site: Path) -> None:
+def test_archives_are_unpacked_and_jars_are_not(site: Path) -> None:
     """Scripts can be run, other files cannot."""
-    folder = maven.unpacked("server") / "server-1.2.3"
+    files = maven.files(server(site))
+    folder = files / "server-dist" / "server-1.2.3"
 
-    assert folder.is_relative_to(site)
     assert os.access(folder / "bin/start.sh", os.X_OK)
     assert (folder / "conf/server.conf").stat().st_mode & 0o777 == 0o644
+    assert (files / "native-1.2.3-linux-x86_64.jar").read_bytes() == b"jar"
 
 
-def test_other_content_is_refused(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_content_is_refused(site: Path) -> None:
     """A file that is not the reviewed one is named with both digests, and nothing of it stays."""
-    lock(site, monkeypatch, "0" * 64)
+    program = server(site, ARTIFACT, sha256="0" * 64)
 
-    with pytest.raises(BuildError, match=r"server-dist-1\.2\.3\.zip: expected sha256 0{64}, got [0-9a-f]{64}"):
-        maven.download("server")
+    with pytest.raises(BuildError, match=r"server-dist:1\.2\.3:zip: expected sha256 0{64}, got [0-9a-f]{64}"):
+        maven.download(program)
 
     assert list((site / "cache/downloads").iterdir()) == []
 
 
-def test_absent_artifact_names_the_lock(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version the repository does not give is a line that says where to pin another."""
-    lock(site, monkeypatch, "0" * 64, "org.example:server-dist:9.9.9:zip")
+def test_absent_artifact_names_the_program(site: Path) -> None:
+    """A version the repository does not give is a line that says where to name another."""
+    program = server(site, "org.example:server-dist:9.9.9:zip", sha256="0" * 64)
 
-    with pytest.raises(BuildError, match=r"9\.9\.9.*pin another version in .*maven\.lock\.yaml"):
-        maven.download("server")
+    with pytest.raises(BuildError, match=r"name another version in .*server/program\.yaml: .*9\.9\.9"):
+        maven.download(program)
 
     assert list((site / "cache/downloads").iterdir()) == []
 
@@ -117,22 +136,4 @@ def test_broken_maven_names_its_log(site: Path) -> None:
     (site / "bin/mvn").write_text("#!/bin/sh\necho no java here; exit 2\n")
 
     with pytest.raises(BuildError, match=r"run it again.*no java here.*maven\.log"):
-        maven.download("server")
-
-
-def test_unknown_entry_is_refused() -> None:
-    """A typo names what is known."""
-    with pytest.raises(UsageError, match="no entry 'sever'; known: server"):
-        maven.sha256("sever")
-
-
-@pytest.mark.parametrize(
-    "text", ["server: {artifact: 'a:b:1:zip'}", "server: {artifact: 'a:b:1', sha256: ''}", "a: [b"]
-)
-def test_damaged_lock_is_one_line(site: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """A lock that lacks something is named."""
-    lock(site, monkeypatch, "")
-    maven.LOCK.write_text(text)
-
-    with pytest.raises(UsageError, match=r"maven\.lock\.yaml"):
-        maven.sha256("server")
+        maven.download(server(site))

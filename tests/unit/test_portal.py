@@ -11,12 +11,11 @@ from wsgiref.validate import validator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from images.portal.portal.app import SECURITY, Portal
-from images.portal.portal.cluster import ROUTES, ClusterError, Discovery
-from images.portal.portal.page import overview
-from images.portal.portal.person import Person, person
-from images.portal.portal.services import Service, services
+from portal.app import SECURITY, Portal
+from portal.cluster import ROUTES, ClusterError, Discovery
+from portal.page import overview
+from portal.person import Person, person
+from portal.services import Service, services
 
 
 def route(host: str = "llm.example.org", name: str = "llm", **meta: Any) -> dict[str, Any]:  # noqa: ANN401 - free form

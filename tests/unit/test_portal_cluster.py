@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from portal.cluster import ROUTES, ClusterError, listed
 
 from betelgeuse.certificate import self_signed
-from images.portal.portal.cluster import ROUTES, ClusterError, listed
 
 
 class ApiServer(BaseHTTPRequestHandler):

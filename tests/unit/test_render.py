@@ -163,7 +163,7 @@ BROKEN = [
     (
         "base/ai/kustomization.yaml",
         "resources:\n  - ../../.upstream/cilium\n",
-        "base/ai/kustomization.yaml:2: ../../.upstream/cilium is not materialised yet",
+        "base/ai/kustomization.yaml:2: ../../.upstream/cilium is not made yet",
     ),
     ("components/extra/kustomization.yaml", "kind: Component\n", "components/extra: kustomization.yaml is empty"),
     ("base/ai/kustomization.yaml", "resources: [", "base/ai/kustomization.yaml:2: not valid YAML"),

@@ -9,10 +9,11 @@ import pytest
 from betelgeuse import nodecount, paths, settings
 from betelgeuse.clusters.local import cluster, layout, resize
 from betelgeuse.errors import BetelgeuseError, RefusedError
+from betelgeuse.settings import Settings
 from betelgeuse.workflows.plan import plan
 from tests.unit.fakes import FakeKube
-from tests.unit.test_tree import SETTINGS
 
+SETTINGS = Settings(env="local", domain="a.b", kube_context="x")
 VOLUME = "opt/local-path-provisioner/pvc-1_ai_data"
 
 
@@ -21,7 +22,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[layout.Node]:
     """Three nodes that run; a volume is on the second."""
     monkeypatch.setattr(layout, "CLUSTER_DIR", tmp_path)
     monkeypatch.setattr(cluster, "DESIRED", tmp_path / "desired.json")
-    found = layout.nodes("172.30.0.0/24", 3)
+    found = layout.nodes(Settings(env="local", domain="a.b", nodes=3))
     (tmp_path / "desired.json").write_text(json.dumps({"path": "", "nodes": [dataclasses.asdict(n) for n in found]}))
     for node in found:
         node.folder.mkdir(parents=True)
@@ -75,7 +76,9 @@ def test_a_shrink_is_in_the_plan(nodes: list[layout.Node], capsys: pytest.Captur
 
 def test_growth_is_in_the_plan(nodes: list[layout.Node]) -> None:
     """A node that comes is a line; without a cluster everything comes, and no plan can be asked for."""
-    assert resize.planned([*nodes, *layout.nodes("172.30.0.0/24", 4)[3:]]) == ["+ node-4 (will be booted)"]
+    assert resize.planned([*nodes, *layout.nodes(Settings(env="local", domain="a.b", nodes=4))[3:]]) == [
+        "+ node-4 (will be booted)"
+    ]
     assert resize.planned(nodes) == []
     (layout.CLUSTER_DIR / "desired.json").unlink()
     assert resize.planned(nodes) == []

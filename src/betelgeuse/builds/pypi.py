@@ -1,84 +1,111 @@
-"""Files from the Python package index that carry more than Python: binaries, sources, models.
-
-They are fetched and verified, never installed: installing a source package would run its build.
-"""
+"""Packages of the Python package index: installed from their lock into a folder, or fetched as the files they are."""
 
 import os
-import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.builds.archive import extract, sha256_of
-from betelgeuse.builds.pins import pin
+from betelgeuse.builds.archive import sha256_of
 from betelgeuse.builds.store import produce
-from betelgeuse.errors import BuildError
+from betelgeuse.errors import BetelgeuseError, BuildError
+from betelgeuse.programs import locks
+from betelgeuse.programs.model import Program
 from betelgeuse.progress import step
+from betelgeuse.shell import run
 
-LOCK: Final = paths.ROOT / "images" / "pypi.lock.yaml"
+PYTHON: Final = "3.13"
+"""That of Debian trixie, which apps/python stands on."""
+PLATFORM: Final = "x86_64-manylinux_2_36"
+"""The C library of bookworm, the older of the suites."""
+_SECONDS: Final = 1800.0
 _TRIES: Final = 3
+_TROUBLE: Final = (OSError, ValueError, RuntimeError)
+"""requests' errors are OSErrors, a wrong digest is a ValueError of the index client."""
 
 
-def sha256(package: str) -> str:
-    """Return the pinned hash of a package's file: its content key."""
-    return pin(LOCK, package)["sha256"]
+def inputs(program: Program) -> dict[str, object]:
+    """Return what decides the packages: their lock, which Python, which platform."""
+    return {"lock": locks.requirements(program), "python": PYTHON, "platform": PLATFORM}
 
 
-def _fetch(package: str, entry: dict[str, str], target: Path) -> None:
+def installed(program: Program) -> Path:
+    """Return a folder with a program's packages as a Python path: wheels alone, so nothing of theirs is run.
+
+    Raises BuildError where one is missing or has another hash.
+    """
+
+    def make(out: Path) -> None:
+        lock = program.folder / locks.PYPI
+        # uv judges the lock's markers by the image's Python; pip would by ours.
+        argv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", str(out)]
+        argv += ["--python-version", PYTHON, "--python-platform", PLATFORM, "--only-binary", ":all:"]
+        argv += ["--link-mode=copy", "--no-deps", "--require-hashes", "-r", str(lock)]
+        try:
+            run(argv, timeout=_SECONDS, log=paths.CACHE / "logs" / f"pypi-{program.name}.log")
+        except BetelgeuseError as error:
+            message = f"the packages of {paths.shown(lock)} failed: {error}"
+            raise BuildError(message) from None
+        # A lock of the file system, which uv leaves behind.
+        (out / ".lock").unlink(missing_ok=True)
+
+    return produce(f"pypi-{program.name}", inputs(program), make)
+
+
+def _fetch(package: str, sha256: str, folder: Path) -> Path:
     # Imported here: only a cold cache needs the network, and the import takes a third of a second.
     from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple  # noqa: PLC0415
 
     with PyPISimple(endpoint=os.environ.get("PIP_INDEX_URL", PYPI_SIMPLE_ENDPOINT)) as client:
         page = client.get_project_page(package)
-        found = [file for file in page.packages if file.filename == entry["file"]]
+        found = [file for file in page.packages if file.digests.get("sha256") == sha256]
         if not found:
-            message = f"the package index has no {entry['file']} ({package}); pin another in images/pypi.lock.yaml"
+            message = f"the package index has no file of {package} with sha256 {sha256[:16]}…; lock another version"
             raise BuildError(message)
+        target = folder / f".{os.getpid()}-{sha256[:16]}-{found[0].filename}"
         client.download_package(found[0], str(target), verify=True, timeout=120)
-
-
-def download(package: str) -> Path:
-    """Return the locked file of a package, downloaded once and verified by its pinned sha256.
-
-    Raises BuildError when the index refuses it or its content differs from the lock.
-    """
-    entry = pin(LOCK, package)
-    target = paths.CACHE / "downloads" / f"{entry['sha256'][:16]}-{entry['file']}"
-    if target.is_file():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{os.getpid()}-{target.name}")
-    with step(f"download {entry['file']}"):
-        for attempt in range(1, _TRIES + 1):
-            try:
-                _fetch(package, entry, partial)
-                break
-            except (OSError, ValueError, RuntimeError) as error:
-                # requests' errors are OSErrors, a wrong digest is a ValueError of the index client.
-                if attempt == _TRIES or "403" in str(error) or "404" in str(error):
-                    message = f"cannot download {entry['file']} ({package}): {error}"
-                    raise BuildError(message) from None
-                # A dropped connection: the next try starts anew, a little later.
-                time.sleep(attempt)
-    if (got := sha256_of(partial)) != entry["sha256"]:
-        partial.unlink()
-        message = f"{entry['file']}: expected sha256 {entry['sha256']}, got {got}; the index served another file"
-        raise BuildError(message)
-    partial.rename(target)
     return target
 
 
-def unpacked(package: str) -> Path:
-    """Return a folder with the content of a package's wheel or source archive."""
-    archive = download(package)
-    return produce(f"pypi-{package}", {"sha256": sha256(package)}, lambda out: extract(archive, out))
+def _patiently(package: str, sha256: str, folder: Path, attempt: int = 1) -> Path:
+    """Fetch with patience for a dropped connection: the next try starts from the beginning, a little later."""
+    try:
+        return _fetch(package, sha256, folder)
+    except _TROUBLE as error:
+        if attempt == _TRIES or "403" in str(error) or "404" in str(error):
+            message = f"cannot download {package}: {error}"
+            raise BuildError(message) from None
+    time.sleep(attempt)
+    return _patiently(package, sha256, folder, attempt + 1)
 
 
-def copy(package: str, member: str, target: Path) -> None:
-    """Copy one file of a package to `target`."""
-    source = unpacked(package) / member
-    if not source.is_file():
-        message = f"{pin(LOCK, package)['file']} holds no {member}"
+def only_file(package: str, version: str) -> str:
+    """Return the sha256 of the one file that the index has of a version; BuildError where it has none or several."""
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple  # noqa: PLC0415 - slow to import
+
+    with PyPISimple(endpoint=os.environ.get("PIP_INDEX_URL", PYPI_SIMPLE_ENDPOINT)) as client:
+        files = [file for file in client.get_project_page(package).packages if file.version == version]
+    if len(files) != 1:
+        message = f"the package index has {len(files)} files of {package} {version}, and exactly one is wanted"
         raise BuildError(message)
-    shutil.copy2(source, target)
+    return files[0].digests["sha256"]
+
+
+def download(program: Program, package: str) -> Path:
+    """Return the one locked file of a package, as the index has it: for sources and models, which nobody installs.
+
+    Raises BuildError when the index refuses it or its content differs from the lock.
+    """
+    (sha256,) = locks.requirements(program)[package]
+    folder = paths.CACHE / "downloads"
+    if known := next(folder.glob(f"{sha256[:16]}-*"), None):
+        return known
+    folder.mkdir(parents=True, exist_ok=True)
+    with step(f"download {package}"):
+        partial = _patiently(package, sha256, folder)
+    if (got := sha256_of(partial)) != sha256:
+        partial.unlink()
+        message = f"{package}: expected sha256 {sha256}, got {got}; the index served another file"
+        raise BuildError(message)
+    return partial.rename(folder / partial.name.removeprefix(f".{os.getpid()}-"))

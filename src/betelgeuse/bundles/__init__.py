@@ -1,1 +1,1 @@
-"""Bundles of other projects' manifests: what upstream/lock.yaml says, and how one comes out of a Go module."""
+"""Bundles of other projects' manifests: how one comes out of a Go module."""

@@ -7,14 +7,20 @@ import tempfile
 from pathlib import Path
 
 from betelgeuse import shell
-from betelgeuse.bundles.lock import Bundle, wrong
+from betelgeuse.errors import BuildError
+from betelgeuse.programs.model import Bundle
+
+
+def wrong(bundle: Bundle, what: str) -> BuildError:
+    """Return the error that a bundle is not what its program.yaml says."""
+    return BuildError(f"programs/{bundle.program}/program.yaml: bundles.{bundle.name}: {what}")
 
 
 def _matching(module: Path, pattern: str, bundle: Bundle) -> list[Path]:
     found = sorted(path for path in module.glob(pattern) if path.is_file())
     if not found:
-        message = f"bundle {bundle.name}: no file of {bundle.module} matches {pattern}"
-        raise wrong(message)
+        message = f"no file of the module matches {pattern}"
+        raise wrong(bundle, message)
     return found
 
 
@@ -29,8 +35,8 @@ def _filled(text: str, bundle: Bundle) -> str:
         try:
             return bundle.fill[found[1]]
         except KeyError:
-            message = f"bundle {bundle.name}: its values ask for {found[1]}, which `fill` does not give"
-            raise wrong(message) from None
+            message = f"its values ask for {found[1]}, which `fill` does not give"
+            raise wrong(bundle, message) from None
 
     return re.sub(r"\$\{(\w+)\}", value, text)
 
@@ -38,8 +44,8 @@ def _filled(text: str, bundle: Bundle) -> str:
 def _prepare(module: Path, bundle: Bundle, chart: Path) -> None:
     """Copy a chart: version stamped, values filled, CRD templates added."""
     if not (module / bundle.chart).is_dir():
-        message = f"bundle {bundle.name}: {bundle.module} has no folder {bundle.chart}"
-        raise wrong(message)
+        message = f"the module has no folder {bundle.chart}"
+        raise wrong(bundle, message)
     shutil.copytree(module / bundle.chart, chart)
     for folder, _, names in os.walk(chart):
         # The module cache is read-only.

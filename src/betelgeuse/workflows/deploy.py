@@ -10,7 +10,9 @@ from betelgeuse.kube import Kube, Obj, connect
 from betelgeuse.profiles import Profile
 from betelgeuse.progress import out, say
 from betelgeuse.settings import LOCAL, Settings
-from betelgeuse.workflows import realm, tree
+from betelgeuse.tree import hostnames
+from betelgeuse.workflows import realm
+from betelgeuse.workflows.apply_tree import Result, apply_tree
 
 
 def _prepare(chosen: Settings, said: str, *, prune_data: bool) -> tuple[Profile, Kube, list[Obj]]:
@@ -25,6 +27,7 @@ def _prepare(chosen: Settings, said: str, *, prune_data: bool) -> tuple[Profile,
     say(str(profile))
     system.install()
     doctor.preflight(chosen, profile)
+    target.settle_bases()
     target.prepare_tree()
     objects = _tree(chosen, profile)
     target.bring_up(chosen, objects, profile.budget.build_minutes, prune_data=prune_data)
@@ -44,7 +47,7 @@ def _tree(chosen: Settings, profile: Profile) -> list[Obj]:
     return objects
 
 
-def deploy(env: str, nodes: int | None = None, profile: str = "", *, prune_data: bool = False) -> tree.Result:
+def deploy(env: str, nodes: int | None = None, profile: str = "", *, prune_data: bool = False) -> Result:
     """Deploy an environment: build and form the cluster where it is ours to make, then apply the tree and wait.
 
     Without a profile it is the one deployed last, else the one that the overlay names. What left the tree and holds
@@ -62,7 +65,7 @@ def deploy(env: str, nodes: int | None = None, profile: str = "", *, prune_data:
         name = selection.chosen(env, selected)
         selection.remember(env, name)
         with lease.held(kube, env) as hold:
-            result = tree.apply_tree(chosen, kube, objects, profile=name, data=not prune_data, check=hold.check)
+            result = apply_tree(chosen, kube, objects, profile=name, data=not prune_data, check=hold.check)
             result.realm = realm.reconcile(chosen, kube, objects)
             steady = edge.STEADY_SECONDS if result.changes else 0.0
             edge.settle(objects, chosen.gateway_addresses, steady=steady)
@@ -71,22 +74,7 @@ def deploy(env: str, nodes: int | None = None, profile: str = "", *, prune_data:
         say(change)
     address = chosen.gateway_addresses[0] if chosen.gateway_addresses else "the gateway's address"
     say(f"{env} is up after {time.monotonic() - begin:.1f} s; {result.changes} changes")
-    out(f"hosts file: {address} {' '.join(sorted(edge.hosts(objects)))}")
+    out(f"hosts file: {address} {' '.join(sorted(hostnames(objects)))}")
     if roots is not None:
         out(f"roots to trust: {roots}")
     return result
-
-
-def destroy(env: str) -> None:
-    """Remove an environment. The embedded cluster goes whole; elsewhere only what we own in the cluster."""
-    chosen = settings.load(env)
-    if env == LOCAL:
-        with lock.exclusive(env, "destroy"):
-            target.destroy()
-        say(f"{env} is removed; the build cache stays")
-        return
-    with lock.exclusive(env, "destroy"):
-        kube = connect(chosen)
-        with lease.held(kube, env):
-            tree.remove(chosen, kube)
-        selection.remember(env, "")

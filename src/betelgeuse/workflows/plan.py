@@ -20,8 +20,8 @@ from betelgeuse.prune import Pruned, candidates, claims
 from betelgeuse.settings import LOCAL, Settings
 from betelgeuse.waves import custom_kinds
 from betelgeuse.workflows import realm
+from betelgeuse.workflows.apply_tree import kept_data
 from betelgeuse.workflows.session import opened
-from betelgeuse.workflows.tree import kept_data
 
 NO_CHANGES: Final = 0
 CHANGES: Final = 2

@@ -84,7 +84,7 @@ def _containerd_ready(node: Node) -> str:
 def _prepare(node: Node, programs: Programs) -> None:
     """Write the files a node needs before its programs start."""
     for name, text in (
-        ("etc/containerd/config.toml", kubeadm.containerd_config()),
+        ("etc/containerd/config.toml", kubeadm.containerd_config(programs.versions.pause)),
         ("etc/kubernetes/patches/kubeletconfiguration+strategic.yaml", kubeadm.kubelet_patch(node)),
     ):
         file = node.root / name

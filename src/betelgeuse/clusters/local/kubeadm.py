@@ -10,8 +10,6 @@ from betelgeuse.clusters.local import encryption
 from betelgeuse.clusters.local.layout import API_PORT, DNS_ADDRESS, POD_CIDR, SERVICE_CIDR, Node
 
 REPOSITORY: Final = "betelgeuse.local"
-KUBERNETES: Final = "v1.37.2"
-PAUSE: Final = f"{REPOSITORY}/pause:3.10.2"
 
 IGNORED: Final = (
     "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",  # no br_netfilter: pods are not on a bridge
@@ -30,14 +28,16 @@ _ALONE: Final = [{"name": "leader-elect", "value": "false"}]
 
 @dataclass(frozen=True)
 class Versions:
-    """Image tags kubeadm does not know by itself."""
+    """Versions of what kubeadm runs: Kubernetes' own, and tags of images."""
 
+    kubernetes: str
     etcd: str
     coredns: str
+    pause: str
 
 
-def containerd_config() -> str:
-    """Return containerd's configuration (version 3)."""
+def containerd_config(pause: str) -> str:
+    """Return containerd's configuration (version 3); `pause` is the tag of the image of every sandbox."""
     return f"""version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -54,7 +54,7 @@ disabled_plugins = [
   address = "/run/containerd/containerd.sock"
 
 [plugins."io.containerd.cri.v1.images".pinned_images]
-  sandbox = "{PAUSE}"
+  sandbox = "{REPOSITORY}/pause:{pause}"
 
 [plugins."io.containerd.cri.v1.runtime"]
   # Without CAP_SYS_RESOURCE nobody may lower an oom_score_adj.
@@ -143,7 +143,7 @@ def init_config(node: Node, versions: Versions, domain: str) -> str:
         "apiVersion": "kubeadm.k8s.io/v1beta4",
         "kind": "ClusterConfiguration",
         "clusterName": "betelgeuse-local",
-        "kubernetesVersion": KUBERNETES,
+        "kubernetesVersion": versions.kubernetes,
         "controlPlaneEndpoint": f"{node.address}:{API_PORT}",
         "imageRepository": REPOSITORY,
         "networking": {"podSubnet": POD_CIDR, "serviceSubnet": SERVICE_CIDR, "dnsDomain": "cluster.local"},

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import yaml
-
 from betelgeuse import materialise, paths
-from betelgeuse.builds import artifacts, golang, images
-from betelgeuse.builds.images import Image
+from betelgeuse.builds import artifacts, bases, components, golang, images
 from betelgeuse.clusters.local import cluster, layout, renewal, resize, sealing
 from betelgeuse.clusters.local.certificates import SEASON
 from betelgeuse.clusters.local.kubeadm import Versions
@@ -18,80 +15,44 @@ from betelgeuse.clusters.local.layout import Node
 from betelgeuse.kube import Obj
 from betelgeuse.pipeline import Task
 from betelgeuse.pipeline import run as run_tasks
+from betelgeuse.programs import table
+from betelgeuse.programs.model import Image, Kind
 from betelgeuse.progress import say, step
 from betelgeuse.settings import Settings, remember
 
 CONTROL_PLANE: Final = ("pause", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 _KUBEADM: Final = {*CONTROL_PLANE, "coredns"}
 """What runs before the tree is applied."""
-_NODE_PRODUCTS: Final = ("kubernetes", "containerd", "runc", "cni-plugins", "etcd")
+_NODE_PROGRAMS: Final = ("kubernetes", "containerd", "runc", "cni-plugins", "etcd")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-IMAGES_COMPONENT: Final = paths.UPSTREAM / "local-images" / "kustomization.yaml"
 
 
-def nodes_of(settings: Settings) -> list[Node]:
-    """Return the nodes the settings ask for."""
-    return layout.nodes(str(settings.node_subnet), settings.nodes)
-
-
-def programs() -> cluster.Programs:
+def node_programs() -> cluster.Programs:
     """Return what a node runs; everything must be built."""
-    folders = [str(golang.commands(product)) for product in _NODE_PRODUCTS]
-    table = images.table()
-    versions = Versions(etcd=table["etcd"].upstream[1], coredns=table["coredns"].upstream[1])
+    folders = [str(golang.commands(name)) for name in _NODE_PROGRAMS]
+    tags = {name: images.named(name).upstream[1] for name in ("etcd", "coredns", "pause")}
+    versions = Versions(kubernetes=f"v{table.program('kubernetes').version}", **tags)
     return cluster.Programs(":".join([*folders, _PATH]), golang.commands("cni-plugins") / "loopback", versions)
 
 
-def write_images_component() -> None:
-    """Write the kustomize component that maps upstream image names to what we build.
-
-    It is derived from content keys alone, so a tree can be rendered before anything is built.
-    """
-    entries = []
-    for image in images.table().values():
-        if image.on_demand:
-            continue
-        name, _ = image.upstream
-        new_name, _, tag = images.reference(image).rpartition(":")
-        entries.append({"name": name, "newName": new_name, "newTag": tag})
-    component = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "images": entries}
-    text = "# Generated from images/images.yaml: edits are lost.\n" + yaml.safe_dump(component, sort_keys=False)
-    if IMAGES_COMPONENT.is_file() and IMAGES_COMPONENT.read_text() == text:
-        return
-    IMAGES_COMPONENT.parent.mkdir(parents=True, exist_ok=True)
-    draft = IMAGES_COMPONENT.with_suffix(".new")
-    draft.write_text(text)
-    draft.rename(IMAGES_COMPONENT)
-
-
 def prepare_tree() -> None:
-    """Bring .upstream/ up to date, so that the overlay renders."""
+    """Bring .upstream/ and .generated/ up to date, so that the overlays render."""
     materialise.materialise(lambda tool: golang.commands(tool) / tool)
-    write_images_component()
+    components.write()
 
 
-def _sources(image: Image) -> list[str]:
-    """Return the names of the tasks an image needs."""
-    needs = []
-    for source in image.context.values():
-        kind, _, rest = source.partition(":")
-        if kind in {"go", "build"}:
-            needs.append(f"{kind} {rest.partition('/')[0]}")
-    if image.base.startswith("image:"):
-        needs.append(f"image {image.base.removeprefix('image:')}")
-    elif image.base:
-        needs.append(f"base {image.base}")
-    return list(dict.fromkeys(needs))
+def _made(kind: Kind, name: str) -> Task:
+    """Return the task that makes everything of a kind that a program has."""
+    return Task(f"{kind.value} {name}", partial(artifacts.prepare, kind, name))
 
 
-def _work(name: str) -> Task:
-    """Return the task of that name: `go X`, `build X`, `base X`."""
-    kind, _, what = name.partition(" ")
-    if kind == "go":
-        return Task(name, partial(golang.commands, what))
-    if kind == "build":
-        return Task(name, partial(artifacts.resolve, f"build:{what}/"))
-    return Task(name, partial(images.base, what))
+def _parts(image: Image) -> list[Task]:
+    """Return the tasks that make what an image is put together from."""
+    # A folder of ours is there already.
+    tasks = [_made(file.kind, file.program) for file in image.files.values() if file.kind is not Kind.OWN]
+    if image.suite:
+        tasks.append(Task(f"base {image.suite}", partial(bases.base, image.suite)))
+    return tasks
 
 
 def build_tasks(wanted: Iterable[Image]) -> list[Task]:
@@ -99,21 +60,27 @@ def build_tasks(wanted: Iterable[Image]) -> list[Task]:
     tasks: dict[str, Task] = {}
 
     def add(image: Image) -> None:
-        needs = _sources(image)
-        for name in needs:
-            if name.startswith("image "):
-                add(images.table()[name.removeprefix("image ")])
-            elif name not in tasks:
-                tasks[name] = _work(name)
-        tasks.setdefault(f"image {image.name}", Task(f"image {image.name}", partial(images.build, image), tuple(needs)))
-
-    for image in wanted:
         # What is in the store already needs none of its parts.
         if images.archive(image).is_file():
             tasks.setdefault(f"image {image.name}", Task(f"image {image.name}", partial(images.archive, image)))
-        else:
-            add(image)
+            return
+        needs = {part.name: part for part in _parts(image)}
+        for part in needs.values():
+            tasks.setdefault(part.name, part)
+        if image.parent:
+            add(images.named(image.parent))
+        parents = [f"image {image.parent}"] if image.parent else []
+        name = f"image {image.name}"
+        tasks.setdefault(name, Task(name, partial(images.build, image), (*needs, *parents)))
+
+    for image in wanted:
+        add(image)
     return list(tasks.values())
+
+
+def settle_bases(*, refresh: bool = False) -> list[str]:
+    """Choose the state of the Debian suites that images stand on; with `refresh` the newest. Return what changed."""
+    return bases.settle((image.suite for image in table.images().values() if image.suite), refresh=refresh)
 
 
 def needed_images(objects: Sequence[Obj]) -> list[Image]:
@@ -122,7 +89,8 @@ def needed_images(objects: Sequence[Obj]) -> list[Image]:
     Controllers make pods of images that stand in variables and ConfigMaps.
     """
     text = json.dumps(objects)
-    return [image for name, image in images.table().items() if name in _KUBEADM or images.reference(image) in text]
+    built = [image for image in table.images().values() if not image.on_demand and not image.pulled]
+    return [image for image in built if image.name in _KUBEADM or images.reference(image) in text]
 
 
 @dataclass
@@ -141,7 +109,7 @@ class _Import:
 
 def resized(settings: Settings) -> list[str]:
     """Return what a deploy would do to the nodes, as lines of a plan."""
-    return resize.planned(nodes_of(settings))
+    return resize.planned(layout.nodes(settings))
 
 
 def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float, *, prune_data: bool = False) -> None:
@@ -149,26 +117,25 @@ def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float, *, prun
 
     Raises BuildError, RefusedError, WaitTimeoutError with the reason; run again, it goes on where it stopped.
     """
-    nodes = nodes_of(settings)
+    nodes = layout.nodes(settings)
     resize.check(nodes, prune_data=prune_data)
     remember(settings)
     loader = _Import(nodes)
-    table = images.table()
     needed = needed_images(objects)
-    control = [table[name] for name in CONTROL_PLANE]
+    control = [images.named(name) for name in CONTROL_PLANE]
     others = [image for image in needed if image not in control]
     if missing := [image for image in needed if not images.archive(image).is_file()]:
         say(f"{len(missing)} of {len(needed)} images are not built yet: building takes up to {minutes:.0f} minutes")
 
     def start() -> None:
-        cluster.boot(nodes, programs())
+        cluster.boot(nodes, node_programs())
         for image in control:
             loader.load(image)
         renewal.renew(nodes, SEASON)
-        cluster.form(nodes, programs(), settings.domain)
-        sealing.seal(nodes[0], programs(), settings.domain)
+        cluster.form(nodes, node_programs(), settings.domain)
+        sealing.seal(nodes[0], node_programs(), settings.domain)
 
-    node_tasks = [_work(f"go {product}") for product in _NODE_PRODUCTS]
+    node_tasks = [_made(Kind.GO, name) for name in _NODE_PROGRAMS]
     builds = {task.name: task for task in (*node_tasks, *build_tasks(control))}
     first = tuple(builds)
     builds["cluster"] = Task("cluster", start, first)
@@ -183,6 +150,7 @@ def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float, *, prun
 
 def provide(image: Image) -> str:
     """Build an on-demand image and load it into the running nodes, where they lack it; return what a pod calls it."""
+    settle_bases()
     images.build(image)
     loader = _Import(cluster.recorded())
     if missing := loader.missing(image):

@@ -1,1 +1,0 @@
-"""Two guards of the gate: sessions that ended elsewhere, and proxies that lost a certificate."""

@@ -1,0 +1,102 @@
+"""Write what is locked beside a program's program.yaml, for the version and packages that stand there now."""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from betelgeuse import materialise, paths
+from betelgeuse.builds import golang, maven, npm
+from betelgeuse.errors import UsageError
+from betelgeuse.programs import locks, table
+from betelgeuse.programs.model import Build, Program
+from betelgeuse.progress import out, step
+from betelgeuse.shell import run
+
+_SECONDS: Final = 3600.0
+
+
+def _go(program: Program) -> None:
+    """Let Go require the version; what it must resolve besides is its business."""
+    go = str(golang.toolchain())
+    environment = {**golang.environment(), "GOFLAGS": "-mod=mod"}
+    if not (program.folder / locks.GO).is_file():
+        run([go, "mod", "init", f"betelgeuse.local/programs/{program.name}"], cwd=program.folder, env=environment)
+    wanted = [f"{module}@{version}" for module, version in program.modules()]
+    run([go, "get", *wanted], cwd=program.folder, env=environment, timeout=_SECONDS)
+    # Every module of the build gets its checksum; nothing is compiled.
+    run([go, "list", "-deps", "tool"], cwd=program.folder, env=environment, timeout=_SECONDS)
+
+
+def _pypi(program: Program) -> None:
+    target = program.folder / locks.PYPI
+    if isinstance(program.source.build, Build):
+        # A source package would have to be built to be resolved; these are files that nobody installs.
+        lines = [line for requirement in program.source.pypi for line in _pinned(requirement)]
+        target.write_text("\n".join(lines) + "\n", "utf-8")
+        return
+    # Universal: one lock for every Python from 3.11 and every platform. No annotations of indexes or hosts.
+    argv = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
+    argv += ["--generate-hashes", "--no-annotate", "--custom-compile-command", f"invoke lock --program={program.name}"]
+    run([*argv, "-o", str(target), "-"], input="\n".join(program.source.pypi), timeout=_SECONDS)
+
+
+def _pinned(requirement: str) -> list[str]:
+    from betelgeuse.builds import pypi  # noqa: PLC0415 - the index's client is slow to import
+
+    name, _, version = requirement.partition("==")
+    return [f"{requirement} \\", f"    --hash=sha256:{pypi.only_file(name, version)}"]
+
+
+def _maven(program: Program) -> None:
+    _write(program, locks.MAVEN, maven.digests(program))
+
+
+def _npm(program: Program) -> None:
+    said = program.source.npm
+    if said is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (locks.PACKAGE, locks.NPM[said.installer]):
+            if (program.folder / name).is_file():
+                shutil.copy(program.folder / name, folder)
+        if said.packages:
+            manifest = {"name": program.name, "private": True, "dependencies": dict(said.packages)}
+            (Path(folder) / locks.PACKAGE).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+        run(npm.resolving(said), cwd=Path(folder), timeout=_SECONDS)
+        for name in (locks.PACKAGE, locks.NPM[said.installer]):
+            shutil.copy(Path(folder) / name, program.folder)
+
+
+def _bundles(program: Program) -> None:
+    made = materialise.contents(program.bundles.values(), lambda tool: golang.commands(tool) / tool)
+    _write(program, locks.BUNDLES, {name: materialise.digest(content) for name, content in made.items()})
+
+
+def _write(program: Program, name: str, digests: Mapping[str, str]) -> None:
+    text = "".join(f"{digest}  {what}\n" for what, digest in sorted(digests.items()))
+    (program.folder / name).write_text(text, "utf-8")
+
+
+def lock(name: str) -> None:
+    """Write every lock that a program needs; its program.yaml decides which."""
+    program = table.program(name)
+    source = program.source
+    steps: list[tuple[object, str, Callable[[Program], None]]] = [
+        (source.go, locks.GO, _go),
+        (source.pypi, locks.PYPI, _pypi),
+        (source.maven, locks.MAVEN, _maven),
+        (source.npm, locks.PACKAGE, _npm),
+        (program.bundles, locks.BUNDLES, _bundles),
+    ]
+    wanted = [(file, write) for needed, file, write in steps if needed]
+    if not wanted:
+        message = f"{paths.shown(program.folder)}: program.yaml names nothing that is locked"
+        raise UsageError(message)
+    for file, write in wanted:
+        with step(f"lock {paths.shown(program.folder / file)}"):
+            write(program)
+        out(paths.shown(program.folder / file))

@@ -225,7 +225,12 @@ def test_the_guard_looks_once_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
             return self.ended
 
     process = Process()
-    monkeypatch.setattr(guard, "spawn", lambda program: started.append(program) or process)
+
+    def spawn(program: str) -> Process:
+        started.append(program)
+        return process
+
+    monkeypatch.setattr(guard, "spawn", spawn)
     renewals = guard.Renewals()
 
     renewals.tick(1e9)

@@ -1,5 +1,6 @@
 """Options, the site and the plugin of the conformance suite."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from betelgeuse.errors import BetelgeuseError
 from betelgeuse.identity.forward import to_pod
 from betelgeuse.kube.command import exec_in
 from betelgeuse.settings import Settings
+from betelgeuse.surroundings import direct
 from betelgeuse.tree import Host, Tree
 from conformance import exemptions, features
 from conformance.identity import Forward
@@ -44,6 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the environment, render the tree, and say in one line what is missing."""
     config.addinivalue_line("markers", "feature(name): skipped, with the reason, where the environment lacks it")
+    # Also what libraries send to a driver on this machine.
+    os.environ.update(direct())
     env = config.option.env
     try:
         settings = environments.load(env)
@@ -64,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
         cluster=cluster,
         ca=bundle if bundle.exists() else None,
         features=features.present(tree, settings, tuple(config.option.feature)),
-        forward=forwarding(settings, cluster),
+        forward=forwarding(settings),
         execute=partial(exec_in, settings),
     )
     if config.option.xmlpath is None:
@@ -74,12 +78,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(suite, "betelgeuse-conformance")
 
 
-def forwarding(settings: Settings, cluster: Cluster) -> Forward:
+def forwarding(settings: Settings) -> Forward:
     """Return the way to a pod's port: kubectl's, through the API server."""
 
     @contextmanager
     def forward(namespace: str, pod: str, port: int) -> Iterator[str]:
-        with to_pod(settings, cluster.kube, namespace, pod, port) as local:
+        with to_pod(settings, namespace, pod, port) as local:
             yield f"http://127.0.0.1:{local}"
 
     return forward

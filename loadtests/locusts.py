@@ -49,7 +49,7 @@ _STATE: Final = _State()
 
 def _say(text: str, stream: TextIO = sys.stdout) -> None:
     """Write a line for people."""
-    stream.write(f"{text}\n")
+    stream.write(f"{report.shown(text)}\n")
     stream.flush()
 
 

@@ -11,7 +11,7 @@ from betelgeuse import paths, settings
 from betelgeuse.errors import BetelgeuseError, UsageError, WaitTimeoutError
 from betelgeuse.progress import out, say, step
 from betelgeuse.settings import Settings
-from loadtests import card
+from loadtests import card, report
 from loadtests.capacity import Edge, Pairs, Sides, compare
 from loadtests.connection import Failure
 from loadtests.plan import TARGETS
@@ -139,10 +139,13 @@ def capacity(env: str, rounds: str, against: str = "", sweep_seconds: str = "", 
     kept = {path.stem: _json(path) for path in CARDS.glob("*.json")}
     sweeps = [sweep(chosen, target, seconds) for target in TARGETS] if seconds else []
     found, missing = _measured(chosen, int(rounds))
-    measured = {
-        "made": time.strftime("%Y-%m-%d", time.gmtime()),
-        "environment": env,
-        **found,
-        "targets": {result["target"]: card.carried(result) for result in sweeps},
-    }
+    # A model says itself what it is called.
+    measured = report.finite(
+        {
+            "made": time.strftime("%Y-%m-%d", time.gmtime()),
+            "environment": env,
+            **found,
+            "targets": {result["target"]: card.carried(result) for result in sweeps},
+        }
+    )
     return _judge(measured, missing, kept, before, keep=keep)

@@ -19,20 +19,35 @@ from loadtests.workflows.reach import fresh_log, show, surroundings
 _LOADTEST: Final = (sys.executable, "-m", "nox", "--session", "loadtest", "--")
 _FAR: Final = 1e6
 """No load or length is larger: eleven days, a million users."""
+_LEAST_LOAD: Final = 0.01
+"""A request in 100 s."""
 _SPARE: Final = 300.0
 """Seconds around a run: Locust's environment is made, users start, the report is written."""
 
 
-def number(name: str, text: str) -> float:
+def number(name: str, text: str, least: float = 0.0) -> float:
     """Return a number of a command line, 0 where it is not said."""
+    if not text:
+        return 0.0
     try:
-        found = float(text or 0)
+        found = float(text)
     except ValueError:
         found = -1.0
-    if not 0 <= found < _FAR:
-        message = f"{name}: expected a number from 0 to {_FAR:,.0f}, got {text!r}"
+    if not least <= found < _FAR:
+        message = f"{name}: expected a number from {least:g} to {_FAR:,.0f}, got {text[:60]!r}"
         raise UsageError(message)
     return found
+
+
+def _found(scenario: str) -> str:
+    """Return a file of one's own by its full path: Locust runs in another folder than its user."""
+    if not scenario.endswith(".json"):
+        return scenario
+    path = Path(scenario).absolute()
+    if not path.is_file():
+        message = f"--scenario: there is no file {path}"
+        raise UsageError(message)
+    return str(path)
 
 
 def arguments(target: str, profile: str, *, scenario: str = "", load: float = 0.0, seconds: float = 0.0) -> list[str]:
@@ -128,7 +143,9 @@ def loadtest(  # noqa: PLR0913 - what the verb may say, by keyword
 
     `workers`: how many pods of the cluster make the load, empty for this machine alone.
     """
-    chosen, length, size = settings.load(env), number("--seconds", seconds), number("--load", load)
+    chosen = settings.load(env)
+    length, size = number("--seconds", seconds, 1.0), number("--load", load, _LEAST_LOAD)
+    scenario = _found(scenario)
     said = arguments(target, profile, scenario=scenario, load=size, seconds=length)
     pods = loadpods.count(workers) if workers else 0
     order = _order(target, profile, scenario, size, length)

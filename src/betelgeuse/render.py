@@ -15,6 +15,7 @@ from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.kube import Obj, api_group, describe
 from betelgeuse.kube.command import kubectl
 from betelgeuse.render_diagnosis import diagnose, walk
+from betelgeuse.render_secrets import KEY, fault, hide
 from betelgeuse.settings import known, suggest
 from betelgeuse.shell import run
 from betelgeuse.waves import custom_kinds
@@ -81,6 +82,22 @@ def fingerprint(env: str, profile: str = "") -> str:
     return digest.hexdigest()
 
 
+def _check_texts(obj: Obj) -> None:
+    """Raise UsageError for what the API would refuse with the value in its words."""
+    for section in ("data", "stringData"):
+        values = obj.get(section) or {}
+        if not isinstance(values, dict):
+            message = f"{describe(obj)}: {section} must hold KEY: VALUE"
+            raise UsageError(message)
+        for key, value in values.items():
+            if not KEY.fullmatch(str(key)):
+                message = f"{describe(obj)}: a key of {section} has other signs than letters, digits, '-', '_' and '.'"
+                raise UsageError(message)
+            if not isinstance(value, str):
+                message = f"{describe(obj)}: {section}.{key} is no text; put it in quotes"
+                raise UsageError(message)
+
+
 def check(objects: Iterable[Obj]) -> None:
     """Raise UsageError for what the API would refuse, or worse, accept in the wrong place."""
     objects = list(objects)
@@ -95,6 +112,8 @@ def check(objects: Iterable[Obj]) -> None:
             message = f"{describe(obj)} is in the tree twice; keep one of the two files"
             raise UsageError(message)
         seen.add((group, kind, namespace, name))
+        if group == "" and kind in {"Secret", "ConfigMap"}:
+            _check_texts(obj)
         if kind in CLUSTER_SCOPED or (group, kind) in cluster_wide:
             continue
         if not namespace:
@@ -111,7 +130,8 @@ def _objects(text: str, where: str) -> list[Obj]:
     for document in yamls.parse(text, where):
         shaped = isinstance(document, dict) and isinstance(document.get("metadata"), dict)
         if not shaped or not all(document.get(key) for key in ("apiVersion", "kind")):
-            message = f"{where}: an entry is no Kubernetes object (apiVersion, kind, metadata): {str(document)[:80]}"
+            has = ", ".join(map(str, document)) if isinstance(document, dict) else type(document).__name__
+            message = f"{where}: an entry is no Kubernetes object (apiVersion, kind, metadata), it has: {has[:80]}"
             raise UsageError(message)
         if not document["metadata"].get("name"):
             message = f"{where}: a {document['kind']} has no metadata.name"
@@ -121,12 +141,15 @@ def _objects(text: str, where: str) -> list[Obj]:
 
 
 def _kustomize(env: str, profile: str) -> str:
+    own = paths.OVERLAYS / env
+    if wrong := fault(own):
+        raise UsageError(wrong)
     with profiles.overlay(env, profile) as overlay:
         try:
             return run([kubectl(), "kustomize", str(overlay)], timeout=_SECONDS)
         except BetelgeuseError as error:
             # People edit the original, whichever copy was built.
-            found = walk(paths.OVERLAYS / env) or diagnose(overlay, str(error))
+            found = walk(own) or diagnose(overlay, hide(str(error), own))
             raise UsageError(found.replace(paths.shown(overlay), f"overlays/{env}")) from None
 
 

@@ -87,7 +87,7 @@ def _missing(kustomization: Path, text: str, entry: str) -> str:
     target = kustomization.parent / entry
     where = f"{_shown(kustomization)}:{_line(text, entry)}"
     if {".upstream", ".generated"} & set(target.parts):
-        return f"{where}: {entry} is not materialised yet; `invoke deploy` or `invoke images` does it"
+        return f"{where}: {entry} is not made yet; `invoke deploy` or `invoke images` does it"
     siblings = [path.name for path in target.parent.iterdir()] if target.parent.is_dir() else []
     return f"{where}: {entry} does not exist{suggest(target.name, siblings)}"
 

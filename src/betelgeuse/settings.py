@@ -187,7 +187,7 @@ def _pairs(where: str, content: str) -> Iterator[tuple[int, str, str]]:
         key, equals, value = line.partition("=")
         at = f"{where}:{number}"
         if not equals:
-            message = f"{at}: expected KEY=VALUE, got {line[:60]!r}"
+            message = f"{at}: expected KEY=VALUE (the line is not shown)"
             raise UsageError(message)
         if not _KEY.fullmatch(key):
             message = f"{at}: {key[:60]!r} is not a key; write KEY=VALUE without spaces around '='"

@@ -47,7 +47,7 @@ def pytest_load_initial_conftests() -> None:
     ways: Any = forward
 
     @contextmanager
-    def to_pod(_settings: object, _kube: object, *_where: object) -> Iterator[int]:
+    def to_pod(_settings: object, *_where: object) -> Iterator[int]:
         yield edge.back
 
     ways.to_pod = to_pod

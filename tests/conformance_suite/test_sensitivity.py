@@ -209,6 +209,7 @@ FAULTS: Sequence[Fault] = (
         "ai/overload: overload_is_told, who_leaves_makes_room",
     ),
     _fault("llm-nonsense", "ai/completions: answers_are_sensible"),
+    _fault("llm-odd", "ai/completions: answers_are_sensible, models_are_listed"),
     _fault("llm-random", "ai/completions: same_question_same_answer"),
     _fault("llm-usage", "ai/completions: usage_is_counted"),
     _fault("llm-no-done", "ai/completions: tokens_are_streamed"),

@@ -365,6 +365,18 @@ def test_held_while_leaving_the_tree_is_never_orphaned(
     assert plan(settings, kube, rest) == 0
 
 
+@pytest.mark.parametrize("refused", [{"stringData": {"a": 735191}}, {"data": {"a": "canary 735191"}}])
+def test_a_refused_secret_keeps_its_value(kube: Kube, namespace: str, refused: Obj) -> None:
+    """The API server repeats a value that has another type: the line tells the place, never the value."""
+    kube.create(obj("v1", "Namespace", namespace), "test")
+    secret = obj("v1", "Secret", "s", namespace, **refused)
+
+    for send in (kube.server_side_apply, kube.create):
+        with pytest.raises(ApiError) as caught:
+            send(secret, "test")
+        assert "735191" not in f"{caught.value} {caught.value.causes}"
+
+
 def test_deleted_by_hand_comes_back(settings: Settings, kube: Kube, namespace: str) -> None:
     """An object deleted by hand is created again."""
     deploy(settings, kube, tree(namespace))

@@ -13,7 +13,21 @@ from betelgeuse import paths
 
 MAX_LINES = 300
 KERNEL = frozenset(
-    {"errors", "kube", "lock", "nodecount", "paths", "progress", "settings", "shell", "sizes", "tree", "yamls"}
+    [
+        "errors",
+        "kube",
+        "lock",
+        "nodecount",
+        "paths",
+        "printable",
+        "progress",
+        "settings",
+        "shell",
+        "sizes",
+        "surroundings",
+        "tree",
+        "yamls",
+    ]
 )
 PACKAGES: Mapping[str, frozenset[str]] = {
     "betelgeuse": frozenset(),

@@ -48,6 +48,14 @@ def test_a_log_never_shows_a_join_command() -> None:
     assert "show-join-command" in init["skipPhases"]
 
 
+def test_a_token_of_digits_stays_a_token() -> None:
+    """Go's reader takes more spellings for a number than ours: what looks like one is quoted."""
+    first, second = nodes(2)
+
+    for token in ("012345.0123456789012345", "123456.789e123456789012"):
+        assert f"token: '{token}'" in kubeadm.join_config(second, first, token, "sha256:00")
+
+
 def test_join_names_the_control_plane_and_its_certificate() -> None:
     """A joining node verifies whom it joins."""
     first, second = nodes(2)

@@ -199,6 +199,79 @@ def test_mistakes_are_one_line(tree: Tree, name: str, text: str, message: str) -
     assert "\n" not in str(caught.value)
 
 
+CANARY = "Tr0ub4dor-Secret"
+KUSTOMIZATION = "overlays/local/kustomization.yaml"
+OWN = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ai}\n"
+FULL = "resources: [../../base/ai, s.yaml]\n"
+
+
+def generated(entry: str) -> dict[str, str]:
+    """Return an overlay with a generator of secrets."""
+    return {KUSTOMIZATION: f"resources: [../../base/ai]\nsecretGenerator:\n- {{name: a, namespace: ai, {entry}}}\n"}
+
+
+def lines(text: str) -> dict[str, str]:
+    """Return an overlay whose generator reads a file of lines."""
+    return {**generated("envs: [s.env]"), "overlays/local/s.env": text}
+
+
+def own(text: str, patch: str = "") -> dict[str, str]:
+    """Return an overlay with a Secret of its own, and a patch."""
+    patches = f"patches:\n- target: {{kind: Secret}}\n  patch: |-\n    {patch}\n" if patch else ""
+    return {KUSTOMIZATION: FULL + patches, "overlays/local/s.yaml": OWN + text}
+
+
+PEM = f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----\n"
+TOLD = [
+    (generated(f"literals: [{CANARY}]"), f"{KUSTOMIZATION}:3: secretGenerator 'a': literal 1 has no '='"),
+    (generated(f"literals: [a=b, {{a: {CANARY}}}]"), f"{KUSTOMIZATION}:1: secretGenerator 'a': literal 2 is no text"),
+    (generated(f"literals: ['{CANARY}/x=y']"), f"{KUSTOMIZATION}:3: secretGenerator 'a': literal 1 has a key of other"),
+    (generated(f"literals: ['{CANARY}==']"), f"{KUSTOMIZATION}:3: secretGenerator 'a': literal 1 has no value behind"),
+    (generated(f"files: [{CANARY}]"), f"{KUSTOMIZATION}:3: secretGenerator 'a': file 1 does not exist"),
+    (generated(f"envs: [{CANARY}]"), f"{KUSTOMIZATION}:3: secretGenerator 'a': the file of an `envs` entry does not"),
+    (generated(f"literals: [a={CANARY}, a=b]"), "overlays/local does not build: "),
+    (lines(PEM), "overlays/local/s.env:1: secretGenerator 'a': the line has no '='"),
+    (lines(f"a=b\n\n# c\n{CANARY}=\n"), "overlays/local/s.env:4: secretGenerator 'a': the line has no value"),
+    (own(f"data: {CANARY}\n"), "Secret ai/s: data must hold KEY: VALUE"),
+    (own("stringData: {a: 735191}\n"), "Secret ai/s: stringData.a is no text; put it in quotes"),
+    (own(f"stringData: {{a: [{CANARY}]}}\n"), "Secret ai/s: stringData.a is no text; put it in quotes"),
+    (own(f"stringData: {{'{CANARY}+': b}}\n"), "Secret ai/s: a key of stringData has other signs"),
+    (own(f"stringData: {{a: {CANARY}: b}}\n"), "overlays/local/s.yaml:4: not valid YAML"),
+    (own(f"stringData: {{a: *{CANARY}}}\n"), "overlays/local/s.yaml:4: not valid YAML"),
+    (own("", f"{{a: [{CANARY}"), "overlays/local does not build: "),
+    (own(f"stringData: {CANARY}\n", "{kind: Secret, stringData: {a: b}}"), "overlays/local does not build: "),
+    (own("stringData: {a: b}\n", f"[{{op: tst, path: /stringData/a, value: {CANARY}}}]"), "overlays/local does not "),
+    ({KUSTOMIZATION: FULL, "overlays/local/s.yaml": f"kind: Secret\nstringData: {{a: {CANARY}}}\n"}, "overlays/local"),
+]
+
+
+@pytest.mark.parametrize(("files", "message"), TOLD, ids=range(len(TOLD)))
+def test_a_secret_in_the_wrong_place_is_not_shown(tree: Tree, files: dict[str, str], message: str) -> None:
+    """File and place are told, the value never is: neither by us nor in kustomize's words."""
+    for name, text in files.items():
+        tree(name, text)
+
+    with pytest.raises(UsageError) as caught:
+        render.render("local")
+
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    assert CANARY not in str(caught.value)
+    assert "735191" not in str(caught.value)
+
+
+def test_generators_that_are_right_build(tree: Tree) -> None:
+    """Values with any sign, empty ones of a ConfigMap, comments and files."""
+    tree("overlays/local/s.env", "# a\nA_b.c-d=x=y/+ z==\n\n")
+    tree("overlays/local/c.env", "EMPTY=\n")
+    text = "- {name: a, namespace: ai, envs: [s.env], literals: ['e=='], files: [k=s.env, c.env]}\n"
+    other = "configMapGenerator:\n- {name: c2, namespace: ai, env: c.env}\n"
+    tree(KUSTOMIZATION, f"resources: [../../base/ai]\nsecretGenerator:\n{text.replace('e==', 'e=f==')}{other}")
+
+    secret = next(entry for entry in render.render("local") if entry["kind"] == "Secret")
+    assert set(secret["data"]) == {"A_b.c-d", "e", "k", "c.env"}
+
+
 def test_unreadable_files_are_one_line(tree: Tree) -> None:
     """A file that is no text is named."""
     del tree

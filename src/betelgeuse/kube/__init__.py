@@ -1,8 +1,9 @@
 """The door to a cluster: `connect(settings)` returns a `Kube`."""
 
-from betelgeuse.kube.api import ApiError, Kube, Resource, UnknownKindError, UnreachableError, selecting
-from betelgeuse.kube.connect import connect, kubeconfig
+from betelgeuse.kube.api import ApiError, Kube, UnknownKindError, UnreachableError, selecting
+from betelgeuse.kube.connect import connect
 from betelgeuse.kube.objects import Key, Obj, api_group, built_in, describe, digest, key_of, kubectl_words
+from betelgeuse.kube.resources import Resource
 
 __all__ = [
     "ApiError",
@@ -18,7 +19,6 @@ __all__ = [
     "describe",
     "digest",
     "key_of",
-    "kubeconfig",
     "kubectl_words",
     "selecting",
 ]

@@ -47,7 +47,7 @@ def _tree(chosen: Settings, profile: Profile) -> list[Obj]:
     return objects
 
 
-def deploy(env: str, nodes: int | None = None, profile: str = "", *, prune_data: bool = False) -> Result:
+def deploy(env: str, nodes: int | str | None = None, profile: str = "", *, prune_data: bool = False) -> Result:
     """Deploy an environment: build and form the cluster where it is ours to make, then apply the tree and wait.
 
     Without a profile it is the one deployed last, else the one that the overlay names. What left the tree and holds

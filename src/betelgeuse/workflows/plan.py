@@ -116,7 +116,7 @@ def changes(kube: Kube, objects: Sequence[Obj], *, data: bool = True) -> tuple[l
     return found, candidates(kube, claims(kube, work.owned, objects), objects, data=data)
 
 
-def show(env: str, profile: str = "", nodes: int | None = None, *, data: bool = True) -> int:
+def show(env: str, profile: str = "", nodes: int | str | None = None, *, data: bool = True) -> int:
     """Print what a deploy would change in an environment, the embedded cluster's nodes included; return as `plan`."""
     settings, kube, objects = opened(env, profile, nodes)
     return plan(settings, kube, objects, target.resized(settings) if env == LOCAL else (), data=data)

@@ -68,7 +68,7 @@ def session(settings: Settings, kube: Kube, workload: Obj) -> Iterator[tuple[Adm
     """Give a way to Keycloak's Admin API, not yet logged in, and the administrator's credentials."""
     known = credentials(kube)
     with (
-        forward.to_pod(settings, kube, NAMESPACE, _pod(kube, workload), _port(workload)) as port,
+        forward.to_pod(settings, NAMESPACE, _pod(kube, workload), _port(workload)) as port,
         closing(Admin(f"http://127.0.0.1:{port}", known.username)) as admin,
     ):
         yield admin, known

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from betelgeuse import lease, lock, rotation, secrets
+from betelgeuse import lease, lock, rotation, secrets, settings
 from betelgeuse.apply import snapshot
 from betelgeuse.identity.declarations import clients
 from betelgeuse.kube import Key, Kube, Obj, key_of
@@ -89,6 +89,8 @@ def run(chosen: Settings, kube: Kube, objects: Sequence[Obj], only: Sequence[str
 
 def rotate(env: str, only: Sequence[str] = ()) -> int:
     """Rotate the secrets of an environment; see run."""
+    # An environment that is none leaves no lock of its own behind.
+    settings.load(env)
     with lock.exclusive(env, "rotate-secrets"):
         chosen, kube, objects = opened(env)
         with lease.held(kube, env):

@@ -6,6 +6,7 @@ from typing import Final
 from betelgeuse.errors import UsageError
 from betelgeuse.identity import people
 from betelgeuse.identity.admin import settle
+from betelgeuse.identity.people import Person
 from betelgeuse.progress import out, say
 from betelgeuse.secrets import password
 from betelgeuse.workflows import realm
@@ -14,7 +15,7 @@ from betelgeuse.workflows.session import opened
 _PASSWORD_LENGTH: Final = 20
 
 
-def user(env: str, name: str, groups: Sequence[str], email: str = "", *, new_password: bool = False) -> None:
+def user(env: str, person: Person, groups: Sequence[str], *, new_password: bool = False) -> None:
     """Make or extend a person's account; a new one's password, to be changed at the first login, is printed once."""
     chosen, kube, objects = opened(env)
     workload = realm.provider(objects)
@@ -23,9 +24,12 @@ def user(env: str, name: str, groups: Sequence[str], email: str = "", *, new_pas
         raise UsageError(message)
     with realm.session(chosen, kube, workload) as (admin, known):
         settle(admin, known, dry_run=True)
-        first = password(_PASSWORD_LENGTH) if new_password or not people.exists(admin, name) else ""
-        is_new = people.ensure(admin, name, groups, email, first)
-    say(f"account {name} {'made' if is_new else 'found'}; added to {', '.join(groups) or 'no group'}")
+        first = password(_PASSWORD_LENGTH) if new_password or not people.exists(admin, person.name) else ""
+        is_new, changed = people.ensure(admin, person, groups, first)
+    told = "made" if is_new else f"found; set {', '.join(changed)}" if changed else "found"
+    say(f"account {person.name} {told}; added to {', '.join(groups) or 'no group'}")
+    if is_new and person.missing:
+        say(f"the first login will ask for what {', '.join(person.missing)} would have said")
     if first:
         say("the password below works once: the first login asks for another")
         out(first)

@@ -63,7 +63,8 @@ def inside(node: Node, argv: Sequence[str], *, data: str | None = None, log: Pat
         message = f"{node.name} is not running: run `invoke deploy` to boot it"
         raise BetelgeuseError(message)
     enter = ["nsenter", "--target", str(pid), "--mount", "--uts", "--net", "--pid", "--"]
-    return run([*enter, *argv], input=data, log=log, env={"PATH": _search_path(), "KUBECONFIG": _ADMIN})
+    env = {"PATH": _search_path(), "KUBECONFIG": _ADMIN}
+    return run([*enter, *argv], input=data, log=log, env=env, internet=False)
 
 
 def _search_path() -> str:
@@ -150,7 +151,7 @@ def wipe(node: Node) -> None:
 def kubectl(*arguments: str, data: str | None = None, timeout: float = 30) -> str:
     """Run kubectl as the cluster's administrator and return its output."""
     argv = [command.kubectl(), "--kubeconfig", str(paths.kubeconfig_path(ENV)), *arguments]
-    return run(argv, input=data, timeout=timeout)
+    return run(argv, input=data, timeout=timeout, internet=False)
 
 
 def _guarded() -> bool:
@@ -179,9 +180,9 @@ def import_image(node: Node, archive: Path, reference: str) -> None:
     log = node.log / "import.log"
     enter = ["nsenter", "--target", str(pid), "--mount", "--pid", "--"]
     path = {"PATH": _search_path()}
-    run([*enter, "ctr", "-n", "k8s.io", "images", "import", "--local", str(archive)], log=log, env=path)
+    run([*enter, "ctr", "-n", "k8s.io", "images", "import", "--local", str(archive)], log=log, env=path, internet=False)
     label = ["ctr", "-n", "k8s.io", "images", "label", reference, "io.cri-containerd.pinned=pinned"]
-    run([*enter, *label], log=log, env=path)
+    run([*enter, *label], log=log, env=path, internet=False)
 
 
 def _marker(node: Node) -> Path:

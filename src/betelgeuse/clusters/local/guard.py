@@ -17,6 +17,7 @@ from typing import Final
 
 from betelgeuse.clusters.local import cgroups, namespaces, network
 from betelgeuse.clusters.local.layout import CLUSTER_DIR, DESIRED, GUARD_LOCK, Node
+from betelgeuse.surroundings import environment
 
 _TICK: Final = 0.25
 _LOG: Final = CLUSTER_DIR / "guard.log"
@@ -145,6 +146,7 @@ def spawn(program: str = "guard") -> "subprocess.Popen[bytes]":
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd="/",
+            env=environment(internet=False),
         )
 
 

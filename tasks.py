@@ -121,12 +121,13 @@ def render(_: Context, env: str = LOCAL, profile: str | None = None) -> None:
 
 
 @verb
-def plan(_: Context, env: str = LOCAL, profile: str | None = None, prune_data: bool = False) -> None:
+def plan(
+    _: Context, env: str = LOCAL, profile: str | None = None, nodes: str | None = None, prune_data: bool = False
+) -> None:
     """Show what a deploy would change, delete and keep; exit code 0 for nothing, 2 for changes."""
-    from betelgeuse.workflows.plan import plan as show
-    from betelgeuse.workflows.session import opened
+    from betelgeuse.workflows.plan import show
 
-    raise Exit(code=show(*opened(env, profile or ""), data=not prune_data))
+    raise Exit(code=show(env, profile or "", nodes, data=not prune_data))
 
 
 @verb
@@ -145,10 +146,9 @@ def deploy(
 @verb
 def status(_: Context, env: str = LOCAL, profile: str | None = None, json: bool = False) -> None:
     """Tell what is ready and, for the rest, why not; exit code 1 when something is not."""
-    from betelgeuse.workflows.session import opened
-    from betelgeuse.workflows.status import status as show
+    from betelgeuse.workflows.status import show
 
-    raise Exit(code=show(*opened(env, profile or ""), as_json=json))
+    raise Exit(code=show(env, profile or "", as_json=json))
 
 
 @verb

@@ -10,9 +10,6 @@ from betelgeuse.kube import ApiError, Obj, UnknownKindError, UnreachableError, a
 MANAGER: Final = "betelgeuse"
 SECRETS_MANAGER: Final = "betelgeuse-secrets"
 
-_HUMANS: Final = re.compile(r"kubectl.*|before-first-apply|kubeadm|betelgeuse.*|k9s|curl")
-"""Managers whose fields we take back: people, tools in their hands, and ourselves under an older name."""
-
 _CONFLICT: Final = re.compile(r'conflicts? with "([^"]*)"')
 _GONE: Final = 404
 _CONFLICTED: Final = 409
@@ -102,11 +99,6 @@ class Conflict:
 
     field: str
     manager: str
-
-    @property
-    def human(self) -> bool:
-        """Whether a person's hand did it, which a deploy repairs."""
-        return bool(_HUMANS.fullmatch(self.manager))
 
 
 def conflicts_of(error: ApiError) -> list[Conflict]:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from betelgeuse.apply_rules import MANAGER, applied_by_us
-from betelgeuse.errors import WaitTimeoutError
-from betelgeuse.kube import Key, Kube, Obj, digest, key_of
+from betelgeuse.errors import LockedError, WaitTimeoutError
+from betelgeuse.kube import ApiError, Key, Kube, Obj, digest, key_of
 
 NAMESPACE: Final = "betelgeuse-system"
 NAME: Final = "betelgeuse-inventory"
+LEASE_NAME: Final = "betelgeuse-writer"
+_CONFLICT: Final = 409
 _NONE: Final = "-"
 _ADOPTED: Final = "adopted"
 _CLAIM: Final = "claim:"
@@ -32,6 +34,9 @@ class Inventory:
     """What was there before us (kube-system, kubeadm's CoreDNS settings): changed by us, never deleted by us."""
     profile: str = ""
     """The profile chosen by the last deploy; empty where it was the overlay's own."""
+
+    version: str = field(default="", compare=False)
+    """The resourceVersion it was read at; empty where there was none."""
 
     @classmethod
     def parse(cls, data: Mapping[str, str]) -> Self:
@@ -113,10 +118,11 @@ class Inventory:
 def load(kube: Kube) -> Inventory:
     """Read the inventory; a cluster without one has nothing of ours."""
     found = kube.get("v1", "ConfigMap", NAME, NAMESPACE)
-    return Inventory.parse((found or {}).get("data") or {})
+    known = Inventory.parse((found or {}).get("data") or {})
+    return replace(known, version=str(found["metadata"].get("resourceVersion", "")) if found else "")
 
 
-def _home(kube: Kube) -> None:
+def home(kube: Kube) -> None:
     """Make the namespace of the inventory, or wait for its deletion by an earlier `destroy` to end first."""
     deadline = time.monotonic() + _DELETION_SECONDS
     while (found := kube.get("v1", "Namespace", NAMESPACE)) is not None:
@@ -135,16 +141,34 @@ def _home(kube: Kube) -> None:
 
 
 def save(kube: Kube, inventory: Inventory) -> None:
-    """Write the inventory, and the namespace it lives in when that is not there yet."""
-    _home(kube)
+    """Write the inventory, and the namespace it lives in when that is not there yet; it then is of what was written.
+
+    Raises LockedError where somebody else wrote it since it was read: what they made would be forgotten.
+    """
+    home(kube)
     data = inventory.data()
-    meta = {"name": NAME, "namespace": NAMESPACE, "annotations": {"betelgeuse.io/digest": digest(data)}}
-    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
-    # Nobody else writes this object; what a hand changed in it is wrong by definition.
-    kube.server_side_apply(config_map, MANAGER, force=True)
+    config_map: Obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME, "namespace": NAMESPACE}}
+    try:
+        if not inventory.version:
+            # An apply would not tell a new object from somebody else's.
+            inventory.version = kube.create(config_map, MANAGER)["metadata"]["resourceVersion"]
+        marks = {"annotations": {"betelgeuse.io/digest": digest(data)}, "resourceVersion": inventory.version}
+        wanted = {**config_map, "metadata": {**config_map["metadata"], **marks}, "data": data}
+        # Only deploys write this object; what a hand changed in it is wrong by definition.
+        inventory.version = kube.server_side_apply(wanted, MANAGER, force=True)["metadata"]["resourceVersion"]
+    except ApiError as error:
+        if error.status != _CONFLICT:
+            raise
+        message = f"another deploy wrote the inventory of {kube.env!r} since this one read it; run this again"
+        raise LockedError(message) from None
 
 
 def forget(kube: Kube) -> None:
     """Remove the inventory and its namespace: nothing of ours is left to know about."""
-    for kind, meta in (("ConfigMap", {"name": NAME, "namespace": NAMESPACE}), ("Namespace", {"name": NAMESPACE})):
-        kube.delete({"apiVersion": "v1", "kind": kind, "metadata": meta})
+    for version, kind, name in (
+        ("v1", "ConfigMap", NAME),
+        ("coordination.k8s.io/v1", "Lease", LEASE_NAME),
+        ("v1", "Namespace", NAMESPACE),
+    ):
+        meta = {"name": name} | ({"namespace": NAMESPACE} if kind != "Namespace" else {})
+        kube.delete({"apiVersion": version, "kind": kind, "metadata": meta})

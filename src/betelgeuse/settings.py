@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-from betelgeuse import paths, sizes
+from betelgeuse import nodecount, paths, sizes
 from betelgeuse.errors import UsageError
 
 LOCAL: Final = "local"
@@ -254,8 +254,8 @@ def _with_nodes(settings: Settings, source: str, nodes: str) -> Settings:
     return Settings(**{**vars(settings), "nodes": count})
 
 
-def load(env: str, *, nodes: int | str | None = None) -> Settings:
-    """Read an environment; `nodes` (from --nodes) or the variable NODES overrides the file's NODES."""
+def _read(env: str) -> Settings:
+    """Read an environment's file."""
     known(env)
     path = paths.environment_file(env)
     try:
@@ -266,12 +266,27 @@ def load(env: str, *, nodes: int | str | None = None) -> Settings:
     except OSError as error:
         message = f"{paths.shown(path)}: cannot be read: {error.strerror}"
         raise UsageError(message) from None
-    settings = parse(env, paths.shown(path), content, sizes.keys(), sizes.listed(env))
+    return parse(env, paths.shown(path), content, sizes.keys(), sizes.listed(env))
+
+
+def load(env: str, *, nodes: int | str | None = None) -> Settings:
+    """Read an environment; `nodes` (from --nodes) or the variable NODES overrides the file's NODES.
+
+    On the embedded cluster such a number holds until another is given, or NODES in the file is changed.
+    """
+    settings = _read(env)
     if nodes is not None:
         settings = _with_nodes(settings, "--nodes", str(nodes))
     elif os.environ.get("NODES"):
         settings = _with_nodes(settings, "NODES", os.environ["NODES"])
+    elif env == LOCAL:
+        settings = replace(settings, nodes=nodecount.recall(env, settings.nodes))
     if env == LOCAL and not settings.gateway_addresses:
         # Every node runs a proxy, and we chose the nodes' addresses ourselves.
         return replace(settings, gateway_addresses=settings.node_addresses)
     return settings
+
+
+def remember(settings: Settings) -> None:
+    """Keep the number of nodes for the commands to come, which name none."""
+    nodecount.remember(settings.env, _read(settings.env).nodes, settings.nodes)

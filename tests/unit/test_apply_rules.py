@@ -125,18 +125,12 @@ def cause(message: str, field: str = ".spec.replicas", reason: str = "FieldManag
 
 
 def test_conflicts_are_read() -> None:
-    """Field and manager are taken from the causes; humans are known by their tools."""
+    """Field and manager are taken from the causes."""
     causes = [cause('conflict with "kubectl-edit" using apps/v1'), cause('conflict with "vpa" using v1', ".x")]
     causes.append(cause("other", reason="Other"))
 
     assert conflicts_of(refused(409, "", causes)) == [Conflict(".spec.replicas", "kubectl-edit"), Conflict(".x", "vpa")]
     assert conflicts_of(refused(422, "", causes)) == []
-    humans = ["kubectl", "kubectl-client-side-apply", "before-first-apply", "kubeadm", "betelgeuse-old", "k9s"]
-    assert [Conflict("", name).human for name in [*humans, "kube-controller-manager", "argocd-controller"]] == [
-        *[True] * 6,
-        False,
-        False,
-    ]
 
 
 CUSTOM = {("x.org", "Lamp")}

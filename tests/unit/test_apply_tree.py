@@ -101,6 +101,67 @@ def test_what_left_the_tree_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(inventory.load(fake.kube).versions) == {key_of(NAMESPACE), key_of(SECRET)}
 
 
+HELD = "is being deleted since 2026-01-01T00:00:00Z; finalizer x.org/guard holds it: its controller lets it go"
+
+
+def test_what_is_held_stays_ours_until_it_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Left the tree, deleted, held by a finalizer: named by every plan and deploy, and never orphaned."""
+    fake = Controlled()
+    apply_tree(SETTINGS, fake.kube, [CONFIG, NAMESPACE])
+    fake.objects[key_of(CONFIG)]["metadata"]["finalizers"] = ["x.org/guard"]
+    first = apply_tree(SETTINGS, fake.kube, [NAMESPACE])
+    fake.log.clear()
+    second = apply_tree(SETTINGS, fake.kube, [NAMESPACE])
+    told = capsys.readouterr().err
+    planned = plan(SETTINGS, fake.kube, [NAMESPACE])
+
+    assert (first.changes, list(first.pruned.going), second.changes, fake.log) == (0, [key_of(CONFIG)], 0, [])
+    assert str(first).endswith("0 deleted, 1 not gone yet")
+    assert told.count(f"ConfigMap ai/c: left the tree, but is not gone yet: it {HELD}") == 2
+    assert '--type=merge -p \'{"metadata":{"finalizers":null}}\'`' in told
+    assert "`kubectl patch configmap c --namespace=ai " in told
+    assert planned == 2
+    assert f"- ConfigMap ai/c (left the tree, not gone yet: {HELD}" in capsys.readouterr().out
+    assert key_of(CONFIG) in inventory.load(fake.kube).versions
+
+    fake.objects.pop(key_of(CONFIG))
+    apply_tree(SETTINGS, fake.kube, [NAMESPACE])
+    assert key_of(CONFIG) not in inventory.load(fake.kube).versions
+    assert plan(SETTINGS, fake.kube, [NAMESPACE]) == 0
+
+
+def test_a_destroy_remembers_what_is_held() -> None:
+    """The inventory stays as long as anything of ours does."""
+    fake = Controlled()
+    apply_tree(SETTINGS, fake.kube, [CONFIG, NAMESPACE])
+    fake.objects[key_of(CONFIG)]["metadata"]["finalizers"] = ["x.org/guard"]
+
+    assert list(remove(SETTINGS, fake.kube).going) == [key_of(CONFIG)]
+    assert key_of(CONFIG) in inventory.load(fake.kube).versions
+    fake.objects.pop(key_of(CONFIG))
+    remove(SETTINGS, fake.kube)
+    assert fake.objects == {}
+
+
+def test_what_is_being_deleted_is_named_and_made_anew(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the tree, but on its way out: plan and deploy name the finalizer; once it is gone, it is made anew."""
+    monkeypatch.setattr("betelgeuse.apply._GOING_SECONDS", -1.0)
+    fake = Controlled()
+    apply_tree(SETTINGS, fake.kube, [CONFIG, NAMESPACE])
+    fake.objects[key_of(CONFIG)]["metadata"]["finalizers"] = ["x.org/guard"]
+    fake.delete(CONFIG)
+    capsys.readouterr()
+
+    assert plan(SETTINGS, fake.kube, [CONFIG, NAMESPACE]) == 2
+    assert f"! ConfigMap ai/c {HELD}" in capsys.readouterr().out
+    with pytest.raises(WaitTimeoutError, match=f"ConfigMap ai/c {HELD}.*then run this again, and it is made anew"):
+        apply_tree(SETTINGS, fake.kube, [CONFIG, NAMESPACE])
+    fake.objects.pop(key_of(CONFIG))
+    assert apply_tree(SETTINGS, fake.kube, [CONFIG, NAMESPACE]).applied.outcomes[key_of(CONFIG)] == "created"
+
+
 def test_remove_takes_everything_but_data(capsys: pytest.CaptureFixture[str]) -> None:
     """What holds data stays ours until it is asked for; then nothing is left, the inventory included."""
     fake = Controlled()
@@ -287,9 +348,9 @@ def test_from_a_bigger_profile_to_a_smaller_one(capsys: pytest.CaptureFixture[st
         ),
         (
             refused(
-                409, "c", [{"reason": "FieldManagerConflict", "message": 'conflict with "robot"', "field": ".data"}]
+                409, "c", [{"reason": "FieldManagerConflict", "message": 'conflict with "kubelet"', "field": ".data"}]
             ),
-            "! ConfigMap ai/c: .data belongs to 'robot'",
+            "! ConfigMap ai/c: .data belongs to 'kubelet'",
         ),
     ],
     ids=["refused", "busy", "no-dry-run", "conflict"],

@@ -180,7 +180,7 @@ def test_a_namespace_that_does_not_go_is_told(clock: Clock, monkeypatch: pytest.
         clock.events = [lambda: monkeypatch.setattr(claim, "_GONE_SECONDS", -1.0)]
 
     assert said == [
-        "namespace loadtest is not gone after -1 s: it is being removed: Some resources are remaining: pods"
+        "namespace loadtest is not gone after -1 s: it is being deleted; Some resources are remaining: pods"
     ]
 
 

@@ -15,6 +15,7 @@ from betelgeuse.errors import BetelgeuseError, RefusedError
 from betelgeuse.profiles import Area, Budget, Profile
 from betelgeuse.settings import Settings, SshHost
 from tests.unit.machines import CGROUPS, FILESYSTEMS, MOUNTS, TCP_HEADER, FakeMachine, requirements
+from tests.unit.test_certificates import NOW, made
 
 LOCAL = Settings(env="local", domain="betelgeuse.test")
 HETZNER = Settings(
@@ -48,6 +49,13 @@ def pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiles, "smaller", lambda profile: (CORE,) if profile is FULL else ())
     monkeypatch.setattr("betelgeuse.settings.load", lambda _: LOCAL)
     monkeypatch.setattr(tools, "requires", requirements)
+
+
+def certified(**days: int) -> dict[str, Any]:
+    """Return a machine with certificates of a node that end in so many days."""
+    folder = f"{STATE}/cluster/nodes/node-1/root/etc/kubernetes/pki"
+    files = {f"{folder}/{name}.crt": made(left)[0].decode() for name, left in days.items()}
+    return {"files": files, "now": NOW.timestamp()}
 
 
 @dataclass(frozen=True)
@@ -366,6 +374,12 @@ CASES = [
         "1 of our nodes",
         {"files": {"/proc/7/cgroup": "4:memory:/btg-local-node-1/init\n", str(DESIRED): "[]"}},
     ),
+    Case("certificates", OK, "none yet"),
+    Case("certificates", OK, "apiserver of node-1, in 200 days", certified(apiserver=200, ca=3000)),
+    Case("certificates", WARN, "apiserver of node-1, in 20 days", certified(apiserver=20), fix="invoke deploy"),
+    Case("certificates", FAIL, "apiserver of node-1 ended 2 days ago", certified(apiserver=-3), fix="invoke deploy"),
+    Case("certificates", OK, "ca of node-1, in 100 days", certified(ca=100, apiserver=200)),
+    Case("certificates", WARN, "ca of node-1, in 80 days", certified(ca=80, apiserver=200), fix="invoke destroy"),
     Case("lock", OK, "free"),
     Case("lock", OK, "free", {"files": {f"{STATE}/lock": ""}}),
     Case("lock", OK, "was killed", {"files": {f"{STATE}/lock": HOLDER}}),

@@ -1,13 +1,14 @@
 """What we own."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from betelgeuse import inventory
-from betelgeuse.errors import WaitTimeoutError
+from betelgeuse.errors import LockedError, WaitTimeoutError
 from betelgeuse.inventory import Inventory
 from betelgeuse.kube import Key, key_of
 from tests.unit.fakes import FakeKube, obj
@@ -131,8 +132,24 @@ def test_the_chosen_profile_stays_with_what_we_own() -> None:
     assert chosen.data()["profile"] == "data\n"
     steps = [chosen.union([], [], {}), chosen.partial({}), chosen.exact([], {}, []), chosen.with_claims([])]
     assert {step.profile for step in steps} == {"data"}
-    inventory.save(fake.kube, Inventory(chosen.versions, chosen.records))
+    inventory.save(fake.kube, replace(inventory.load(fake.kube), profile=""))
     assert inventory.load(fake.kube).profile == ""
+
+
+def test_an_inventory_is_written_only_over_what_was_read() -> None:
+    """Two deploys that read the same one, or none: the second to write is refused, and nothing is forgotten."""
+    fake = FakeKube()
+    first, second = inventory.load(fake.kube), inventory.load(fake.kube)
+    first.versions[key_of(CONFIG)] = "v1"
+    inventory.save(fake.kube, first)
+    with pytest.raises(LockedError, match="another deploy wrote the inventory of 'local' since this one read it"):
+        inventory.save(fake.kube, second)
+
+    late = inventory.load(fake.kube)
+    inventory.save(fake.kube, first)
+    with pytest.raises(LockedError, match="run this again"):
+        inventory.save(fake.kube, late)
+    assert set(inventory.load(fake.kube).versions) == {key_of(CONFIG)}
 
 
 def test_claims_of_a_statefulset_are_known_by_their_uid() -> None:

@@ -17,6 +17,7 @@ KERNEL = frozenset(
         "errors",
         "kube",
         "lock",
+        "nodecount",
         "paths",
         "printable",
         "progress",

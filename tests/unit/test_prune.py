@@ -2,6 +2,7 @@
 
 import pytest
 
+from betelgeuse.deletion import advice
 from betelgeuse.inventory import Inventory
 from betelgeuse.kube import Key, Obj, UnknownKindError, key_of
 from betelgeuse.prune import KEEP, candidates, claims, incidental, keep_reason, order, prune
@@ -107,6 +108,37 @@ def test_namespace_and_crd_stay_while_used() -> None:
     }
     fake.delete(lamp)
     assert set(candidates(fake.kube, mine(namespace, crd), []).deleted) == {key_of(namespace), key_of(crd)}
+
+
+def test_controllers_outlive_what_they_finalise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a custom resource is held, nothing behind it goes: nobody else could ever let it go."""
+    monkeypatch.setattr("betelgeuse.prune._FINALISE_SECONDS", -1.0)
+    lamp = obj("x.org/v1", "Lamp", "l", "n", managedFields=OURS, uid="1", finalizers=["x.org/guard"])
+    controller = obj("apps/v1", "Deployment", "c", "n", managedFields=OURS, uid="2")
+    fake = FakeKube(lamp, controller)
+    owned = mine(lamp, controller)
+
+    for _ in range(2):
+        result = prune(fake.kube, owned, [])
+        assert (list(result.going), result.deleted) == ([key_of(lamp)], {})
+        assert result.kept == {key_of(controller): "Lamp n/l is not gone yet, and may need it"}
+    fake.objects.pop(key_of(lamp))
+    assert list(prune(fake.kube, owned, []).deleted) == [key_of(controller)]
+
+
+@pytest.mark.parametrize(
+    ("live", "words"),
+    [
+        (obj("v1", "PersistentVolumeClaim", "a", "n", finalizers=["p"]), "it goes when no pod uses it any more"),
+        (obj("v1", "PersistentVolume", "a", finalizers=["p"]), "it goes with its claim"),
+        (obj("v1", "Namespace", "n"), "it goes by itself"),
+        (obj("x.org/v1", "Lamp", "l", "n", finalizers=["p", "q"]), "`kubectl patch lamp.x.org l --namespace=n --type"),
+    ],
+)
+def test_advice_never_pulls_a_guard_from_data(live: Obj, words: str) -> None:
+    """What to do depends on what is held."""
+    assert words in advice(live)
+    assert ("finalizers" in advice(live)) == (live["kind"] == "Lamp")
 
 
 def database(uid: str = "1") -> Obj:

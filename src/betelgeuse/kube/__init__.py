@@ -1,8 +1,9 @@
 """The door to a cluster: `connect(settings)` returns a `Kube`."""
 
-from betelgeuse.kube.api import ApiError, Kube, Resource, UnknownKindError, UnreachableError, selecting
+from betelgeuse.kube.api import ApiError, Kube, UnknownKindError, UnreachableError, selecting
 from betelgeuse.kube.connect import connect
-from betelgeuse.kube.objects import Key, Obj, api_group, describe, digest, key_of
+from betelgeuse.kube.objects import Key, Obj, api_group, built_in, describe, digest, key_of, kubectl_words
+from betelgeuse.kube.resources import Resource
 
 __all__ = [
     "ApiError",
@@ -13,9 +14,11 @@ __all__ = [
     "UnknownKindError",
     "UnreachableError",
     "api_group",
+    "built_in",
     "connect",
     "describe",
     "digest",
     "key_of",
+    "kubectl_words",
     "selecting",
 ]

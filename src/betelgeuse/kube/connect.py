@@ -116,7 +116,7 @@ def connect(settings: Settings, *, context: str | None = None) -> Kube:
     settings_of_auth = cast("Mapping[str, Mapping[str, object]]", configuration.auth_settings())
     auth = {str(entry["key"]): str(entry["value"]) for entry in settings_of_auth.values()}
     pool = ApiClient(configuration).rest_client.pool_manager
-    return Kube(settings.env, configuration.host.rstrip("/"), pool, auth)
+    return Kube(settings.env, configuration.host.rstrip("/"), pool, auth, str(configuration.cert_file or ""))
 
 
 def _private(host: str) -> bool:

@@ -3,10 +3,33 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 Obj = dict[str, Any]
 """A Kubernetes object as the API speaks it."""
+
+
+_BUILT_IN_GROUPS: Final = frozenset(
+    f"{name}.k8s.io"
+    for name in (
+        "admissionregistration",
+        "apiextensions",
+        "apiregistration",
+        "authentication",
+        "authorization",
+        "certificates",
+        "coordination",
+        "discovery",
+        "events",
+        "flowcontrol.apiserver",
+        "networking",
+        "node",
+        "rbac.authorization",
+        "resource",
+        "scheduling",
+        "storage",
+    )
+)
 
 
 class Key(NamedTuple):
@@ -28,6 +51,11 @@ def api_group(obj: Mapping[str, Any]) -> str:
     return group if slash else ""
 
 
+def built_in(group: str) -> bool:
+    """Whether an API group is Kubernetes' own, and no CRD's."""
+    return "." not in group or group in _BUILT_IN_GROUPS
+
+
 def key_of(obj: Mapping[str, Any]) -> Key:
     """Return the identity of an object."""
     meta = obj["metadata"]
@@ -38,6 +66,13 @@ def describe(obj: Mapping[str, Any]) -> str:
     """Return how people name an object, even one that is not whole: `Deployment ai/llm`."""
     meta = obj.get("metadata") or {}
     return str(Key("", str(obj.get("kind", "?")), str(meta.get("namespace") or ""), str(meta.get("name", "?"))))
+
+
+def kubectl_words(obj: Mapping[str, Any]) -> str:
+    """Return how kubectl is told of an object, ready to be pasted: `deployment.apps llm --namespace=ai`."""
+    key = key_of(obj)
+    kind = key.kind.lower() + (f".{key.group}" if key.group else "")
+    return f"{kind} {key.name}" + (f" --namespace={key.namespace}" if key.namespace else "")
 
 
 def digest(value: object) -> str:

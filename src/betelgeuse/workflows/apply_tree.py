@@ -1,7 +1,7 @@
 """Bring a cluster to what the tree says: secrets, waves, readiness, and what left the tree removed."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -9,8 +9,10 @@ from typing import Final
 from betelgeuse import inventory, profiles, rotation, secrets, webhooks
 from betelgeuse.apply import Applied, Applier, Outcome, snapshot
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
+from betelgeuse.hands import Hands
 from betelgeuse.inventory import Inventory
 from betelgeuse.kube import Key, Kube, Obj, key_of
+from betelgeuse.owners import Controllers
 from betelgeuse.progress import Ticker, say, step
 from betelgeuse.prune import Pruned, claims, prune
 from betelgeuse.readiness import short
@@ -47,7 +49,8 @@ class Result:
         """Return the summary line."""
         kept = f", {len(self.pruned.kept)} kept" if self.pruned.kept else ""
         made = f", secrets generated in {len(self.generated)}" if self.generated else ""
-        return f"{self.applied}, {len(self.pruned.deleted)} deleted{kept}{made}"
+        going = f", {len(self.pruned.going)} not gone yet" if self.pruned.going else ""
+        return f"{self.applied}, {len(self.pruned.deleted)} deleted{going}{kept}{made}"
 
 
 class _Deploy:
@@ -58,7 +61,9 @@ class _Deploy:
         self.groups = plan(objects)
         self.owned = inventory.load(kube)
         self.live = snapshot(kube, objects)
-        self.applier = Applier(kube, self.live, self.owned.records, custom_kinds(objects))
+        adopted = self.owned.union(objects, (), self.live).adopted
+        hands = Hands(kube, Controllers.of(objects, self.live.values()), adopted)
+        self.applier = Applier(hands, self.live, self.owned.records, custom_kinds(objects))
         self.guards = webhooks.guards(objects)
         self.result = Result(self.applier.applied)
         self.waiting: dict[Key, Obj] = {}
@@ -191,6 +196,8 @@ def tell(settings: Settings, objects: Sequence[Obj], pruned: Pruned) -> None:
     """Say what left the tree and is still there."""
     for key, fate in pruned.forgotten.items():
         say(f"{key}: left the tree, but {fate}")
+    for key, held in pruned.going.items():
+        say(f"{key}: left the tree, but is not gone yet: it {held}")
     for key, reason in pruned.kept.items():
         say(f"{key}: kept although it left the tree: {reason}")
     if text := kept_data(settings, objects, pruned):
@@ -214,8 +221,11 @@ def apply_tree(  # noqa: PLR0913 - what a deploy may be told
     data: bool = True,
     timeout: float = READY_SECONDS,
     wait: bool = True,
+    check: Callable[[], None] = lambda: None,
 ) -> Result:
     """Apply a rendered tree and return what changed; `data` keeps what left the tree and holds data.
+
+    Before anything is deleted, `check` raises where the cluster is no longer ours to change.
 
     `profile` is the chosen one to be remembered, empty where it is the overlay's own.
     Nothing is done twice: a second run over the same tree sends lists only. A run that was killed is simply run again.
@@ -229,6 +239,7 @@ def apply_tree(  # noqa: PLR0913 - what a deploy may be told
         with suppress(BetelgeuseError):
             inventory.save(kube, run.owned.partial(run.applier.applied.records))
         raise
+    check()
     run.owned = claimed(kube, run.owned, objects)
     run.result.pruned = prune(kube, run.owned, objects, data=data)
     for key, outcome in run.applier.applied.outcomes.items():
@@ -237,7 +248,7 @@ def apply_tree(  # noqa: PLR0913 - what a deploy may be told
     for key in run.result.pruned.deleted:
         say(f"{key}: deleted, it left the tree")
     tell(settings, objects, run.result.pruned)
-    exact = run.owned.exact(objects, run.applier.applied.records, run.result.pruned.kept)
+    exact = run.owned.exact(objects, run.applier.applied.records, [*run.result.pruned.kept, *run.result.pruned.going])
     if exact != run.owned:
         inventory.save(kube, exact)
     say(f"{settings.env}: {run.result}")

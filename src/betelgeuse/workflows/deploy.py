@@ -2,7 +2,7 @@
 
 import time
 
-from betelgeuse import doctor, edge, inventory, lock, profiles, render, selection, settings, system, trust
+from betelgeuse import doctor, edge, inventory, lease, lock, profiles, render, selection, settings, system, trust
 from betelgeuse.clusters.local import target
 from betelgeuse.errors import RefusedError
 from betelgeuse.identity.declarations import clients
@@ -15,7 +15,7 @@ from betelgeuse.workflows import realm
 from betelgeuse.workflows.apply_tree import Result, apply_tree
 
 
-def _prepare(chosen: Settings, said: str) -> tuple[Profile, Kube, list[Obj]]:
+def _prepare(chosen: Settings, said: str, *, prune_data: bool) -> tuple[Profile, Kube, list[Obj]]:
     """Return the profile, the cluster and the tree; the embedded cluster is made on the way."""
     if chosen.env != LOCAL:
         kube = connect(chosen)
@@ -30,7 +30,7 @@ def _prepare(chosen: Settings, said: str) -> tuple[Profile, Kube, list[Obj]]:
     target.settle_bases()
     target.prepare_tree()
     objects = _tree(chosen, profile)
-    target.bring_up(chosen, objects, profile.budget.build_minutes)
+    target.bring_up(chosen, objects, profile.budget.build_minutes, prune_data=prune_data)
     kube = connect(chosen)
     known = inventory.load(kube).profile
     if not said and known != selection.chosen(chosen.env, profile):
@@ -51,23 +51,25 @@ def deploy(env: str, nodes: int | str | None = None, profile: str = "", *, prune
     """Deploy an environment: build and form the cluster where it is ours to make, then apply the tree and wait.
 
     Without a profile it is the one deployed last, else the one that the overlay names. What left the tree and holds
-    data stays, unless `prune_data`. Raises UsageError for an unknown or incomplete profile, RefusedError where the
-    machine lacks what the profile needs, LockedError while another deploy runs, WaitTimeoutError with the reason where
-    something does not become ready. Run again, it goes on where it stopped.
+    data stays, unless `prune_data`; a node with volumes is then no reason to refuse fewer nodes. Raises UsageError for
+    an unknown or incomplete profile, RefusedError where the machine lacks what the profile needs, LockedError while
+    another deploy runs, WaitTimeoutError with the reason where something does not become ready. Run again, it goes on
+    where it stopped.
     """
     begin = time.monotonic()
     chosen = settings.load(env, nodes=nodes)
     if profile:
         profiles.load(profile)
     with lock.exclusive(env, "deploy"):
-        selected, kube, objects = _prepare(chosen, profile)
+        selected, kube, objects = _prepare(chosen, profile, prune_data=prune_data)
         name = selection.chosen(env, selected)
         selection.remember(env, name)
-        result = apply_tree(chosen, kube, objects, profile=name, data=not prune_data)
-        result.realm = realm.reconcile(chosen, kube, objects)
-        steady = edge.STEADY_SECONDS if result.changes else 0.0
-        edge.settle(objects, chosen.gateway_addresses, steady=steady)
-        roots = trust.refresh(env, kube, objects)
+        with lease.held(kube, env) as hold:
+            result = apply_tree(chosen, kube, objects, profile=name, data=not prune_data, check=hold.check)
+            result.realm = realm.reconcile(chosen, kube, objects)
+            steady = edge.STEADY_SECONDS if result.changes else 0.0
+            edge.settle(objects, chosen.gateway_addresses, steady=steady)
+            roots = trust.refresh(env, kube, objects)
     for change in result.realm:
         say(change)
     address = chosen.gateway_addresses[0] if chosen.gateway_addresses else "the gateway's address"

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from betelgeuse import inventory, lock, selection, settings
+from betelgeuse import inventory, lease, lock, selection, settings
 from betelgeuse.clusters.local import target
 from betelgeuse.kube import Key, Kube, connect
 from betelgeuse.progress import say, step
@@ -19,11 +19,12 @@ def remove(settings: Settings, kube: Kube, *, data: bool = False) -> Pruned:
     home = Key("", "Namespace", "", inventory.NAMESPACE)
     pruned.kept.pop(home, None)
     tell(settings, [], pruned)
-    if pruned.kept:
-        inventory.save(kube, replace(owned.exact([], {}, [*pruned.kept, home]), profile=""))
+    if pruned.kept or pruned.going:
+        staying = [*pruned.kept, *pruned.going, home]
+        inventory.save(kube, replace(owned.exact([], {}, staying), profile=""))
     else:
         inventory.forget(kube)
-    say(f"{settings.env}: {len(pruned.deleted)} deleted, {len(pruned.kept)} kept")
+    say(f"{settings.env}: {len(pruned.deleted)} deleted, {len(pruned.going)} not gone yet, {len(pruned.kept)} kept")
     return pruned
 
 
@@ -37,5 +38,6 @@ def destroy(env: str) -> None:
         return
     with lock.exclusive(env, "destroy"):
         kube = connect(chosen)
-        remove(chosen, kube)
+        with lease.held(kube, env):
+            remove(chosen, kube)
         selection.remember(env, "")

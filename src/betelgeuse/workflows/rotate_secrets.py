@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from betelgeuse import lock, rotation, secrets, settings
+from betelgeuse import lease, lock, rotation, secrets, settings
 from betelgeuse.apply import snapshot
 from betelgeuse.identity.declarations import clients
 from betelgeuse.kube import Key, Kube, Obj, key_of
@@ -93,4 +93,5 @@ def rotate(env: str, only: Sequence[str] = ()) -> int:
     settings.load(env)
     with lock.exclusive(env, "rotate-secrets"):
         chosen, kube, objects = opened(env)
-        return run(chosen, kube, objects, only)
+        with lease.held(kube, env):
+            return run(chosen, kube, objects, only)

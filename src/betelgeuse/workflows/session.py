@@ -5,9 +5,9 @@ from betelgeuse.kube import Kube, Obj, connect
 from betelgeuse.settings import Settings
 
 
-def opened(env: str, profile: str = "") -> tuple[Settings, Kube, list[Obj]]:
+def opened(env: str, profile: str = "", nodes: int | str | None = None) -> tuple[Settings, Kube, list[Obj]]:
     """Return the settings, a connection and the rendered tree of an environment."""
-    chosen = settings.load(env)
+    chosen = settings.load(env, nodes=nodes)
     kube = connect(chosen)
     return chosen, kube, render.render(env, selection.select(env, profile, kube).name)
 

@@ -8,7 +8,8 @@ from typing import Final
 
 from betelgeuse import materialise, paths
 from betelgeuse.builds import artifacts, bases, components, golang, images
-from betelgeuse.clusters.local import cluster, layout, sealing
+from betelgeuse.clusters.local import cluster, layout, renewal, resize, sealing
+from betelgeuse.clusters.local.certificates import SEASON
 from betelgeuse.clusters.local.kubeadm import Versions
 from betelgeuse.clusters.local.layout import Node
 from betelgeuse.kube import Obj
@@ -17,7 +18,7 @@ from betelgeuse.pipeline import run as run_tasks
 from betelgeuse.programs import table
 from betelgeuse.programs.model import Image, Kind
 from betelgeuse.progress import say, step
-from betelgeuse.settings import Settings
+from betelgeuse.settings import Settings, remember
 
 CONTROL_PLANE: Final = ("pause", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 _KUBEADM: Final = {*CONTROL_PLANE, "coredns"}
@@ -106,12 +107,19 @@ class _Import:
             cluster.import_image(node, images.archive(image), images.reference(image))
 
 
-def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float) -> None:
-    """Build what a tree needs and is missing (in up to `minutes`), boot the nodes, form the cluster, load the images.
+def resized(settings: Settings) -> list[str]:
+    """Return what a deploy would do to the nodes, as lines of a plan."""
+    return resize.planned(layout.nodes(settings))
+
+
+def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float, *, prune_data: bool = False) -> None:
+    """Build what a tree needs and is missing (in up to `minutes`), form the cluster, load images, remove other nodes.
 
     Raises BuildError, RefusedError, WaitTimeoutError with the reason; run again, it goes on where it stopped.
     """
     nodes = layout.nodes(settings)
+    resize.check(nodes, prune_data=prune_data)
+    remember(settings)
     loader = _Import(nodes)
     needed = needed_images(objects)
     control = [images.named(name) for name in CONTROL_PLANE]
@@ -123,6 +131,7 @@ def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float) -> None
         cluster.boot(nodes, node_programs())
         for image in control:
             loader.load(image)
+        renewal.renew(nodes, SEASON)
         cluster.form(nodes, node_programs(), settings.domain)
         sealing.seal(nodes[0], node_programs(), settings.domain)
 
@@ -136,6 +145,7 @@ def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float) -> None
         name = f"import {image.name}"
         builds[name] = Task(name, partial(loader.load, image), (f"image {image.name}", "cluster"))
     run_tasks(list(builds.values()))
+    resize.shrink(nodes)
 
 
 def provide(image: Image) -> str:

@@ -63,7 +63,9 @@ def _declarative(live: Mapping[str, Any], manager: str) -> bool:
 
 def _programs(obj: Obj) -> Iterable[str]:
     """Yield the names by which a workload's programs may call themselves."""
-    yield obj["metadata"]["name"]
+    name = obj["metadata"]["name"]
+    # A client writes under the name of its file: cert-manager-cainjector's is `cainjector`.
+    yield from (name, name.rpartition("-")[2])
     spec = obj.get("spec") or {}
     spec = (spec.get("jobTemplate") or {}).get("spec") or spec
     pod = (spec.get("template") or {}).get("spec") or {}

@@ -62,6 +62,7 @@ WORKLOADS[2]["spec"] = {
         "argocd-controller",
         "cert-manager",
         "cert-manager-cainjector",
+        "cainjector",
         "watcher",
         "cilium-agent",
         "writes-status",

@@ -45,11 +45,12 @@ def test_an_added_field_is_found_whatever_the_tool(tool: str) -> None:
 
 WORKLOADS = [
     obj("apps/v1", "Deployment", "cert-manager", "c"),
+    obj("apps/v1", "Deployment", "cert-manager-cainjector", "c"),
     obj("batch/v1", "CronJob", "watch", "g"),
     obj("apps/v1", "DaemonSet", "d", "k"),
 ]
-WORKLOADS[1]["spec"] = {"jobTemplate": {"spec": {"template": {"spec": {"containers": [{"name": "watcher"}]}}}}}
-WORKLOADS[2]["spec"] = {
+WORKLOADS[2]["spec"] = {"jobTemplate": {"spec": {"template": {"spec": {"containers": [{"name": "watcher"}]}}}}}
+WORKLOADS[3]["spec"] = {
     "template": {"spec": {"containers": [{"name": "a", "command": ["/usr/bin/cilium-agent", "x"]}]}}
 }
 

@@ -1,8 +1,8 @@
-"""Betelgeuse's verbs: `invoke --list`. Each is a thin call into betelgeuse.workflows."""
+"""Betelgeuse's verbs: `invoke --list`. Each is a thin call into the workflows of betelgeuse or loadtests."""
 
 import functools
+import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,23 +10,73 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from betelgeuse.errors import BetelgeuseError
+from betelgeuse.errors import BetelgeuseError, UsageError
+from betelgeuse.printable import printable
+from betelgeuse.progress import out
 
 LOCAL = "local"
+
+
+_STDERR = 2
+_LONGEST = 1000
+"""Characters of an argument: nothing that we take is longer."""
+
+
+def _check(name: str, value: object) -> None:
+    """Refuse what no argument may be; what is not said is None."""
+    if not isinstance(value, str):
+        return
+    option = f"--{name.replace('_', '-')}"
+    if not value.strip():
+        message = f"{option} is empty; say a value, or leave it out"
+    elif len(value) > _LONGEST:
+        message = f"{option} is longer than {_LONGEST:,} characters"
+    elif not value.isprintable():
+        message = f"{option} holds a control character, or is not UTF-8: {value[:60]!a}"
+    else:
+        return
+    raise UsageError(message)
+
+
+def _listed(name: str, text: str | None) -> list[str]:
+    """Return the words between the commas of an argument, none where it is not said."""
+    words = [] if text is None else text.split(",")
+    for word in words:
+        _check(name, word)
+    return words
+
+
+def _prepare() -> None:
+    """Meet the shell's signals and streams."""
+    # A closed terminal or a polite kill ends like Ctrl-C: what we started is stopped too. What our caller ignores
+    # (nohup) stays ignored.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:
+            signal.signal(ending, signal.default_int_handler)
+    # With a closed stream (`>&-`) the next file we open would be standard output to every program we start.
+    inheritable = True
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, inheritable)
+    os.close(descriptor)
 
 
 def verb(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - invoke's own decorator is untyped
     """Make a task of a function: expected errors become one line and their exit code, an interrupt 130."""
 
     @functools.wraps(function)
-    def run(context: Context, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the task's own
-        # A closed terminal or a polite kill ends like Ctrl-C: what we started is stopped too.
-        for ending in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(ending, signal.default_int_handler)
+    def run(context: Context, **kwargs: Any) -> None:  # noqa: ANN401 - as the task's own
+        _prepare()
         try:
-            function(context, *args, **kwargs)
+            for name, value in kwargs.items():
+                _check(name, value)
+            function(context, **kwargs)
         except BetelgeuseError as error:
-            raise Exit(str(error), error.exit_code) from None
+            raise Exit(printable(str(error)), error.exit_code) from None
+        except OSError as error:
+            # A full disk, a checkout that is read-only: not ours to foresee at each place that writes.
+            where = f"{error.filename}: " if error.filename else ""
+            message = f"{where}{error.strerror or error}"
+            raise Exit(printable(message), 1) from None
         except KeyboardInterrupt:
             message = "interrupted: run the same command again to go on"
             raise Exit(message, 130) from None
@@ -40,18 +90,18 @@ def setup(_: Context, browser: bool = False) -> None:
     from betelgeuse import system
 
     packages = system.BROWSER if browser else system.PACKAGES
-    sys.stdout.write(f"installed: {' '.join(system.install(packages)) or 'nothing was missing'}\n")
+    out(f"installed: {' '.join(system.install(packages)) or 'nothing was missing'}")
 
 
 @verb
-def images(_: Context, only: str = "") -> None:
-    """Build every image of programs/ and apps/ that the cache lacks and report what the builds took, or --only=NAME."""
+def images(_: Context, profile: str | None = None, only: str | None = None, refresh: bool = False) -> None:
+    """Build what the cache lacks of a profile's images, or --only=NAME; --refresh takes newer Debian packages."""
     from betelgeuse.workflows.images import build, build_one
 
     if only:
         build_one(only)
     else:
-        build()
+        build(profile or "", refresh=refresh)
 
 
 @verb
@@ -63,59 +113,64 @@ def lock(_: Context, program: str) -> None:
 
 
 @verb
-def render(_: Context, env: str = LOCAL) -> None:
+def render(_: Context, env: str = LOCAL, profile: str | None = None) -> None:
     """Print the rendered tree of an environment."""
     from betelgeuse.workflows.render import show
 
-    show(env)
+    show(env, profile or "")
 
 
 @verb
-def plan(_: Context, env: str = LOCAL) -> None:
-    """Show what a deploy would change; exit code 0 for nothing, 2 for changes."""
-    from betelgeuse.workflows.plan import plan as show
-    from betelgeuse.workflows.session import opened
+def plan(
+    _: Context, env: str = LOCAL, profile: str | None = None, nodes: str | None = None, prune_data: bool = False
+) -> None:
+    """Show what a deploy would change, delete and keep; exit code 0 for nothing, 2 for changes."""
+    from betelgeuse.workflows.plan import show
 
-    raise Exit(code=show(*opened(env)))
+    raise Exit(code=show(env, profile or "", nodes, data=not prune_data))
 
 
 @verb
-def deploy(_: Context, env: str = LOCAL, nodes: int = 0) -> None:
-    """Bring an environment to what the tree says; safe to repeat and after a kill."""
+def deploy(
+    _: Context, env: str = LOCAL, profile: str | None = None, nodes: str | None = None, prune_data: bool = False
+) -> None:
+    """Bring an environment to what the tree says; --profile=… chooses what it runs; safe to repeat and after a kill.
+
+    What leaves the tree is deleted, but nothing that holds data unless --prune-data.
+    """
     from betelgeuse.workflows.deploy import deploy as run
 
-    run(env, nodes or None)
+    run(env, nodes, profile or "", prune_data=prune_data)
 
 
 @verb
-def status(_: Context, env: str = LOCAL, json: bool = False) -> None:
+def status(_: Context, env: str = LOCAL, profile: str | None = None, json: bool = False) -> None:
     """Tell what is ready and, for the rest, why not; exit code 1 when something is not."""
-    from betelgeuse.workflows.session import opened
-    from betelgeuse.workflows.status import status as show
+    from betelgeuse.workflows.status import show
 
-    raise Exit(code=show(*opened(env), as_json=json))
+    raise Exit(code=show(env, profile or "", as_json=json))
 
 
 @verb
-def doctor(_: Context, env: str = LOCAL, json: bool = False) -> None:
-    """Check this machine for an environment, with a fix for each failure."""
+def doctor(_: Context, env: str = LOCAL, profile: str | None = None, json: bool = False) -> None:
+    """Check this machine for an environment and its profile, with a fix for each failure."""
     from betelgeuse.doctor import run
 
-    raise Exit(code=run(env, as_json=json))
+    raise Exit(code=run(env, profile or "", as_json=json))
 
 
 @verb
-def policy_graph(_: Context, env: str = LOCAL, live: bool = False) -> None:
+def policy_graph(_: Context, env: str = LOCAL, profile: str | None = None, live: bool = False) -> None:
     """Draw who may call whom, as a table and an SVG file; --live adds what the network dropped lately."""
-    from betelgeuse.workflows.policy import show
+    from betelgeuse.workflows.policy_graph import show
 
-    show(env, live=live)
+    show(env, profile or "", live=live)
 
 
 @verb
 def ca(_: Context, env: str = LOCAL) -> None:
     """Print the file with the roots that clients must trust."""
-    from betelgeuse.workflows.reach import roots
+    from betelgeuse.workflows.ca import roots
 
     roots(env)
 
@@ -123,7 +178,7 @@ def ca(_: Context, env: str = LOCAL) -> None:
 @verb
 def open(_: Context, app: str, env: str = LOCAL) -> None:  # noqa: A001 - the verb's name
     """Tell how to reach an app: address, hosts-file line, roots, key."""
-    from betelgeuse.workflows.reach import explain
+    from betelgeuse.workflows.open import explain
 
     explain(env, app)
 
@@ -131,7 +186,7 @@ def open(_: Context, app: str, env: str = LOCAL) -> None:  # noqa: A001 - the ve
 @verb
 def token(_: Context, client: str, env: str = LOCAL) -> None:
     """Print a token of a machine client, and nothing else: for curl and scripts."""
-    from betelgeuse.workflows.identity import token as show
+    from betelgeuse.workflows.token import token as show
 
     show(env, client)
 
@@ -141,59 +196,78 @@ def loadtest(  # noqa: PLR0913, PLR0917 - what a run is; see loadtests/README.md
     _: Context,
     target: str,
     profile: str = "smoke",
-    scenario: str = "",
-    load: str = "",
-    seconds: str = "",
-    workers: str = "",
+    scenario: str | None = None,
+    load: str | None = None,
+    seconds: str | None = None,
+    workers: str | None = None,
     env: str = LOCAL,
 ) -> None:
     """Put load on the llm or embeddings of an environment, --workers=N from pods; exit code 1 if a limit is broken."""
-    from betelgeuse.workflows.loadtest import loadtest as run
+    from loadtests.workflows.loadtest import loadtest as run
 
-    raise Exit(code=run(env, target, profile, scenario=scenario, load=load, seconds=seconds, workers=workers))
+    said = {"scenario": scenario, "load": load, "seconds": seconds, "workers": workers}
+    raise Exit(code=run(env, target, profile, **{name: text for name, text in said.items() if text is not None}))
 
 
 @verb
 def capacity(
-    _: Context, rounds: str = "5", sweep_seconds: str = "", against: str = "", keep: bool = False, env: str = LOCAL
+    _: Context,
+    rounds: str = "5",
+    sweep_seconds: str | None = None,
+    against: str | None = None,
+    keep: bool = False,
+    env: str = LOCAL,
 ) -> None:
     """Measure what a node carries and how close that is to the hardware; exit code 1 when it is less than before."""
-    from betelgeuse.workflows.capacity import capacity as run
+    from loadtests.workflows.capacity import capacity as run
 
-    raise Exit(code=run(env, rounds, against, sweep_seconds, keep=keep))
+    raise Exit(code=run(env, rounds, against or "", sweep_seconds or "", keep=keep))
 
 
 @verb
-def user(
-    _: Context, name: str, groups: str = "", email: str = "", new_password: bool = False, env: str = LOCAL
+def user(  # noqa: PLR0913, PLR0917 - who a person is
+    _: Context,
+    name: str,
+    groups: str | None = None,
+    email: str | None = None,
+    first_name: str | None = None,
+    last_name: str | None = None,
+    new_password: bool = False,
+    env: str = LOCAL,
 ) -> None:
-    """Make a person's account, or add groups to it (--groups=a,b); prints a password to be changed at first login."""
-    from betelgeuse.workflows.identity import user as make
+    """Make a person's account, or set details and add groups (--groups=a,b); prints a new one's first password."""
+    from betelgeuse.identity.people import Person
+    from betelgeuse.workflows.user import user as make
 
-    make(env, name, [group for group in groups.split(",") if group], email, new_password=new_password)
+    person = Person(name, email, first_name, last_name)
+    make(env, person, _listed("groups", groups), new_password=new_password)
 
 
 @verb
-def rotate_secrets(_: Context, only: str = "", env: str = LOCAL) -> None:
+def rotate_secrets(_: Context, only: str | None = None, env: str = LOCAL) -> None:
     """Make generated secrets anew, all or --only=namespace/name,…, and roll what uses them; safe to kill and repeat."""
-    from betelgeuse.workflows.rotate import rotate
+    from betelgeuse.workflows.rotate_secrets import rotate
 
-    rotate(env, [name for name in only.split(",") if name])
+    rotate(env, _listed("only", only))
 
 
 def _typed(env: str) -> bool:
     """Ask for the environment's name; without anybody to ask the answer is no."""
     try:
         return input(f"Type {env} to remove everything we own there: ") == env
-    except EOFError:
+    except (EOFError, RuntimeError, UnicodeDecodeError):
+        # Also where there is no stream to ask on, or what comes is no text.
         return False
 
 
 @verb
 def destroy(_: Context, env: str = LOCAL, yes: bool = False) -> None:
     """Remove an environment; anything but local asks first (or --yes)."""
-    from betelgeuse.workflows.deploy import destroy as run
+    from betelgeuse import settings
+    from betelgeuse.workflows.destroy import destroy as run
 
+    # Nobody is asked about an environment that is none.
+    settings.load(env)
     if env != LOCAL and not yes and not _typed(env):
         message = f"nothing was removed: type {env}, or say --yes"
         raise Exit(message, 3)

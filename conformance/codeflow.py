@@ -7,10 +7,10 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlencode
 
+from betelgeuse.tree import Host
 from conformance.identity import Identity
 from conformance.probes.keycloak import Grant, Person
 from conformance.probes.oidc import query
-from conformance.tree import Host
 from conformance.verdict import require
 
 VERIFIER: Final = secrets.token_urlsafe(48)
@@ -45,7 +45,7 @@ def code(identity: Identity, host: Host, person: Person) -> str:
 
 def exchange(identity: Identity, host: Host, code: str, verifier: str = "") -> Grant:
     """Exchange a code for tokens, as a host's gate does."""
-    client = next(client for client in identity.site.tree.clients if client.id == host.gate.client)
+    client = next(client for client in identity.tree.clients if client.id == host.gate.client)
     form = {
         "grant_type": "authorization_code",
         "code": code,

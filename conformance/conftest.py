@@ -1,5 +1,6 @@
 """Options, the site and the plugin of the conformance suite."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -7,12 +8,14 @@ from typing import Final
 
 import pytest
 
-from betelgeuse import kube, paths, render
+from betelgeuse import kube, paths, render, selection
 from betelgeuse import settings as environments
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.identity.forward import to_pod
 from betelgeuse.kube.command import exec_in
 from betelgeuse.settings import Settings
+from betelgeuse.surroundings import direct
+from betelgeuse.tree import Host, Tree
 from conformance import exemptions, features
 from conformance.identity import Forward
 from conformance.inside import Inside, running
@@ -20,7 +23,6 @@ from conformance.matrix import Matrix, observe
 from conformance.plugin import Suite
 from conformance.probes.k8s import Cluster
 from conformance.site import Site
-from conformance.tree import Host, Tree
 
 _SUITE: Final = pytest.StashKey[Suite]()
 
@@ -29,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options."""
     group = parser.getgroup("conformance", "what is judged")
     group.addoption("--env", default="local", help="environment, a folder of overlays/ (default: local)")
+    group.addoption("--profile", default="", help="profile, a folder of profiles/ (default: the one deployed last)")
     group.addoption("--report", default="conformance", help="name of the reports' files (default: conformance)")
     group.addoption(
         "--feature",
@@ -43,11 +46,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the environment, render the tree, and say in one line what is missing."""
     config.addinivalue_line("markers", "feature(name): skipped, with the reason, where the environment lacks it")
+    # Also what libraries send to a driver on this machine.
+    os.environ.update(direct())
     env = config.option.env
     try:
         settings = environments.load(env)
-        tree = Tree(render.render(env), settings.domain)
         cluster = Cluster(kube.connect(settings))
+        profile = selection.select(env, config.option.profile, cluster.kube)
+        tree = Tree(render.render(env, profile.name), settings.domain)
         rules = exemptions.load()
         if not config.option.collectonly:
             cluster.kube.raw("/readyz")
@@ -62,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
         cluster=cluster,
         ca=bundle if bundle.exists() else None,
         features=features.present(tree, settings, tuple(config.option.feature)),
-        forward=forwarding(settings, cluster),
+        forward=forwarding(settings),
         execute=partial(exec_in, settings),
     )
     if config.option.xmlpath is None:
@@ -72,12 +78,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(suite, "betelgeuse-conformance")
 
 
-def forwarding(settings: Settings, cluster: Cluster) -> Forward:
+def forwarding(settings: Settings) -> Forward:
     """Return the way to a pod's port: kubectl's, through the API server."""
 
     @contextmanager
     def forward(namespace: str, pod: str, port: int) -> Iterator[str]:
-        with to_pod(settings, cluster.kube, namespace, pod, port) as local:
+        with to_pod(settings, namespace, pod, port) as local:
             yield f"http://127.0.0.1:{local}"
 
     return forward

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from betelgeuse.kube import Obj
 from betelgeuse.settings import Settings
 from conformance.exemptions import Exemptions
 from conformance.probes import hello
-from conformance.tree import Raw
 from conformance.workloads.rules import RULES
 
 HERE: Final = Path(__file__).parent
@@ -78,7 +78,7 @@ def promises(root: Path = HERE) -> tuple[Promise, ...]:
     return tuple(found)
 
 
-def _label(obj: Raw) -> str:
+def _label(obj: Obj) -> str:
     meta = obj["metadata"]
     return "/".join(part for part in (obj["kind"], meta.get("namespace", ""), meta["name"]) if part)
 
@@ -93,7 +93,7 @@ _OWN_SUBJECT: Final = {
 }
 
 
-def _add_listeners(found: dict[str, set[str]], listeners: Iterable[Raw], domain: str) -> None:
+def _add_listeners(found: dict[str, set[str]], listeners: Iterable[Obj], domain: str) -> None:
     for listener in listeners:
         found["listener_port"].add(str(listener["port"]))
         if listener.get("hostname"):
@@ -102,13 +102,13 @@ def _add_listeners(found: dict[str, set[str]], listeners: Iterable[Raw], domain:
             found["tls_name"].add(listener.get("hostname") or domain)
 
 
-def _app_routes(objects: Sequence[Raw]) -> list[Raw]:
+def _app_routes(objects: Sequence[Obj]) -> list[Obj]:
     """Return the routes that lead to an application."""
     routes = (obj for obj in objects if obj["kind"] == "HTTPRoute")
     return [route for route in routes if any("backendRefs" in rule for rule in route["spec"].get("rules", []))]
 
 
-def _behind(objects: Sequence[Raw], asks: Callable[[Raw], object]) -> set[str]:
+def _behind(objects: Sequence[Obj], asks: Callable[[Obj], object]) -> set[str]:
     """Return the hosts of the routes whose policy asks in a certain way."""
     asked = {
         (policy["metadata"]["namespace"], target["name"])
@@ -124,7 +124,7 @@ def _behind(objects: Sequence[Raw], asks: Callable[[Raw], object]) -> set[str]:
     }
 
 
-def _public(objects: Sequence[Raw]) -> set[str]:
+def _public(objects: Sequence[Obj]) -> set[str]:
     """Return the hosts whose routes say why they ask nobody."""
     return {
         name
@@ -134,7 +134,7 @@ def _public(objects: Sequence[Raw]) -> set[str]:
     }
 
 
-def _accounts(objects: Sequence[Raw]) -> set[str]:
+def _accounts(objects: Sequence[Obj]) -> set[str]:
     """Return the service accounts that exist or are bound, as namespace/name."""
     found = {_label(obj).partition("/")[2] for obj in objects if obj["kind"] == "ServiceAccount"}
     for obj in objects:
@@ -146,7 +146,7 @@ def _accounts(objects: Sequence[Raw]) -> set[str]:
     return found
 
 
-def subjects(objects: Sequence[Raw], settings: Settings) -> dict[str, set[str]]:
+def subjects(objects: Sequence[Obj], settings: Settings) -> dict[str, set[str]]:
     """Return what each argument must have swept, from the raw objects."""
     found: dict[str, set[str]] = {
         name: set() for name in ("tls_name", "host", "listener_port", "workload", "namespace")

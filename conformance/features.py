@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from betelgeuse.settings import Settings
-from conformance import gates
+from betelgeuse.tree import Tree, gates
 from conformance.probes import mimic
-from conformance.tree import Tree
 
 _PUBLIC_ACME: Final = "letsencrypt.org"
 _OWN_CONTROL_PLANE: Final = ("local",)

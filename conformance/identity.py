@@ -11,21 +11,20 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from betelgeuse.errors import BetelgeuseError
-from conformance import gates
+from betelgeuse.kube import Obj
+from betelgeuse.tree import Client, Host, Ref, Tree, gates
+from betelgeuse.tree.clients import ANNOTATION
 from conformance.probes.http import Answer, Header, Request
+from conformance.probes.k8s import Cluster
 from conformance.probes.keycloak import Keycloak, Machine, Person
 from conformance.probes.oidc import Browser, Hop, told
 from conformance.secrecy import MASKER, Secret
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Client, Host, Raw, Ref
 from conformance.verdict import demand, require
-
-if TYPE_CHECKING:
-    from conformance.site import Site
 
 _T = TypeVar("_T")
 Forward = Callable[[str, str, int], AbstractContextManager[str]]
@@ -57,7 +56,12 @@ class _Kept:
 class Identity:
     """The people and programs of one run."""
 
-    site: "Site"
+    env: str
+    tree: Tree
+    cluster: Cluster
+    forward: Forward
+    ask: Callable[[Request, float], Answer]
+    """Sends a request to the gateway; waits so many seconds for the answer."""
     run: str = field(default_factory=lambda: secrets.token_hex(3))
     made: list[Person | Machine] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -77,20 +81,20 @@ class Identity:
     @property
     def realm(self) -> str:
         """The realm that the gates trust."""
-        return next((host.gate.realm for host in self.site.tree.hosts if host.gate.issuer), DEFAULT_REALM)
+        return next((host.gate.realm for host in self.tree.hosts if host.gate.issuer), DEFAULT_REALM)
 
     @property
     def issuer(self) -> str:
         """The issuer that the gates trust."""
-        domain = self.site.tree.domain
-        found = (host.gate.issuer for host in self.site.tree.hosts if host.gate.issuer)
+        domain = self.tree.domain
+        found = (host.gate.issuer for host in self.tree.hosts if host.gate.issuer)
         return next(found, f"https://auth.{domain}/realms/{self.realm}")
 
     @property
     def host(self) -> Host:
         """The realm's public host."""
         name = urlsplit(self.issuer).hostname
-        return next(host for host in self.site.tree.hosts if host.name == name)
+        return next(host for host in self.tree.hosts if host.name == name)
 
     @property
     def keycloak(self) -> Keycloak:
@@ -102,9 +106,9 @@ class Identity:
             return self._keycloak
 
     def _pod(self) -> str:
-        services = self.site.tree.kind("Service")
+        services = self.tree.kind("Service")
         service = next((obj for obj in services if _is(obj, SERVICE)), None)
-        pods = self.site.cluster.behind(service) if service else ()
+        pods = self.cluster.behind(service) if service else ()
         running = [pod for pod in pods if pod["status"].get("phase") == "Running" and ready(pod)]
         require(
             running,
@@ -118,7 +122,7 @@ class Identity:
     def _open(self) -> Keycloak:
         username, password = (
             demand(
-                self.site.cluster.secret(ADMINISTRATOR, key),
+                self.cluster.secret(ADMINISTRATOR, key),
                 where=str(ADMINISTRATOR),
                 want=f"the key {key} of Keycloak's administrator",
                 got="no such key",
@@ -126,7 +130,7 @@ class Identity:
             )
             for key in ("username", "password")
         )
-        base = self._stack.enter_context(self.site.forward(SERVICE.namespace, self._pod(), _PORT))
+        base = self._stack.enter_context(self.forward(SERVICE.namespace, self._pod(), _PORT))
         found = Keycloak(base, self.realm, username.reveal(), password)
         self._stack.callback(found.close)
         return found
@@ -168,17 +172,18 @@ class Identity:
 
     def client_secret(self, client: Client) -> Secret:
         """Return the secret of a declared client, as the cluster keeps it."""
+        place = Ref("Secret", client.secret.namespace, client.secret.name, "v1")
         return demand(
-            self.site.cluster.secret(client.secret, "client-secret"),
+            self.cluster.secret(place, "client-secret"),
             where=f"client {client}",
-            want=f"its secret in {client.secret}",
+            want=f"its secret in {place}",
             got="no such key",
-            reproduce=client.secret.kubectl("describe"),
+            reproduce=place.kubectl("describe"),
         )
 
     def client_for(self, audience: str, without: str = "") -> Client | None:
         """Return the declared program with tokens for one audience, and not for another."""
-        listed = (client for client in self.site.tree.clients if audience in client.audiences)
+        listed = (client for client in self.tree.clients if audience in client.audiences)
         return next((client for client in listed if without not in client.audiences), None)
 
     def granted(self, name: str, secret: Secret) -> str:
@@ -189,7 +194,7 @@ class Identity:
             where=f"client {name}",
             want="a token by its own secret",
             got=grant,
-            reproduce=f"invoke token --client={name} --env={self.site.settings.env}",
+            reproduce=f"invoke token --client={name} --env={self.env}",
         )
         return grant.token()
 
@@ -198,12 +203,12 @@ class Identity:
         client = demand(
             self.client_for(audience),
             where=f"audience {audience}",
-            want=f"a Secret with {gates.CLIENT} that names it",
-            got=[f"{each}: {', '.join(each.audiences) or each.host}" for each in self.site.tree.clients],
+            want=f"a Secret with {ANNOTATION} that names it",
+            got=[f"{each}: {', '.join(each.audiences) or each.host}" for each in self.tree.clients],
             reproduce="invoke render | grep -A3 oidc-client",
         )
         text = self._fresh(("token", client.id), lambda: self.granted(client.id, self.client_secret(client)))
-        return Secret(text, f"$(invoke token --client={client.id} --env={self.site.settings.env})")
+        return Secret(text, f"$(invoke token --client={client.id} --env={self.env})")
 
     def browser(self) -> Browser:
         """Return a browser that nobody has used."""
@@ -211,7 +216,7 @@ class Identity:
 
     def send(self, request: Request) -> Answer:
         """Send a step of a login."""
-        return self.site.send(request, TIMEOUTS.login)
+        return self.ask(request, TIMEOUTS.login)
 
     def logged_in(self, host: Host, person: Person) -> tuple[Browser, list[Hop]]:
         """Log a person in at a host; return the browser with its cookies, and the way it went."""
@@ -252,8 +257,8 @@ class Identity:
 
     def _basic(self, users: Ref) -> tuple[Header, ...]:
         """Return the credential of the password gate: its Secret keeps the password beside the hash."""
-        hashed = self.site.cluster.secret(users, ".htpasswd")
-        word = self.site.cluster.secret(users, "password")
+        hashed = self.cluster.secret(users, ".htpasswd")
+        word = self.cluster.secret(users, "password")
         if hashed is None or word is None:
             return ()
         name = hashed.reveal().partition(":")[0]
@@ -262,10 +267,10 @@ class Identity:
         return (("Authorization", Secret(f"Basic {text}", f"Basic $(printf {name}:%s {word.shell} | base64)")),)
 
 
-def _is(obj: Raw, wanted: Ref) -> bool:
+def _is(obj: Obj, wanted: Ref) -> bool:
     return (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) == (wanted.namespace, wanted.name)
 
 
-def ready(pod: Raw) -> bool:
+def ready(pod: Obj) -> bool:
     """Tell whether a pod is called ready."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))

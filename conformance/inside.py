@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.kube import Obj
+from betelgeuse.tree import Ref
+from betelgeuse.tree.workloads import ports as ports_of
 from conformance.probes import inside as prober
 from conformance.probes.http import Answer, Request
 from conformance.probes.inside import Target
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Raw, Ref
 from conformance.verdict import poll, require
 
 IDENTITY: Final = (
@@ -51,10 +53,10 @@ class Inside:
     site: Site
     namespace: str
     host: str
-    pods: tuple[Raw, ...]
+    pods: tuple[Obj, ...]
     targets: tuple[Target, ...]
 
-    def reaches(self, pod: Raw, target: Target) -> bool:
+    def reaches(self, pod: Obj, target: Target) -> bool:
         """Whether the network lets a pod through to a target.
 
         A policy drops silently, so a connection that is made, reset or refused has come through: only a connect that
@@ -99,20 +101,17 @@ def _image(site: Site) -> tuple[str, tuple[str, ...]]:
     return image, tuple(sorted(set(found[image])))
 
 
-def _own_address(pod: Raw) -> str:
+def _own_address(pod: Obj) -> str:
     """Return the address of a running pod, unless it is its node's."""
     running = pod["status"].get("phase") == "Running" and not pod["spec"].get("hostNetwork")
     return str(pod["status"].get("podIP", "")) if running else ""
 
 
-def _named_ports(pod: Raw) -> Iterator[tuple[str, int]]:
-    for container in pod["spec"]["containers"]:
-        for port in container.get("ports", []):
-            if port.get("protocol", "TCP") == "TCP":
-                yield port.get("name", ""), port["containerPort"]
+def _named_ports(pod: Obj) -> list[tuple[str, int]]:
+    return [(name, number) for name, number, protocol in ports_of(pod["spec"]) if protocol == "TCP"]
 
 
-def _served_ports(service: Raw, pod: Raw) -> Iterator[int]:
+def _served_ports(service: Obj, pod: Obj) -> Iterator[int]:
     """Yield the pod's ports that a Service leads to."""
     names = dict(_named_ports(pod))
     for port in service["spec"].get("ports", []):
@@ -121,7 +120,7 @@ def _served_ports(service: Raw, pod: Raw) -> Iterator[int]:
             yield wanted if isinstance(wanted, int) else names[wanted]
 
 
-def _selects(service: Raw, pod: Raw) -> bool:
+def _selects(service: Obj, pod: Obj) -> bool:
     selector = service["spec"].get("selector") or {}
     return bool(selector) and selector.items() <= pod["metadata"].get("labels", {}).items()
 
@@ -149,8 +148,8 @@ def targets(site: Site) -> tuple[Target, ...]:
     return tuple(sorted(found))
 
 
-def _ready(site: Site, namespace: str, wanted: int) -> tuple[Raw, ...]:
-    def look() -> tuple[Raw, ...]:
+def _ready(site: Site, namespace: str, wanted: int) -> tuple[Obj, ...]:
+    def look() -> tuple[Obj, ...]:
         pods = site.cluster.fresh("v1", "Pod", namespace)
         return tuple(
             pod
@@ -174,7 +173,7 @@ def _remove(site: Site, name: str) -> None:
         site.cluster.kube.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
 
-def is_left_over(obj: Raw) -> bool:
+def is_left_over(obj: Obj) -> bool:
     """Whether something of a run is what an interrupted one left; a young one may belong to a run beside this one."""
     return datetime.now(UTC) - datetime.fromisoformat(obj["metadata"]["creationTimestamp"]) > _LONGEST_RUN
 
@@ -199,7 +198,7 @@ def running(site: Site) -> Iterator[Inside]:
         _remove(site, namespace)
 
 
-def _put(site: Site, objects: Sequence[Raw]) -> None:
+def _put(site: Site, objects: Sequence[Obj]) -> None:
     for obj in objects:
         site.cluster.kube.server_side_apply(obj, _MANAGER, force=True)
         if obj["kind"] == "Namespace":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Final
 
+from betelgeuse.kube import Obj
 from betelgeuse.policy.parties import API_SERVER, METADATA, NODE, SHUT, WORLD, Party, of_pod
 from betelgeuse.policy.verdicts import Policies, Verdict, label_keys
 from conformance.inside import Inside, is_left_over
@@ -18,7 +19,6 @@ from conformance.probes.mimic import Plan
 from conformance.probes.tcp import Place
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Raw
 from conformance.verdict import poll, require
 
 _MANAGER: Final = "betelgeuse-conformance"
@@ -93,7 +93,7 @@ class Matrix:
         return tuple(cell for cell in self.cells if cell.source.party.namespace == namespace)
 
 
-def _own_pods(site: Site) -> Iterator[tuple[Raw, Party]]:
+def _own_pods(site: Site) -> Iterator[tuple[Obj, Party]]:
     for namespace in site.tree.namespaces:
         for pod in site.cluster.fresh("v1", "Pod", namespace):
             if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]:
@@ -106,7 +106,7 @@ def _shut_namespaces(site: Site) -> set[str]:
     return {policy["metadata"]["namespace"] for policy in site.tree.kind("NetworkPolicy")}
 
 
-def sources(site: Site, pods: Sequence[tuple[Raw, Party]], foreign: str) -> tuple[Source, ...]:
+def sources(site: Site, pods: Sequence[tuple[Obj, Party]], foreign: str) -> tuple[Source, ...]:
     """Return each kind of pod once, and a stranger in every namespace and in one that the platform does not know."""
     telling = label_keys(site.tree.objects)
     namespaces = sorted(_shut_namespaces(site))
@@ -120,7 +120,7 @@ def sources(site: Site, pods: Sequence[tuple[Raw, Party]], foreign: str) -> tupl
     return (*found.values(), *strangers)
 
 
-def goals(site: Site, inside: Inside, pods: Sequence[tuple[Raw, Party]]) -> tuple[Goal, ...]:
+def goals(site: Site, inside: Inside, pods: Sequence[tuple[Obj, Party]]) -> tuple[Goal, ...]:
     """Return every TCP port of the platform's pods, the nodes' own services, the API server, and the world."""
     parties = {party.address: party for _, party in pods}
     found = [
@@ -143,7 +143,7 @@ def goals(site: Site, inside: Inside, pods: Sequence[tuple[Raw, Party]]) -> tupl
     return tuple(found)
 
 
-def _addresses(node: Raw) -> list[str]:
+def _addresses(node: Obj) -> list[str]:
     return [entry["address"] for entry in node["status"].get("addresses", []) if entry["type"] == "InternalIP"]
 
 
@@ -153,7 +153,7 @@ class _Run:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.name = uuid.uuid4().hex[:8]
-        self.owners: list[Raw] = []
+        self.owners: list[Obj] = []
 
     def put(self, plans: Mapping[Source, Plan]) -> None:
         nodes = cycle(sorted(node["metadata"]["name"] for node in self.site.cluster.list("v1", "Node")))
@@ -166,17 +166,17 @@ class _Run:
         wanted = [(owners[source.party.namespace], source, next(nodes)) for source in plans]
         programmed = mimic.image(self.site.tree)
 
-        def start(pod: tuple[Raw, Source, str]) -> None:
+        def start(pod: tuple[Obj, Source, str]) -> None:
             owner, source, node = pod
             obj = mimic.pod(owner, source.id, source.party.labels, programmed, node)
             self.site.cluster.kube.server_side_apply(obj, _MANAGER, force=True)
 
         gather(start, wanted)
 
-    def answers(self, count: int) -> dict[tuple[str, str], Raw]:
+    def answers(self, count: int) -> dict[tuple[str, str], Obj]:
         """Return what each pod printed, by namespace and name."""
 
-        def look() -> tuple[Raw, ...]:
+        def look() -> tuple[Obj, ...]:
             pods = self.site.cluster.fresh("v1", "Pod", labels=f"{MIMIC}={self.name}")
             return tuple(pod for pod in pods if pod["status"].get("phase") in {"Succeeded", "Failed"})
 
@@ -191,10 +191,10 @@ class _Run:
         )
         return {(pod["metadata"]["namespace"], pod["metadata"]["name"]): self._printed(pod) for pod in good}
 
-    def _printed(self, pod: Raw) -> Raw:
+    def _printed(self, pod: Obj) -> Obj:
         meta = pod["metadata"]
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log"
-        found: Raw = json.loads(self.site.cluster.ask("GET", path, accept="*/*").text)
+        found: Obj = json.loads(self.site.cluster.ask("GET", path, accept="*/*").text)
         return found
 
     def remove(self) -> None:
@@ -230,12 +230,12 @@ def observe(site: Site, inside: Inside) -> Matrix:
     return Matrix(cells, ports, all(answer["complete"] for answer in answers.values()))
 
 
-def _answer(printed: Mapping[tuple[str, str], Raw], run: str, source: Source) -> Raw:
+def _answer(printed: Mapping[tuple[str, str], Obj], run: str, source: Source) -> Obj:
     return printed[source.party.namespace, f"conformance-{run}-{source.id}"]
 
 
 def _judged(
-    site: Site, callers: Sequence[Source], callees: Sequence[Goal], answers: Mapping[Source, Raw]
+    site: Site, callers: Sequence[Source], callees: Sequence[Goal], answers: Mapping[Source, Obj]
 ) -> tuple[Cell, ...]:
     policies = Policies.read(site.tree.objects)
     cells = []

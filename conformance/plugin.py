@@ -110,6 +110,9 @@ class Suite:
         report = yield
         if report.failed and report.longrepr is not None:
             report.longrepr = MASKER.clean(str(report.longrepr))
+        if isinstance(report.longrepr, tuple):
+            path, line, reason = report.longrepr
+            report.longrepr = (path, line, MASKER.clean(reason))
         report.sections = [(name, MASKER.clean(text)) for name, text in report.sections]
         if report.when == "call" or not report.passed:
             self._keep(item, call, report)
@@ -156,9 +159,9 @@ class Suite:
         run.results = list(self.results.values())
         run.seconds = time.monotonic() - self.begin
         run.gaps = [MASKER.clean(gap) for gap in self.find_gaps()] if run.complete else []
-        run.versions = versions.collect(self.site)
+        run.versions = {name: MASKER.clean(text) for name, text in versions.collect(self.site).items()}
         run.pictures = self.site.pictures
-        run.facts = dict(self.site.facts)
+        run.facts = {name: MASKER.clean(text) for name, text in self.site.facts.items()}
         if run.gaps and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self.reports.mkdir(parents=True, exist_ok=True)

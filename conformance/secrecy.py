@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Final
 
+from betelgeuse.printable import printable
+
 MASK: Final = "***"
 _MINIMUM: Final = 6
 """Shorter values are no secrets worth the name; masking them would garble the report."""
@@ -46,14 +48,15 @@ class Masker:
                 self._values |= {value, base64.b64encode(value.encode()).decode()}
 
     def clean(self, text: str) -> str:
-        """Return the text without any known secret; the longest first, as one may contain another."""
+        """Return the text without any known secret, fit to be shown; the longest first, as one may contain another."""
         with self._lock:
             values = sorted(self._values, key=len, reverse=True)
         for value in values:
             text = text.replace(value, MASK)
         # What was cut short somewhere on its way here (pytest cuts what it shows) is still the beginning of a secret.
         begins = {re.escape(value[:_BEGIN]) for value in values if len(value) > _LONG}
-        return re.sub(rf"(?:{'|'.join(sorted(begins))})[\w.~+/=-]*", MASK, text) if begins else text
+        text = re.sub(rf"(?:{'|'.join(sorted(begins))})[\w.~+/=-]*", MASK, text) if begins else text
+        return printable(text, "\n\t")
 
 
 MASKER: Final = Masker()

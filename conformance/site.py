@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.kube import Obj
 from betelgeuse.settings import Settings
+from betelgeuse.tree import Host, Tree
 from conformance.exemptions import Exemptions
 from conformance.identity import Forward, Identity, no_way
 from conformance.parallel import gather
@@ -23,7 +25,6 @@ from conformance.probes.pool import Pool
 from conformance.recorder import Picture
 from conformance.secrecy import Secret
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host, Raw, Tree
 from conformance.verdict import PromiseBrokenError
 
 _T = TypeVar("_T")
@@ -164,7 +165,7 @@ class Site:
     @cached_property
     def identity(self) -> Identity:
         """Whom the checks appear as."""
-        return Identity(self)
+        return Identity(self.settings.env, self.tree, self.cluster, self.forward, self.send)
 
     def close(self) -> None:
         """Remove the run's people and programs, and close what is open."""
@@ -185,7 +186,7 @@ class Site:
         except (BetelgeuseError, PromiseBrokenError):
             return ()
 
-    def pods(self, host: Host) -> list[Raw]:
+    def pods(self, host: Host) -> list[Obj]:
         """Return the running pods behind a host, found through its routes' Services as a request would find them."""
         services = {(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in self.tree.kind("Service")}
         rules = ((route, rule) for route in host.routes for rule in self.tree.find(route)["spec"].get("rules", []))

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from conformance import gates
+from betelgeuse.policy.access import accounts
+from betelgeuse.tree import gates
 from conformance.probes import hello
 from conformance.site import Site
 from conformance.workloads.rules import RULES
@@ -22,7 +23,7 @@ SUBJECTS: Final[Mapping[str, Callable[[Site], Sequence[object]]]] = {
     "certificate": lambda site: site.tree.certificates,
     "namespace": lambda site: site.tree.namespaces,
     "workload": lambda site: site.tree.workloads,
-    "account": lambda site: site.tree.accounts,
+    "account": lambda site: accounts(site.tree.objects, site.tree.namespaces),
     "declared": lambda site: site.tree.declared,
     "weak_suites": lambda _: tuple(hello.WEAK),
     "old_version": lambda _: tuple(hello.VERSIONS),

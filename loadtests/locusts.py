@@ -10,7 +10,7 @@ from locust import LoadTestShape, events
 from locust.env import Environment
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 
-from loadtests import plan, report
+from loadtests import plan, progress, report
 from loadtests.connection import connection
 from loadtests.memory import EVERY, GROWTH, Memory
 from loadtests.pacing import Sweep
@@ -49,7 +49,7 @@ _STATE: Final = _State()
 
 def _say(text: str, stream: TextIO = sys.stdout) -> None:
     """Write a line for people."""
-    stream.write(f"{text}\n")
+    stream.write(f"{report.shown(text)}\n")
     stream.flush()
 
 
@@ -169,7 +169,7 @@ class PlanShape(LoadTestShape):
     def _announce(self, run: Run, load: float | None, seconds: float) -> None:
         """Tell a new load to people and, in an open loop, to whoever makes it."""
         if load is not None:
-            _say(f"{seconds:6.0f} s  {load:.4g} {run.order.unit}")
+            _say(progress.line(self.runner.environment.parsed_options.progress, seconds, load, run.order.unit))
         if run.order.loop == "closed":
             return
         if isinstance(self.runner, MasterRunner):
@@ -193,6 +193,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--start-bound", type=float, default=1.0, help="open loop: seconds after which a late start is dropped")
     add("--pool", type=int, default=0, help="open loop: users at most; 0: for answers of 30 s")
     add("--reports", default=str(report.REPORTS), help="the folder for the report's two files")
+    add("--progress", default="text", choices=progress.FORMATS, help="how each new load is told")
     add("--window", type=float, default=0.0, help="sweep: seconds of a window; 0: as the profile says")
 
 

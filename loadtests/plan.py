@@ -54,7 +54,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Order:
-    """One run, decided."""
+    """Resolved settings of one load-test run."""
 
     target: str
     profile: Profile

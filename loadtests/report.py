@@ -126,9 +126,9 @@ def result(  # noqa: PLR0913, PLR0917 - what a report is made of
 
 
 def summary(found: dict[str, Any]) -> str:
-    """Return the result for a terminal."""
+    """Return the result, as `result` makes it or as it is read from its file, for a terminal."""
     load = found["load"]
-    known = found["figures"]
+    known = {name: math.nan if value is None else value for name, value in found["figures"].items()}
     lines = [
         (
             f"{found['label']}: {found['loop']} loop, {load['value']:g} {load['unit']}, "
@@ -147,12 +147,25 @@ def summary(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def shown(text: str) -> str:
+    """Return others' words fit to be shown: what could drive a terminal, or does not encode, as an escape."""
+    kept = {"\n", "\t"}
+    return "".join(
+        sign if sign.isprintable() or sign in kept else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 def finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a value without NaN and infinities, which JSON does not have: what was not observed is null."""
+    """Return a value as a report has it.
+
+    Without NaN and infinities, which JSON does not have: what was not observed is null. Every word is fit to be shown.
+    """
+    if isinstance(value, str):
+        return shown(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
+        return {shown(key): finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [finite(each) for each in value]
     return value

@@ -8,12 +8,12 @@ from typing import Final
 
 import pytest
 
+from betelgeuse.tree import Host
 from conformance.parallel import gather
 from conformance.probes import openai
 from conformance.probes.http import Answer, Request
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host
 from conformance.verdict import require, require_none
 
 PATH = "/v1/embeddings"

@@ -3,13 +3,14 @@
 import pytest
 import requests
 
+from betelgeuse.kube import Obj
+from betelgeuse.tree import Host
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host, Raw
 from conformance.verdict import require
 
 
-def _page(site: Site, pod: Raw, port: int) -> str:
+def _page(site: Site, pod: Obj, port: int) -> str:
     """Fetch the page as whoever may forward ports can: network policies keep everybody else out, on any node."""
     meta = pod["metadata"]
     with site.forward(meta["namespace"], meta["name"], port) as base, requests.Session() as session:

@@ -2,10 +2,10 @@
 
 import pytest
 
+from betelgeuse.tree import Host
 from conformance.probes import openai
 from conformance.probes.http import Request
 from conformance.site import Site, random_label
-from conformance.tree import Host
 from conformance.verdict import require
 
 pytestmark = pytest.mark.feature("llm")

@@ -7,12 +7,12 @@ from typing import Final
 
 import pytest
 
+from betelgeuse.tree import Host
 from conformance.parallel import gather
 from conformance.probes import openai
 from conformance.probes.http import Answer, Request
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host
 from conformance.verdict import require, require_none
 from loadtests import scenario
 from loadtests.measure import FIRST_TOKEN, PER_TOKEN
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.feature("llm")
 _CROWD: Final = 5
 """So many times what is admitted, and some ten times what is written at the same time."""
 _MOST: Final = 200
-_LONG: Final = 512
+_LONG: Final = 1024
 """Tokens of an answer that nobody waits for: written to its end it would keep its place for many seconds."""
 _STAY: Final = 1.0
 """Seconds before a client hangs up."""

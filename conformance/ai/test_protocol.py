@@ -14,12 +14,12 @@ from api_check.protocol import Api, schemas
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from betelgeuse.tree import Host
 from conformance.parallel import gather
 from conformance.probes import openai
 from conformance.probes.http import Request
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host
 from conformance.verdict import poll, require_none
 
 CHAT: Final = "/v1/chat/completions"

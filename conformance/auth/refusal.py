@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from conformance import gates
+from betelgeuse.tree import Host, Match, gates
 from conformance.probes.http import Answer, Request
 from conformance.probes.oidc import query
 from conformance.site import Site
-from conformance.tree import Host, Match
 from conformance.verdict import require_none
 
 REFUSED: Final = frozenset({400, 401, 403, 404, 405, 501})

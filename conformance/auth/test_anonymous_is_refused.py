@@ -6,11 +6,10 @@ from typing import Final
 
 import pytest
 
-from conformance import gates
+from betelgeuse.tree import Host, gates
 from conformance.auth.refusal import routed_ways, sweep
 from conformance.probes.http import Header, Request
 from conformance.site import Site, random_label
-from conformance.tree import Host
 from conformance.verdict import require
 
 METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "FOO")

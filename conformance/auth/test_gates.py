@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from conformance import gates
+from betelgeuse.tree import Host, Route, gates
 from conformance.site import Site
-from conformance.tree import Host, Route
 from conformance.verdict import require
 
 

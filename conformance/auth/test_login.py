@@ -5,11 +5,11 @@ from typing import Final
 
 import pytest
 
+from betelgeuse.tree import Host
 from conformance.auth.refusal import login_fault
 from conformance.probes.http import Request
 from conformance.probes.oidc import SetCookie, cookies_set, forms, told
 from conformance.site import Site
-from conformance.tree import Host
 from conformance.verdict import require, require_none
 
 pytestmark = pytest.mark.feature("login")

@@ -7,10 +7,10 @@ from typing import Final
 
 import pytest
 
+from betelgeuse.tree import Host
 from conformance.probes.http import Answer, Header, Request
 from conformance.secrecy import Secret
 from conformance.site import Site
-from conformance.tree import Host
 from conformance.verdict import poll, require
 
 pytestmark = pytest.mark.feature("tokens")

@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 
 import pytest
 
+from betelgeuse.tree import Host
 from conformance.codeflow import authorization, code, exchange
 from conformance.probes.http import Answer, Request
 from conformance.probes.oidc import Hop, forms, query
 from conformance.secrecy import Secret
 from conformance.site import Site
-from conformance.tree import Host
 from conformance.verdict import require
 
 pytestmark = pytest.mark.feature("login")

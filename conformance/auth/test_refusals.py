@@ -6,11 +6,11 @@ from typing import Final
 
 import pytest
 
+from betelgeuse.tree import Host
 from conformance.probes.http import Header, Request
 from conformance.probes.openai import refusal_fault
 from conformance.site import Site, random_label
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host
 from conformance.verdict import require_none
 
 pytestmark = pytest.mark.feature("tokens")

@@ -1,12 +1,11 @@
 """Who may go where: every host, for everybody who could ask."""
 
-from conformance import gates
+from betelgeuse.tree import Host, gates
 from conformance.auth.refusal import fault
 from conformance.probes.http import Request
 from conformance.probes.oidc import told
 from conformance.secrecy import Secret
 from conformance.site import Site
-from conformance.tree import Host
 from conformance.verdict import require
 
 _LOOP = 6

@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from betelgeuse.tree import Host
 from conformance.auth.refusal import login_fault
 from conformance.parallel import gather
 from conformance.probes.http import Answer, Request
@@ -18,7 +19,6 @@ from conformance.probes.keycloak import Person
 from conformance.probes.oidc import Browser, cookies_set, query, told
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host
 from conformance.verdict import poll, require
 
 pytestmark = pytest.mark.feature("login")

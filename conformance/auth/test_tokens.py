@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from betelgeuse.tree import Host
 from conformance.codeflow import page_tokens
 from conformance.probes import jwt
 from conformance.probes.http import Header, Request
@@ -19,7 +20,6 @@ from conformance.probes.keycloak import Machine
 from conformance.secrecy import Secret
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host
 from conformance.verdict import poll, require, require_none
 
 pytestmark = pytest.mark.feature("tokens")

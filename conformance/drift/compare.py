@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any, Final
 
-from conformance.tree import Raw
+from betelgeuse.kube import Obj
 
 _IGNORED: Final = frozenset({"status"})
 _IGNORED_METADATA: Final = frozenset({"creationTimestamp", "managedFields", "resourceVersion", "uid", "generation"})
@@ -66,7 +66,7 @@ def differences(want: object, got: object, path: str = "") -> Iterator[str]:
         yield f"{path}: want {want!r}, live {got!r}"
 
 
-def declared(obj: Raw) -> Raw:
+def declared(obj: Obj) -> Obj:
     """Return the part of a tree object that the live one must have; a Secret's values are nobody's business."""
     kept = {key: value for key, value in obj.items() if key not in _IGNORED}
     kept["metadata"] = {key: value for key, value in obj["metadata"].items() if key not in _IGNORED_METADATA}
@@ -76,7 +76,7 @@ def declared(obj: Raw) -> Raw:
     return kept
 
 
-def without_bookkeeping(obj: Raw) -> Raw:
+def without_bookkeeping(obj: Obj) -> Obj:
     """Return an object without what changes by itself."""
     kept = {key: value for key, value in obj.items() if key not in _IGNORED}
     kept["metadata"] = {key: value for key, value in obj["metadata"].items() if key not in _IGNORED_METADATA}

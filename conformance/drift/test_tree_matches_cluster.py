@@ -2,16 +2,17 @@
 
 from typing import Final
 
+from betelgeuse.kube import Obj
+from betelgeuse.tree import Ref
 from conformance.drift.compare import declared as declared_part
 from conformance.drift.compare import differences, without_bookkeeping
 from conformance.site import Site
-from conformance.tree import Raw, Ref
 from conformance.verdict import require
 
 _MANAGER: Final = "betelgeuse"
 
 
-def _drift(site: Site, wanted: Raw, live: Raw) -> list[str]:
+def _drift(site: Site, wanted: Obj, live: Obj) -> list[str]:
     """Return the fields that differ; a mere difference of spelling is cleared by asking what an apply would change."""
     found = list(differences(declared_part(wanted), live))
     if not found or wanted["kind"] == "Secret":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from betelgeuse.clusters.local import cluster, target
+from betelgeuse.clusters.local import cluster, layout
 from betelgeuse.errors import BetelgeuseError
 from conformance.inside import Inside
 from conformance.site import Site
@@ -77,7 +77,7 @@ def _sweep(inside: Inside, until: float, seen: Seen) -> None:
 def _kill(site: Site, until: float, seen: Seen) -> None:
     """Kill every agent as soon as it runs."""
     while time.monotonic() < until:
-        for node in target.nodes_of(site.settings):
+        for node in layout.nodes(site.settings):
             try:
                 cluster.inside(node, ["pkill", "-9", "-x", _AGENT])
             except BetelgeuseError:

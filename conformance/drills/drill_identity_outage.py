@@ -9,12 +9,12 @@ from typing import Final
 
 import pytest
 
-from conformance import gates
+from betelgeuse.kube import Obj
+from betelgeuse.tree import Host, Ref, gates
 from conformance.identity import SERVICE, ready
 from conformance.probes.http import Answer, Header, Request
 from conformance.probes.oidc import Browser, told
 from conformance.site import Site
-from conformance.tree import Host, Raw, Ref
 from conformance.verdict import poll, require, require_none
 
 WORKLOAD: Final = Ref("Deployment", SERVICE.namespace, SERVICE.name, "apps/v1")
@@ -52,7 +52,7 @@ def _scale(site: Site, replicas: int) -> None:
     site.cluster.kube.request("PATCH", f"{path}/scale", body=body, content_type="application/merge-patch+json")
 
 
-def _pods(site: Site) -> list[Raw]:
+def _pods(site: Site) -> list[Obj]:
     return list(site.cluster.behind(site.cluster.get(SERVICE) or {}))
 
 

@@ -6,10 +6,10 @@ from typing import Final
 
 import pytest
 
+from betelgeuse.tree import Host, Ref
 from conformance.probes import openai
 from conformance.probes.http import Answer, Request
 from conformance.site import Site
-from conformance.tree import Host, Ref
 from conformance.verdict import require_none
 
 WORKLOAD: Final = Ref("Deployment", "ai", "llm", "apps/v1")

@@ -14,7 +14,7 @@ import pytest
 from betelgeuse import paths
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.shell import run
-from conformance import gates
+from betelgeuse.tree import gates
 from conformance.site import Site
 from conformance.verdict import poll, require
 

@@ -1,7 +1,7 @@
 """The network's own agents: watched by whoever may, by nobody else."""
 
+from betelgeuse.kube import Obj
 from conformance.site import Site
-from conformance.tree import Raw
 from conformance.verdict import require, require_none
 
 _NAMESPACE = "kube-system"
@@ -10,7 +10,7 @@ _METRICS = {9962: "^cilium_drop_count_total"}
 """Port on the node's loopback -> a line that its page must have."""
 
 
-def _agents(site: Site) -> tuple[Raw, ...]:
+def _agents(site: Site) -> tuple[Obj, ...]:
     pods = site.cluster.list("v1", "Pod", _NAMESPACE)
     return tuple(pod for pod in pods if pod["metadata"].get("labels", {}).get("k8s-app") == "cilium")
 

@@ -1,13 +1,13 @@
 """Namespaces are closed unless a policy opens them."""
 
+from betelgeuse.kube import Obj
 from conformance.site import Site
-from conformance.tree import Raw
 from conformance.verdict import require
 
 _OPEN = "privileged"
 
 
-def denies_by_default(policies: tuple[Raw, ...], direction: str) -> bool:
+def denies_by_default(policies: tuple[Obj, ...], direction: str) -> bool:
     """Whether one of the policies selects every pod, speaks of the direction and allows nothing in it."""
     return any(
         not policy["spec"].get("podSelector")

@@ -4,20 +4,20 @@ from typing import Final
 
 import pytest
 
+from betelgeuse.kube import Obj
 from conformance.probes.k8s import FORBIDDEN
 from conformance.site import Site, random_label
-from conformance.tree import Raw
 from conformance.verdict import require
 
 _LABEL: Final = "pod-security.kubernetes.io"
 _VIOLATED: Final = 'violates PodSecurity "restricted:latest"'
 """The policy's name and version: another reason to refuse the pod proves nothing."""
 
-_ROOT: Final[Raw] = {"securityContext": {"runAsUser": 0, "runAsNonRoot": False}}
-_PRIVILEGED: Final[Raw] = {"securityContext": {"privileged": True}}
+_ROOT: Final[Obj] = {"securityContext": {"runAsUser": 0, "runAsNonRoot": False}}
+_PRIVILEGED: Final[Obj] = {"securityContext": {"privileged": True}}
 
 
-def _pod(namespace: str, spec: Raw | None = None, container: Raw | None = None) -> Raw:
+def _pod(namespace: str, spec: Obj | None = None, container: Obj | None = None) -> Obj:
     """Return a pod that obeys every restricted rule, but for what is given."""
     confined = {
         "allowPrivilegeEscalation": False,
@@ -47,7 +47,7 @@ def _pod(namespace: str, spec: Raw | None = None, container: Raw | None = None) 
     }
 
 
-_BREAKOUTS: Final[dict[str, tuple[Raw, Raw]]] = {
+_BREAKOUTS: Final[dict[str, tuple[Obj, Obj]]] = {
     "privileged": ({}, _PRIVILEGED),
     "root": ({}, _ROOT),
     "host-network": ({"hostNetwork": True}, {}),

@@ -2,20 +2,20 @@
 
 import pytest
 
+from betelgeuse.kube import Obj
 from conformance.inside import Inside
 from conformance.parallel import gather
 from conformance.probes.inside import Target
 from conformance.site import Site
-from conformance.tree import Raw
 from conformance.verdict import require_none
 
 pytestmark = pytest.mark.feature("prober")
 
 
-def _tried(site: Site, inside: Inside) -> list[tuple[Raw, Target, bool]]:
+def _tried(site: Site, inside: Inside) -> list[tuple[Obj, Target, bool]]:
     """Try everything at once: what is denied takes its whole timeout, and there is much of it."""
 
-    def look() -> list[tuple[Raw, Target, bool]]:
+    def look() -> list[tuple[Obj, Target, bool]]:
         pairs = [(pod, target) for pod in inside.pods for target in inside.targets]
         reached = gather(lambda pair: inside.reaches(*pair), pairs, workers=16)
         return [(pod, target, came) for (pod, target), came in zip(pairs, reached, strict=True)]
@@ -23,7 +23,7 @@ def _tried(site: Site, inside: Inside) -> list[tuple[Raw, Target, bool]]:
     return site.once(("reachability", inside.namespace), look)
 
 
-def _told(pod: Raw, target: Target) -> str:
+def _told(pod: Obj, target: Target) -> str:
     return f"{target} from a pod on {pod['spec']['nodeName']}"
 
 

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from betelgeuse.policy.access import Access, Account, Right, powers, powers_anywhere, rights_of_rules
+from betelgeuse.kube import Obj
+from betelgeuse.policy.access import Access, Account, Right, accounts, powers, powers_anywhere, rights_of_rules
 from conformance.site import Site
-from conformance.tree import Raw
 from conformance.verdict import require, require_none
 
 _RBAC = "rbac.authorization.k8s.io/v1"
@@ -18,7 +18,7 @@ def _declared(site: Site) -> Access:
     return site.once(("declared access",), lambda: Access.read([*born, *site.tree.objects]))
 
 
-def _is_born(obj: Raw) -> bool:
+def _is_born(obj: Obj) -> bool:
     return _BOOTSTRAP in (obj["metadata"].get("labels") or {})
 
 
@@ -33,7 +33,7 @@ def test_account_has_the_declared_rights(site: Site, account: Account) -> None:
         live, wanted = _asked(site, account, namespace) - common, access.rights(account, namespace) - common
         faults += [f"in {namespace} it may {right}" for right in sorted(live - wanted)]
         faults += [f"in {namespace} it may not {right}" for right in sorted(wanted - live)]
-    site.facts["service accounts"] = f"{len(site.tree.accounts)}, in {len(site.tree.namespaces)} namespaces each"
+    site.facts["service accounts"] = f"{len(_accounts(site))}, in {len(site.tree.namespaces)} namespaces each"
 
     require_none(
         faults,
@@ -41,6 +41,10 @@ def test_account_has_the_declared_rights(site: Site, account: Account) -> None:
         want="exactly the declared rights",
         reproduce=f"kubectl auth can-i --list --as={account.user} -n {account.namespace}",
     )
+
+
+def _accounts(site: Site) -> tuple[Account, ...]:
+    return accounts(site.tree.objects, site.tree.namespaces)
 
 
 def _asked(site: Site, account: Account, namespace: str) -> set[Right]:
@@ -67,10 +71,10 @@ def test_only_listed_accounts_have_powers(site: Site) -> None:
     # Those a cluster is born with are for the controllers inside kube-controller-manager, which no pod can be.
     given = [binding for binding in bindings if not _is_born(binding)]
     live = Access.read([*site.cluster.list(_RBAC, "Role"), *site.cluster.list(_RBAC, "ClusterRole"), *given])
-    accounts = live.bound() | set(site.tree.accounts)
+    known = live.bound() | set(_accounts(site))
     faults = [
         f"{account} may {', '.join(sorted(surplus))}"
-        for account in sorted(accounts)
+        for account in sorted(known)
         if (surplus := powers_anywhere(live, account) - site.exemptions.powers_of(str(account)))
     ]
 

@@ -10,12 +10,13 @@ from typing import Final
 import pytest
 
 from betelgeuse import paths
+from betelgeuse.kube import Obj
+from betelgeuse.tree import Ref
 from conformance.inside import Inside
 from conformance.parallel import gather
 from conformance.probes.etcd import CIPHER, Etcd
 from conformance.secrecy import MASKER
 from conformance.site import Site
-from conformance.tree import Raw, Ref
 from conformance.verdict import require, require_none
 
 _MANAGER: Final = "betelgeuse-conformance"
@@ -25,14 +26,14 @@ _OWN: Final = ("betelgeuse.io/generate",)
 _LINES: Final = 4000
 
 
-def _object(kind: str, namespace: str, canary: str) -> Raw:
+def _object(kind: str, namespace: str, canary: str) -> Obj:
     meta = {"name": f"canary-{uuid.uuid4().hex[:8]}", "namespace": namespace}
     field = "stringData" if kind == "Secret" else "data"
     return {"apiVersion": "v1", "kind": kind, "metadata": meta, field: {"canary": canary}}
 
 
 @contextmanager
-def _kept(site: Site, obj: Raw) -> Iterator[str]:
+def _kept(site: Site, obj: Obj) -> Iterator[str]:
     """Store an object for a moment and yield its key in etcd."""
     site.cluster.kube.server_side_apply(obj, _MANAGER, force=True)
     meta = obj["metadata"]
@@ -110,7 +111,7 @@ def _secrets(site: Site) -> dict[str, str]:
     return found
 
 
-def _log(site: Site, pod: Raw, container: str) -> tuple[str, str]:
+def _log(site: Site, pod: Obj, container: str) -> tuple[str, str]:
     meta = pod["metadata"]
     path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log"
     reply = site.cluster.ask("GET", path, query={"container": container, "tailLines": _LINES}, accept="*/*")

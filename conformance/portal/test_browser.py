@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.tree import Host
 from conformance.probes import browser as chromium
 from conformance.probes.browser import Chromium
 from conformance.probes.keycloak import Person
 from conformance.recorder import Picture
 from conformance.site import Site
-from conformance.tree import Host
 from conformance.verdict import require, shorten
 
 pytestmark = [pytest.mark.feature("portal"), pytest.mark.feature("login")]

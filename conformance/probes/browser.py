@@ -21,6 +21,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.surroundings import environment
 from conformance.secrecy import Secret
 from conformance.timeouts import TIMEOUTS
 
@@ -40,7 +41,13 @@ def missing() -> list[str]:
 def _certutil(store: Path, *arguments: str, text: str = "") -> None:
     command = [CERTUTIL, "-d", f"sql:{store}", *arguments]
     ended = subprocess.run(  # noqa: S603 - our own arguments, and a path of our own
-        command, input=text, capture_output=True, text=True, timeout=TIMEOUTS.browser, check=False
+        command,
+        env=environment(),
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUTS.browser,
+        check=False,
     )
     if ended.returncode:
         message = f"certutil could not prepare the browser's trust: {ended.stderr.strip()[-200:]}"
@@ -162,8 +169,8 @@ def running(rules: Mapping[str, str], roots: Path | None) -> Iterator[Chromium]:
     with tempfile.TemporaryDirectory(prefix="betelgeuse-browser-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         _trust(home, roots)
-        environment = {**os.environ, "HOME": folder, "XDG_CONFIG_HOME": folder, "XDG_CACHE_HOME": folder}
-        service = Service(DRIVER, env=environment)
+        homes = {"HOME": folder, "XDG_CONFIG_HOME": folder, "XDG_CACHE_HOME": folder}
+        service = Service(DRIVER, env=environment(homes, internet=False))
         try:
             driver = Chrome(options=_options(home, rules), service=service)
         except WebDriverException as error:

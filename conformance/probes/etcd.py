@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.kube import Obj
 from conformance.probes.k8s import Cluster
-from conformance.tree import Raw
 
 NAMESPACE: Final = "kube-system"
 CIPHER: Final = b"k8s:enc:"
@@ -36,7 +36,7 @@ def no_exec(_namespace: str, _pod: str, _argv: Sequence[str]) -> str:
 class Etcd:
     """One member."""
 
-    pod: Raw
+    pod: Obj
     run: Exec
 
     @property

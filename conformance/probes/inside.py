@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from conformance.tree import Raw
+from betelgeuse.kube import Obj
 
 LABEL: Final = "betelgeuse.io/conformance-run"
 PORT: Final = 8080
@@ -36,7 +36,7 @@ def saw(header: str) -> str:
     return f"x-saw-{header.lower().replace('_', '-under-')}"
 
 
-def _echo(headers: Iterable[str]) -> Raw:
+def _echo(headers: Iterable[str]) -> Obj:
     shown = [{"header": {"key": saw(name), "value": f"%REQ({name})%"}} for name in headers]
     return {
         "match": {"prefix": "/"},
@@ -45,7 +45,7 @@ def _echo(headers: Iterable[str]) -> Raw:
     }
 
 
-def _cluster(at: int, target: Target) -> Raw:
+def _cluster(at: int, target: Target) -> Obj:
     place = {"socket_address": {"address": target.address, "port_value": target.port}}
     endpoints = [{"lb_endpoints": [{"endpoint": {"address": place}}]}]
     name = f"target-{at}"
@@ -57,7 +57,7 @@ def _cluster(at: int, target: Target) -> Raw:
     }
 
 
-def config(headers: Sequence[str], targets: Sequence[Target]) -> Raw:
+def config(headers: Sequence[str], targets: Sequence[Target]) -> Obj:
     """Return Envoy's configuration: /to/N calls target N, everything else echoes."""
     calls = [
         {
@@ -83,7 +83,7 @@ def config(headers: Sequence[str], targets: Sequence[Target]) -> Raw:
     return {"static_resources": {"listeners": [listener], "clusters": clusters}}
 
 
-def _pod(namespace: str, node: str, image: str) -> Raw:
+def _pod(namespace: str, node: str, image: str) -> Obj:
     security = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -122,7 +122,7 @@ def _pod(namespace: str, node: str, image: str) -> Raw:
     }
 
 
-def objects(namespace: str, image: str, nodes: Iterable[str], settings: Raw) -> list[Raw]:
+def objects(namespace: str, image: str, nodes: Iterable[str], settings: Obj) -> list[Obj]:
     """Return everything the prober needs, in order: a namespace of its own, its configuration, a pod per node."""
     meta = {"name": "probe", "namespace": namespace}
     levels = {"pod-security.kubernetes.io/enforce": "restricted", LABEL: "true"}
@@ -139,7 +139,7 @@ def objects(namespace: str, image: str, nodes: Iterable[str], settings: Raw) -> 
     ]
 
 
-def route(namespace: str, host: str, gateway: Raw) -> Raw:
+def route(namespace: str, host: str, gateway: Obj) -> Obj:
     """Return the route that makes the prober answer as a public host, on the gateway's plain listener."""
     listener = next(entry["name"] for entry in gateway["spec"]["listeners"] if entry["protocol"] == "HTTP")
     parent = {

@@ -6,10 +6,10 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Final
 
-from betelgeuse.kube import ApiError, Kube, selecting
+from betelgeuse.kube import ApiError, Kube, Obj, selecting
+from betelgeuse.tree import Ref
 from conformance.secrecy import MASKER, Secret
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Raw, Ref
 
 APPLY: Final = "application/apply-patch+yaml"
 MIMIC: Final = "betelgeuse.io/conformance-mimic"
@@ -31,7 +31,7 @@ class Reply:
         return self.status == 0
 
     @property
-    def data(self) -> Raw:
+    def data(self) -> Obj:
         """The answer as an object; empty when it is none."""
         try:
             parsed = json.loads(self.text)
@@ -50,7 +50,7 @@ class Cluster:
     def __init__(self, kube: Kube) -> None:
         """Look through this door."""
         self.kube = kube
-        self._lists: dict[tuple[str, str], tuple[Raw, ...]] = {}
+        self._lists: dict[tuple[str, str], tuple[Obj, ...]] = {}
         self._locks: dict[tuple[str, str], threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -69,7 +69,7 @@ class Cluster:
             return None
         return resource.path(wanted.namespace or None, wanted.name or None)
 
-    def list(self, api_version: str, kind: str, namespace: str = "") -> tuple[Raw, ...]:
+    def list(self, api_version: str, kind: str, namespace: str = "") -> tuple[Obj, ...]:
         """Return the objects of a kind as they were when first asked for in this run; none when it is not served."""
         key = (api_version, kind)
         with self._lock:
@@ -80,7 +80,7 @@ class Cluster:
         items = self._lists[key]
         return tuple(item for item in items if not namespace or item["metadata"].get("namespace") == namespace)
 
-    def fresh(self, api_version: str, kind: str, namespace: str = "", labels: str = "") -> tuple[Raw, ...]:
+    def fresh(self, api_version: str, kind: str, namespace: str = "", labels: str = "") -> tuple[Obj, ...]:
         """Return the objects of a kind as they are now."""
         try:
             found = self.kube.list(api_version, kind, namespace or None, labels=labels)
@@ -91,12 +91,12 @@ class Cluster:
                 return ()
             raise
 
-    def find(self, wanted: Ref) -> Raw | None:
+    def find(self, wanted: Ref) -> Obj | None:
         """Return one object out of the list of its kind."""
         same = (item for item in self.list(wanted.api_version, wanted.kind) if item["metadata"]["name"] == wanted.name)
         return next((item for item in same if item["metadata"].get("namespace", "") == wanted.namespace), None)
 
-    def get(self, wanted: Ref) -> Raw | None:
+    def get(self, wanted: Ref) -> Obj | None:
         """Read one object now."""
         try:
             return self.kube.get(wanted.api_version, wanted.kind, wanted.name, wanted.namespace or None)
@@ -117,7 +117,7 @@ class Cluster:
         shell = f"$(kubectl -n {place.namespace} get secret {place.name} -o jsonpath='{{.data.{field}}}' | base64 -d)"
         return Secret(value, shell)
 
-    def dry_create(self, obj: Raw) -> Reply:
+    def dry_create(self, obj: Obj) -> Reply:
         """Ask whether an object would be admitted; nothing is stored."""
         meta = obj["metadata"]
         path = self._path(Ref(obj["kind"], meta.get("namespace", ""), "", obj["apiVersion"]))
@@ -125,7 +125,7 @@ class Cluster:
             return Reply(NOT_FOUND, "kind not served")
         return self.ask("POST", path, query={"dryRun": "All"}, body=obj)
 
-    def dry_apply(self, obj: Raw, manager: str) -> Reply:
+    def dry_apply(self, obj: Obj, manager: str) -> Reply:
         """Ask what applying an object would make of the live one; nothing is stored."""
         meta = obj["metadata"]
         path = self._path(Ref(obj["kind"], meta.get("namespace", ""), meta["name"], obj["apiVersion"]))
@@ -134,18 +134,18 @@ class Cluster:
         query = {"dryRun": "All", "force": "true", "fieldManager": manager}
         return self.ask("PATCH", path, query=query, body=obj, content_type=APPLY)
 
-    def pod_http(self, pod: Raw, port: int, path: str) -> Reply:
+    def pod_http(self, pod: Obj, port: int, path: str) -> Reply:
         """Fetch a page from inside, through the API server's proxy to a pod."""
         meta = pod["metadata"]
         address = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}:{port}/proxy{path}"
         return self.ask("GET", address, accept="*/*")
 
-    def behind(self, service: Raw) -> tuple[Raw, ...]:
+    def behind(self, service: Obj) -> tuple[Obj, ...]:
         """Return the pods that a Service selects now; none where it selects nothing."""
         labels = selecting(service["spec"].get("selector") or {})
         return self.fresh("v1", "Pod", service["metadata"]["namespace"], labels) if labels else ()
 
-    def rules_of(self, user: str, namespace: str) -> tuple[Raw, ...]:
+    def rules_of(self, user: str, namespace: str) -> tuple[Obj, ...]:
         """Return what the API server lets a user do in a namespace, asked as that user (impersonation)."""
         body = {
             "apiVersion": "authorization.k8s.io/v1",
@@ -162,7 +162,7 @@ class Cluster:
         services = self.list("v1", "Service")
         return {found for service in services if (found := service["spec"].get("healthCheckNodePort"))}
 
-    def set_condition(self, wanted: Ref, condition: Raw) -> Reply:
+    def set_condition(self, wanted: Ref, condition: Obj) -> Reply:
         """Put a condition into an object's status, replacing the one of its type (what `cmctl renew` does)."""
         live = self.get(wanted)
         path = self._path(wanted)

@@ -145,7 +145,7 @@ class Keycloak:
     def client(self, name: str) -> dict[str, Any] | None:
         """Return a client's representation, without its secret."""
         found = self.admin("GET", f"/clients?clientId={name}").json()
-        return next((dict(entry, secret="") for entry in found), None)
+        return next((dict(entry, secret="") for entry in found if entry["clientId"] == name), None)
 
     def add_person(self, run: str, *groups: str) -> Person:
         """Make a user who may log in at once."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from betelgeuse.kube import Obj
+from betelgeuse.tree import Tree
+from betelgeuse.tree.workloads import containers, pod_spec
 from conformance.probes import tcp
 from conformance.probes.inside import LABEL
 from conformance.probes.k8s import MIMIC
-from conformance.tree import Raw, Tree
 
 _PROGRAM: Final = "tcp.py"
 _FOLDER: Final = "/probe"
@@ -39,13 +41,13 @@ class Plan:
 def image(tree: Tree) -> str:
     """Return the image with a Python that the tree runs; empty when it runs none."""
     for workload in tree.kind("Deployment"):
-        for container in workload["spec"]["template"]["spec"]["containers"]:
+        for container in containers(pod_spec(workload)):
             if container["image"].partition("@")[0].rpartition(":")[0].endswith("/portal"):
                 return str(container["image"])
     return ""
 
 
-def config(namespace: str, run: str, plans: Mapping[str, Plan]) -> Raw:
+def config(namespace: str, run: str, plans: Mapping[str, Plan]) -> Obj:
     """Return the program and the plans of a namespace's pods."""
     program = Path(tcp.__file__).read_text("utf-8")
     data = {_PROGRAM: program, **{f"{name}.json": plan.text() for name, plan in plans.items()}}
@@ -53,7 +55,7 @@ def config(namespace: str, run: str, plans: Mapping[str, Plan]) -> Raw:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
 
 
-def pod(owner: Raw, name: str, labels: Mapping[str, str], image: str, node: str) -> Raw:
+def pod(owner: Obj, name: str, labels: Mapping[str, str], image: str, node: str) -> Obj:
     """Return the pod of one plan; `owner` is the ConfigMap as the cluster keeps it."""
     meta = owner["metadata"]
     run = meta["labels"][MIMIC]

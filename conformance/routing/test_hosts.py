@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from betelgeuse.tree import Host
 from conformance.probes.http import Answer, Request
 from conformance.site import Site
-from conformance.tree import Host
 from conformance.verdict import require
 
 

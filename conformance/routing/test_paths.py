@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from conformance import gates
+from betelgeuse.tree import Host, gates
 from conformance.auth.refusal import login_fault
 from conformance.probes.http import Request
 from conformance.site import Site, random_label
-from conformance.tree import Host
 from conformance.verdict import require
 
 

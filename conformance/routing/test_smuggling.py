@@ -9,13 +9,13 @@ from typing import Final
 
 import pytest
 
+from betelgeuse.tree import Host
 from conformance.inside import CONTROL, Inside
 from conformance.parallel import gather
 from conformance.probes.http import Answer, Request
 from conformance.probes.inside import saw
 from conformance.secrecy import Secret
 from conformance.site import Site
-from conformance.tree import Host
 from conformance.verdict import require
 
 _HIDDEN = "GET /smuggled HTTP/1.1\r\nHost: {host}\r\n\r\n"

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from betelgeuse.tree import Host
 from conformance.probes.http import Request
 from conformance.site import Site, random_label
-from conformance.tree import Host
 from conformance.verdict import require
 
 _NOWHERE = {404, 421}

@@ -1,9 +1,9 @@
 """What is declared is open, and nothing else."""
 
+from betelgeuse.tree import Ref
 from conformance.probes import tcp
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Ref
 from conformance.verdict import require
 
 _SSH = 22

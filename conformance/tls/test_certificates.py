@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
+from betelgeuse.tree import TlsName
 from conformance.probes.tls import Handshake
 from conformance.site import Site, random_label
-from conformance.tree import TlsName
 from conformance.verdict import require
 
 

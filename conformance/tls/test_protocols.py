@@ -1,8 +1,8 @@
 """What the gateway refuses to speak. Offers are written by hand (probes/hello.py): the local OpenSSL has no say."""
 
+from betelgeuse.tree import TlsName
 from conformance.probes import hello
 from conformance.site import Site
-from conformance.tree import TlsName
 from conformance.verdict import require
 
 _FLAGS = {"SSLv3": "-ssl3", "TLS1.0": "-tls1", "TLS1.1": "-tls1_1"}

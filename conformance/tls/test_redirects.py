@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from betelgeuse.tree import Host, TlsName
 from conformance.probes.http import Request
 from conformance.site import Site
-from conformance.tree import Host, TlsName
 from conformance.verdict import require
 
 _YEAR = 31_536_000

@@ -7,12 +7,12 @@ from typing import Any, Final, Self
 
 import pytest
 
+from betelgeuse.tree import Host, Ref, TlsName
 from conformance.probes.http import Answer, Request
 from conformance.probes.k8s import Reply
 from conformance.probes.tls import Handshake
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Host, Ref, TlsName
 from conformance.verdict import poll, require
 
 _PACE: Final = 0.05

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
-from conformance.tree import Raw
+from betelgeuse.kube import Obj
 
 _API_ACCESS: Final = "kube-api-access"
 _STUCK: Final = frozenset(
@@ -17,35 +17,35 @@ _PATIENCE: Final = 3
 """Seconds that a pod with little of a node whose every core computes may take to say that it is alive."""
 
 
-def containers(spec: Raw) -> Iterator[Raw]:
+def containers(spec: Obj) -> Iterator[Obj]:
     """Yield every container of a pod: init and sidecar ones too."""
     yield from spec.get("initContainers", [])
     yield from spec.get("containers", [])
     yield from spec.get("ephemeralContainers", [])
 
 
-def _effective(spec: Raw, container: Raw, field: str) -> Any:  # noqa: ANN401 - as typed in the API
+def _effective(spec: Obj, container: Obj, field: str) -> Any:  # noqa: ANN401 - as typed in the API
     """Return a security setting: the container's own, else the pod's."""
     own = container.get("securityContext", {}).get(field)
     return spec.get("securityContext", {}).get(field) if own is None else own
 
 
-def _nonroot(spec: Raw, container: Raw) -> str:
+def _nonroot(spec: Obj, container: Obj) -> str:
     if _effective(spec, container, "runAsNonRoot") is not True:
         return "runAsNonRoot is not true"
     return "runAsUser is 0" if _effective(spec, container, "runAsUser") == 0 else ""
 
 
-def _privileged(_: Raw, container: Raw) -> str:
+def _privileged(_: Obj, container: Obj) -> str:
     return "privileged" if container.get("securityContext", {}).get("privileged") else ""
 
 
-def _escalation(_: Raw, container: Raw) -> str:
+def _escalation(_: Obj, container: Obj) -> str:
     allowed = container.get("securityContext", {}).get("allowPrivilegeEscalation")
     return "" if allowed is False else "allowPrivilegeEscalation is not false"
 
 
-def _capabilities(_: Raw, container: Raw) -> str:
+def _capabilities(_: Obj, container: Obj) -> str:
     capabilities = container.get("securityContext", {}).get("capabilities", {})
     if "ALL" not in capabilities.get("drop", []):
         return "capabilities.drop lacks ALL"
@@ -53,43 +53,43 @@ def _capabilities(_: Raw, container: Raw) -> str:
     return f"adds {', '.join(sorted(added))}" if added else ""
 
 
-def _seccomp(spec: Raw, container: Raw) -> str:
+def _seccomp(spec: Obj, container: Obj) -> str:
     profile = _effective(spec, container, "seccompProfile") or {}
     kind = profile.get("type")
     return "" if kind in {"RuntimeDefault", "Localhost"} else f"seccompProfile is {kind}"
 
 
-def _read_only(_: Raw, container: Raw) -> str:
+def _read_only(_: Obj, container: Obj) -> str:
     read_only = container.get("securityContext", {}).get("readOnlyRootFilesystem")
     return "" if read_only is True else "readOnlyRootFilesystem is not true"
 
 
-def _host_network(spec: Raw, container: Raw) -> str:
+def _host_network(spec: Obj, container: Obj) -> str:
     shared = [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
     ports = [str(port["hostPort"]) for port in container.get("ports", []) if port.get("hostPort")]
     return ", ".join([*shared, *(f"hostPort {port}" for port in ports)])
 
 
-def _host_path(spec: Raw, container: Raw) -> str:
+def _host_path(spec: Obj, container: Obj) -> str:
     mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
     paths = [v["hostPath"]["path"] for v in spec.get("volumes", []) if "hostPath" in v and v["name"] in mounted]
     return f"mounts {', '.join(paths)} of the node" if paths else ""
 
 
-def _amounts(container: Raw, section: str) -> str:
+def _amounts(container: Obj, section: str) -> str:
     missing = [name for name in ("cpu", "memory") if name not in container.get("resources", {}).get(section, {})]
     return f"no {section} for {' and '.join(missing)}" if missing else ""
 
 
-def _requests(_: Raw, container: Raw) -> str:
+def _requests(_: Obj, container: Obj) -> str:
     return _amounts(container, "requests")
 
 
-def _limits(_: Raw, container: Raw) -> str:
+def _limits(_: Obj, container: Obj) -> str:
     return _amounts(container, "limits")
 
 
-def _image(_: Raw, container: Raw) -> str:
+def _image(_: Obj, container: Obj) -> str:
     image = container["image"]
     if "@sha256:" in image:
         return ""
@@ -97,7 +97,7 @@ def _image(_: Raw, container: Raw) -> str:
     return "" if tag and tag != "latest" else f"image {image} is not pinned"
 
 
-def _liveness(_: Raw, container: Raw) -> str:
+def _liveness(_: Obj, container: Obj) -> str:
     probe = container.get("livenessProbe")
     if probe is None:
         return ""
@@ -105,7 +105,7 @@ def _liveness(_: Raw, container: Raw) -> str:
     return "" if seconds >= _PATIENCE else f"is restarted for answers that take {seconds} s; wait for {_PATIENCE}"
 
 
-RULES: Final[Mapping[str, Callable[[Raw, Raw], str]]] = MappingProxyType(
+RULES: Final[Mapping[str, Callable[[Obj, Obj], str]]] = MappingProxyType(
     {
         "nonroot": _nonroot,
         "privileged": _privileged,
@@ -124,14 +124,14 @@ RULES: Final[Mapping[str, Callable[[Raw, Raw], str]]] = MappingProxyType(
 """Rule -> (pod spec, container) -> what is wrong, or an empty string."""
 
 
-def faults(pod: Raw, rule: str) -> list[str]:
+def faults(pod: Obj, rule: str) -> list[str]:
     """Return what is wrong with a pod by one rule, one entry per container."""
     found = ((c["name"], RULES[rule](pod["spec"], c)) for c in containers(pod["spec"]))
     meta = pod["metadata"]
     return [f"{meta['namespace']}/{meta['name']} container {name}: {fault}" for name, fault in found if fault]
 
 
-def mounts_token(pod: Raw) -> bool:
+def mounts_token(pod: Obj) -> bool:
     """Whether the pod carries a token for the Kubernetes API."""
     for volume in pod["spec"].get("volumes", []):
         if volume["name"].startswith(_API_ACCESS):
@@ -141,7 +141,7 @@ def mounts_token(pod: Raw) -> bool:
     return False
 
 
-def restart_fault(status: Raw, now: datetime) -> str:
+def restart_fault(status: Obj, now: datetime) -> str:
     """Return why a container looks like one that restarts in a loop; a restart long past is history, not a loop."""
     waiting = status.get("state", {}).get("waiting", {}).get("reason", "")
     if waiting in _STUCK:

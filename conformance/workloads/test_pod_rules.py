@@ -1,12 +1,12 @@
 """Every pod in the platform's namespaces is confined, bounded and pinned; exceptions are listed with reasons."""
 
+from betelgeuse.kube import Obj
 from conformance.site import Site
-from conformance.tree import Raw
 from conformance.verdict import require_none
 from conformance.workloads.rules import faults, mounts_token
 
 
-def _pods(site: Site, namespace: str) -> tuple[Raw, ...]:
+def _pods(site: Site, namespace: str) -> tuple[Obj, ...]:
     return site.cluster.list("v1", "Pod", namespace)
 
 

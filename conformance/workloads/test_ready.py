@@ -2,14 +2,15 @@
 
 from datetime import UTC, datetime
 
+from betelgeuse.kube import Obj
+from betelgeuse.tree import Ref
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.tree import Raw, Ref
 from conformance.verdict import poll, require, require_none
 from conformance.workloads.rules import restart_fault
 
 
-def _readiness(live: Raw) -> str:
+def _readiness(live: Obj) -> str:
     """Return why a workload is not ready; empty when it is."""
     status, spec = live.get("status", {}), live.get("spec", {})
     if not live:

@@ -9,25 +9,23 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from betelgeuse.apply_rules import (
-    MANAGER,
-    Conflict,
-    Key,
-    conflicts_of,
-    key_of,
-    prepared,
-    record,
-    same,
-    settled,
-    transient,
-)
-from betelgeuse.errors import BetelgeuseError, ConflictError
-from betelgeuse.kube import ApiError, Kube, Obj, UnknownKindError, describe
+from betelgeuse import deletion
+from betelgeuse.apply_rules import prepared, record, same, settled, transient
+from betelgeuse.deletion import going, reason
+from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
+from betelgeuse.hands import Hands
+from betelgeuse.immutable import advice, fixed
+from betelgeuse.kube import ApiError, Key, Kube, Obj, describe, key_of
 from betelgeuse.progress import say
 
 THREADS: Final = 8
 _PAUSE: Final = 1.0
+_NOT_FOUND: Final = 404
 _INVALID: Final = 422
+_GOING_SECONDS: Final = 60.0
+"""For an object that is being deleted to go, so that it can be made anew."""
+_NAMESPACE_SECONDS: Final = 180.0
+"""Pods in it get their time to end, and a node may be slow to say so."""
 
 
 class Outcome(StrEnum):
@@ -69,47 +67,24 @@ def snapshot(kube: Kube, objects: Iterable[Obj]) -> dict[Key, Obj]:
     def fetch(kind: tuple[str, str]) -> list[Obj]:
         try:
             return kube.list(*kind)
-        except UnknownKindError:
-            return []
+        except ApiError as error:
+            # Not served yet, or no longer: a CRD may go between discovery and this.
+            if error.status == _NOT_FOUND:
+                return []
+            raise
 
     kube.refresh()
     with ThreadPoolExecutor(THREADS) as pool:
         return {key_of(obj): obj for found in pool.map(fetch, kinds) for obj in found}
 
 
-def _refusal(obj: Obj, foreign: Sequence[Conflict]) -> ConflictError:
-    shown = "; ".join(f"{conflict.field} belongs to {conflict.manager!r}" for conflict in foreign[:3])
-    return ConflictError(
-        f"{describe(obj)}: {shown}; a controller sets it, so take the field out of the tree (or stop that controller)"
-    )
-
-
-def apply_one(kube: Kube, obj: Obj, *, dry_run: bool = False) -> Obj:
-    """Apply one object without force; take over fields that people changed; refuse to fight a controller."""
-    try:
-        return kube.server_side_apply(obj, MANAGER, dry_run=dry_run)
-    except ApiError as error:
-        conflicts = conflicts_of(error)
-        if not conflicts:
-            raise
-        foreign = [conflict for conflict in conflicts if not conflict.human]
-    if foreign:
-        raise _refusal(obj, foreign)
-    if not dry_run:
-        fields = ", ".join(conflict.field for conflict in conflicts[:3])
-        say(f"{describe(obj)}: {fields} was changed by {conflicts[0].manager!r}; set back to the tree's value")
-    return kube.server_side_apply(obj, MANAGER, dry_run=dry_run, force=True)
-
-
 def failure(obj: Obj, error: ApiError) -> BetelgeuseError:
     """Return the line for a refused object; a Secret's refusal never repeats its values."""
+    message = str(error).partition(": ")[2]
+    hint = f"; {advice(obj)}" if fixed(message) else ""
     if obj.get("kind") == "Secret":
         fields = ", ".join(str(cause.get("field", "?")) for cause in error.causes) or error.reason
-        return BetelgeuseError(f"{describe(obj)} was refused: {fields} (HTTP {error.status})")
-    message = str(error).partition(": ")[2]
-    hint = ""
-    if "immutable" in message:
-        hint = f"; `kubectl delete {obj['kind'].lower()} {obj['metadata']['name']}` lets the next deploy make it anew"
+        return BetelgeuseError(f"{describe(obj)} was refused: {fields} (HTTP {error.status}){hint}")
     return BetelgeuseError(f"{describe(obj)} was refused: {message}{hint}")
 
 
@@ -117,10 +92,11 @@ class Applier:
     """One run over a tree."""
 
     def __init__(
-        self, kube: Kube, live: Mapping[Key, Obj], recorded: Mapping[Key, str], custom: frozenset[tuple[str, str]]
+        self, hands: Hands, live: Mapping[Key, Obj], recorded: Mapping[Key, str], custom: frozenset[tuple[str, str]]
     ) -> None:
         """Start from the live state, from what earlier runs proved, and from the kinds the tree's CRDs define."""
-        self.kube = kube
+        self.hands = hands
+        self.kube = hands.kube
         self.live = live
         self.recorded = recorded
         self.custom = custom
@@ -135,7 +111,9 @@ class Applier:
 
     def _settled(self, obj: Obj) -> bool:
         key = key_of(obj)
-        return settled(prepared(obj), self.live.get(key), self.recorded.get(key, ""))
+        live = self.live.get(key)
+        proven = settled(prepared(obj), live, self.recorded.get(key, ""))
+        return proven and not going(live) and not self.hands.additions(live)
 
     def run(self, objects: Sequence[Obj]) -> None:
         """Apply objects side by side; on the first failure, start no more and raise it."""
@@ -163,8 +141,10 @@ class Applier:
 
     def _one(self, obj: Obj) -> None:
         key, wanted = key_of(obj), prepared(obj)
-        before = self.live.get(key)
+        before = self._remaining(self.live.get(key))
         after = self._patiently(wanted)
+        if going(after):
+            before, after = self._remaining(after), self._patiently(wanted)
         changed = Outcome.CHANGED if before and not same(before, after) else Outcome.UNCHANGED
         outcome = changed if before else Outcome.CREATED
         with self._lock:
@@ -174,15 +154,32 @@ class Applier:
         begin = time.monotonic()
         while True:
             try:
-                return apply_one(self.kube, obj)
+                after = self.hands.apply(obj)
+                additions = self.hands.additions(after)
+                return self.hands.take_back(after, additions) if additions else after
             except BetelgeuseError as error:
                 if self._replaced(obj, error):
                     continue
-                reason = transient(error, self.custom, obj)
-                if reason is None or self._stop.is_set() or time.monotonic() - begin > reason.seconds:
+                passing = transient(error, self.custom, obj)
+                if passing is None or self._stop.is_set() or time.monotonic() - begin > passing.seconds:
                     raise (failure(obj, error) if isinstance(error, ApiError) else error) from None
-                self._tell(f"{describe(obj)}: {reason.reason}; trying again for {reason.seconds:.0f} s")
+                self._tell(f"{describe(obj)}: {passing.reason}; trying again for {passing.seconds:.0f} s")
             self._stop.wait(_PAUSE)
+
+    def _remaining(self, live: Obj | None) -> Obj | None:
+        """Return an object as it is, or None once it is gone: while one is being deleted, nothing can be made of it."""
+        limit = _NAMESPACE_SECONDS if live is not None and live["kind"] == "Namespace" else _GOING_SECONDS
+        begin = time.monotonic()
+        while live is not None and going(live):
+            meta = live["metadata"]
+            if self._stop.is_set() or time.monotonic() - begin > limit:
+                then = f"{deletion.advice(live)}; then run this again, and it is made anew"
+                message = f"{describe(live)} {reason(live)}: {then}"
+                raise WaitTimeoutError(message)
+            self._tell(f"{describe(live)} {reason(live)}; waiting up to {limit:.0f} s for its end")
+            self._stop.wait(_PAUSE)
+            live = self.kube.get(live["apiVersion"], live["kind"], meta["name"], meta.get("namespace"))
+        return live
 
     def _replaced(self, obj: Obj, error: BetelgeuseError) -> bool:
         """Delete a Job whose template changed: Jobs cannot be changed, only run anew."""
@@ -190,11 +187,12 @@ class Applier:
         if not immutable or obj["kind"] != "Job":
             return False
         live = self.kube.get(obj["apiVersion"], "Job", obj["metadata"]["name"], obj["metadata"].get("namespace"))
-        if live is None or live["metadata"].get("deletionTimestamp"):
-            self._stop.wait(_PAUSE)
+        if self._remaining(live) is None or live is None or going(live):
             return True
         say(f"{describe(obj)}: its template changed; the old Job is deleted and run anew")
-        return self.kube.delete(obj, uid=live["metadata"]["uid"]) or True
+        # Gone already, it is out of the way too.
+        self.kube.delete(obj, uid=live["metadata"]["uid"])
+        return True
 
     def _tell(self, text: str) -> None:
         with self._lock:

@@ -1,44 +1,19 @@
 """The decisions behind an apply, without a cluster: what is left to do, whose a field is, what is worth a retry."""
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from betelgeuse.kube import ApiError, Obj, UnknownKindError, UnreachableError
-from betelgeuse.waves import api_group
+from betelgeuse.kube import ApiError, Obj, UnknownKindError, UnreachableError, api_group, digest
 
 MANAGER: Final = "betelgeuse"
 SECRETS_MANAGER: Final = "betelgeuse-secrets"
-
-_HUMANS: Final = re.compile(r"kubectl.*|before-first-apply|kubeadm|betelgeuse.*|k9s|curl")
-"""Managers whose fields we take back: people, tools in their hands, and ourselves under an older name."""
 
 _CONFLICT: Final = re.compile(r'conflicts? with "([^"]*)"')
 _GONE: Final = 404
 _CONFLICTED: Final = 409
 _BUSY: Final = frozenset({429, 502, 503, 504})
-
-
-class Key(NamedTuple):
-    """The identity of an object; without the version, which may change under it."""
-
-    group: str
-    kind: str
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        """Return what people call it: `Deployment ai/llm`."""
-        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
-
-
-def key_of(obj: Mapping[str, Any]) -> Key:
-    """Return the identity of an object."""
-    meta = obj["metadata"]
-    return Key(api_group(obj), str(obj["kind"]), str(meta.get("namespace") or ""), str(meta["name"]))
 
 
 def prepared(obj: Obj) -> Obj:
@@ -47,12 +22,6 @@ def prepared(obj: Obj) -> Obj:
         return obj
     meta = {key: value for key, value in obj["metadata"].items() if key != "creationTimestamp"}
     return {key: value for key, value in obj.items() if key != "status"} | {"metadata": meta}
-
-
-def digest(value: object) -> str:
-    """Return a short hash of plain data."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def owned_fields(live: Mapping[str, Any], manager: str = MANAGER) -> Any:  # noqa: ANN401 - the API's own free form
@@ -130,11 +99,6 @@ class Conflict:
 
     field: str
     manager: str
-
-    @property
-    def human(self) -> bool:
-        """Whether a person's hand did it, which a deploy repairs."""
-        return bool(_HUMANS.fullmatch(self.manager))
 
 
 def conflicts_of(error: ApiError) -> list[Conflict]:

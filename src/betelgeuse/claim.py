@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from betelgeuse import deletion
 from betelgeuse.errors import BetelgeuseError, LockedError, RefusedError, WaitTimeoutError
 from betelgeuse.kube import ApiError, Kube, Obj, UnreachableError
 from betelgeuse.progress import Ticker, say
 
-_LEASE: Final = "coordination.k8s.io/v1"
+LEASE: Final = "coordination.k8s.io/v1"
 _MANAGER: Final = "betelgeuse-claim"
 LIFE: Final = 20.0
 """Seconds without a renewal after which a run counts as dead."""
-_RENEW: Final = 4.0
+RENEW: Final = 4.0
 _POLL: Final = 1.0
 _GONE_SECONDS: Final = 120.0
 """For a namespace to go: pods get their time to end, and a node may be slow to say so."""
@@ -40,25 +41,15 @@ def holder() -> str:
     return f"{user}@{socket.gethostname()} (pid {os.getpid()})"
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time as a Lease wants it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _said(lease: Mapping[str, Any] | None) -> tuple[str, str]:
+def said(lease: Mapping[str, Any] | None) -> tuple[str, str]:
     """Return (who, time of the last renewal) of a Lease that may not be there yet."""
     spec = (lease or {}).get("spec") or {}
     return str(spec.get("holderIdentity") or "somebody"), str(spec.get("renewTime") or "")
-
-
-def _going(namespace: Mapping[str, Any]) -> str:
-    """Return what a namespace still waits for while it is deleted."""
-    conditions = (namespace.get("status") or {}).get("conditions") or ()
-    words = [
-        str(each.get("message", "")).rstrip(". ")
-        for each in conditions
-        if each.get("status") == "True" and str(each.get("type", "")).endswith("Remaining")
-    ]
-    return f"it is being removed{': ' if words else ''}{'; '.join(words)}"
 
 
 @dataclass
@@ -72,11 +63,11 @@ class Claim:
 
     def keep(self) -> None:
         """Renew the claim when that is due; BetelgeuseError when it is no longer ours."""
-        if time.monotonic() - self.renewed < _RENEW:
+        if time.monotonic() - self.renewed < RENEW:
             return
         name = self.namespace["metadata"]["name"]
-        path = f"/apis/{_LEASE}/namespaces/{name}/leases/{name}"
-        body = {"metadata": {"uid": self.lease["metadata"]["uid"]}, "spec": {"renewTime": _now()}}
+        path = f"/apis/{LEASE}/namespaces/{name}/leases/{name}"
+        body = {"metadata": {"uid": self.lease["metadata"]["uid"]}, "spec": {"renewTime": now()}}
         try:
             self.kube.request("PATCH", path, body=body, content_type="application/merge-patch+json")
         except UnreachableError:
@@ -97,9 +88,9 @@ class Claim:
             with Ticker(_GONE_SECONDS, f"removing namespace {name}") as ticker:
                 while (left := self.kube.get("v1", "Namespace", name)) and left["metadata"]["uid"] == uid:
                     if ticker.elapsed > _GONE_SECONDS:
-                        say(f"namespace {name} is not gone after {_GONE_SECONDS:.0f} s: {_going(left)}")
+                        say(f"namespace {name} is not gone after {_GONE_SECONDS:.0f} s: it {deletion.reason(left)}")
                         return
-                    ticker.update(_going(left))
+                    ticker.update(f"it {deletion.reason(left)}")
                     time.sleep(_POLL)
         except BetelgeuseError as error:
             if not (isinstance(error, ApiError) and error.status == _CONFLICT):
@@ -118,8 +109,8 @@ class _Former:
         name, uid = left["metadata"]["name"], left["metadata"]["uid"]
         if left["metadata"].get("deletionTimestamp"):
             self._seen = None
-            return _going(left)
-        who, stamp = _said(kube.get(_LEASE, "Lease", name, name))
+            return f"it {deletion.reason(left)}"
+        who, stamp = said(kube.get(LEASE, "Lease", name, name))
         if self._seen not in {None, (uid, stamp)}:
             message = f"a run of {who} is going on in {env} (namespace {name}); wait for its end, or end it there"
             raise LockedError(message)
@@ -172,9 +163,9 @@ def claimed(kube: Kube, namespace: Obj, label: str, env: str) -> Iterator[Claim]
     claim = Claim(kube, made, {}, time.monotonic())
     try:
         name = made["metadata"]["name"]
-        times = {"acquireTime": _now(), "renewTime": _now(), "leaseDurationSeconds": round(LIFE)}
+        times = {"acquireTime": now(), "renewTime": now(), "leaseDurationSeconds": round(LIFE)}
         meta, spec = {"name": name, "namespace": name}, {"holderIdentity": holder(), **times}
-        lease = {"apiVersion": _LEASE, "kind": "Lease", "metadata": meta, "spec": spec}
+        lease = {"apiVersion": LEASE, "kind": "Lease", "metadata": meta, "spec": spec}
         claim.lease = kube.create(lease, _MANAGER)
         yield claim
     finally:

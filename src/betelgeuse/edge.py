@@ -9,13 +9,14 @@ anew (known upstream: https://github.com/envoyproxy/gateway/issues/9519). A watc
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 from betelgeuse.errors import WaitTimeoutError
 from betelgeuse.kube import Obj
 from betelgeuse.progress import Ticker, say
+from betelgeuse.tree.listeners import ANY_HOST, listeners
 
 _PORT: Final = 443
 _HANDSHAKE_SECONDS: Final = 5.0
@@ -44,17 +45,6 @@ def handshake(address: str, host: str) -> str:
             return ""
     except OSError as error:
         return str(error) or type(error).__name__
-
-
-def _named_listeners(objects: Iterable[Obj]) -> Iterator[Mapping[str, Any]]:
-    for obj in objects:
-        if obj["kind"] in {"Gateway", "ListenerSet"}:
-            yield from (listener for listener in obj["spec"]["listeners"] if "hostname" in listener)
-
-
-def hosts(objects: Iterable[Obj]) -> set[str]:
-    """Return every host name that a listener of the tree serves."""
-    return {listener["hostname"] for listener in _named_listeners(objects)}
 
 
 def _answers(address: str) -> bool:
@@ -87,7 +77,7 @@ def settle(objects: Sequence[Obj], addresses: Sequence[str], probe: Probe = hand
     With `steady`, hosts must stay served for so many seconds: say so after a change of listeners or certificates.
     Raises WaitTimeoutError with host, address and reason.
     """
-    served = sorted({each["hostname"] for each in _named_listeners(objects) if each["protocol"] == "HTTPS"})
+    served = sorted({each.hostname for each in listeners(objects) if each.protocol == "HTTPS"} - {ANY_HOST})
     near = [address for address in addresses if _answers(address)]
     for address in addresses:
         if address not in near:

@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from betelgeuse import paths
@@ -49,6 +49,8 @@ def _busy(env: str, holder: bytes) -> str:
 @contextmanager
 def exclusive(env: str, verb: str) -> Iterator[None]:
     """Hold the environment's lock; raise LockedError naming the holder when another command has it."""
+    # What is absent now, and empty in the end, a refused command must not leave behind.
+    absent = [folder for folder in (paths.state_dir(env), paths.STATE) if not folder.exists()]
     descriptor = _acquire(env)
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -58,5 +60,11 @@ def exclusive(env: str, verb: str) -> Iterator[None]:
         yield
     finally:
         os.ftruncate(descriptor, 0)
+        if absent and [path.name for path in paths.state_dir(env).glob("*")] == ["lock"]:
+            # While we hold it: who waits looks again whether its file is the one that others see.
+            (paths.state_dir(env) / "lock").unlink()
+            with suppress(OSError):
+                for folder in absent:
+                    folder.rmdir()
         # Closing releases the flock. The descriptor is not inheritable, so no child started meanwhile can keep it.
         os.close(descriptor)

@@ -5,7 +5,6 @@ whole. A terminal that went away never stops the work.
 """
 
 import os
-import shutil
 import sys
 import threading
 import time
@@ -14,12 +13,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Self, TextIO
 
+from betelgeuse.errors import BetelgeuseError
+from betelgeuse.printable import printable
+
 _BORN: Final = time.monotonic()
 _QUIET_SECONDS: Final = 30.0
 """Without a terminal a wait repeats itself this often at most: CI logs stay short, yet show life."""
+_COLUMNS: Final = 80
+"""Of a terminal that does not say."""
 _SHORT_SECONDS: Final = 2.0
 _CALM_SECONDS: Final = 5.0
 """A changed reason is told at once, unless another was told this short a time ago."""
+
+
+_LAYOUT: Final = "\n\t"
+"""Of what is not printable, this is shown as it is."""
 
 
 def _plain(stream: TextIO, text: str) -> str:
@@ -30,6 +38,14 @@ def _plain(stream: TextIO, text: str) -> str:
     except (UnicodeError, LookupError):
         return text.replace("…", "...").encode("ascii", "replace").decode("ascii")
     return text
+
+
+def _columns() -> int:
+    """Return how wide the terminal is that shows progress: standard output may be another one, or none."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
+    except (OSError, ValueError, AttributeError):
+        return _COLUMNS
 
 
 @dataclass
@@ -63,13 +79,13 @@ class _Screen:
     def line(self, text: str) -> None:
         with self.lock:
             self._erase()
-            self._write(f"[{time.monotonic() - _BORN:3.0f} s] {text}\n")
+            self._write(f"[{time.monotonic() - _BORN:3.0f} s] {printable(text, _LAYOUT)}\n")
             self._draw()
 
     def _draw(self) -> None:
         if self.live and self.terminal:
-            width = shutil.get_terminal_size().columns - 1
-            newest = next(reversed(self.live.values()))
+            width = _columns() - 1
+            newest = printable(next(reversed(self.live.values())))
             others = f" (+{len(self.live) - 1} more)" if len(self.live) > 1 else ""
             self._write(f"[{time.monotonic() - _BORN:3.0f} s] {newest}{others}"[:width])
             self.drawn = True
@@ -93,14 +109,26 @@ def say(text: str) -> None:
 
 
 def out(text: str) -> None:
-    """Print a result to standard output; progress never mixes into it."""
+    """Print a result to standard output; progress never mixes into it.
+
+    Raises BetelgeuseError where it cannot be written: who waits for a result must not take half of it for the whole.
+    """
     with _SCREEN.lock:
+        # `>&-`: Python starts without the stream.
+        if sys.stdout is None:
+            message = "standard output is closed: the result cannot be printed"
+            raise BetelgeuseError(message)
+        text = printable(text, _LAYOUT)
         try:
             sys.stdout.write(_plain(sys.stdout, text if text.endswith("\n") else text + "\n"))
             sys.stdout.flush()
-        except BrokenPipeError:
-            # `invoke render | head`: the reader has seen enough. Python would complain again at exit.
+        except OSError as error:
+            # Python would complain again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # `invoke render | head`: the reader has seen enough.
+            if not isinstance(error, BrokenPipeError):
+                message = f"standard output: {error.strerror}: the result is not whole"
+                raise BetelgeuseError(message) from None
 
 
 def _beat(text: str, begin: float, detail: Callable[[], str], over: threading.Event, owner: object) -> None:

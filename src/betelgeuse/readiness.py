@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from betelgeuse.kube import Obj
-from betelgeuse.waves import api_group
+from betelgeuse import deletion
+from betelgeuse.kube import Obj, api_group
 
 _MESSAGE: Final = 160
 
@@ -214,6 +214,6 @@ READINESS: Final[Mapping[tuple[str, str], Callable[[Obj], State]]] = {
 
 def judge(obj: Obj) -> State:
     """Return whether a live object is ready."""
-    if obj["metadata"].get("deletionTimestamp"):
-        return _no("is being deleted")
+    if deletion.going(obj):
+        return _no(deletion.reason(obj))
     return READINESS.get((api_group(obj), str(obj.get("kind"))), _generic)(obj)

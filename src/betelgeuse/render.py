@@ -10,14 +10,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from betelgeuse import hostfiles, paths, yamls
+from betelgeuse import hostfiles, paths, profiles, yamls
 from betelgeuse.errors import BetelgeuseError, UsageError
-from betelgeuse.kube import Obj, describe
+from betelgeuse.kube import Obj, api_group, describe
 from betelgeuse.kube.command import kubectl
-from betelgeuse.render_diagnosis import diagnose
-from betelgeuse.settings import environments, suggest
+from betelgeuse.render_diagnosis import diagnose, walk
+from betelgeuse.render_secrets import KEY, fault, hide
+from betelgeuse.settings import known, suggest
 from betelgeuse.shell import run
-from betelgeuse.waves import api_group, custom_kinds
+from betelgeuse.waves import custom_kinds
 
 _INPUTS: Final = ("base", "components", "profiles", "overlays", ".upstream", ".generated")
 _FORMAT: Final = "2"
@@ -69,9 +70,9 @@ def _files(root: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in sorted(names))
 
 
-def fingerprint(env: str) -> str:
+def fingerprint(env: str, profile: str = "") -> str:
     """Return the hash of everything a render reads: file names, contents, and kustomize's version."""
-    digest = hashlib.sha256(f"{_FORMAT} {_pinned()} {env}".encode())
+    digest = hashlib.sha256(f"{_FORMAT} {_pinned()} {env} {profile}".encode())
     for top in _INPUTS:
         for path in _files(paths.ROOT / top):
             digest.update(f"\0{path.relative_to(paths.ROOT)}\0".encode())
@@ -79,6 +80,22 @@ def fingerprint(env: str) -> str:
             with suppress(OSError), path.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
+
+
+def _check_texts(obj: Obj) -> None:
+    """Raise UsageError for what the API would refuse with the value in its words."""
+    for section in ("data", "stringData"):
+        values = obj.get(section) or {}
+        if not isinstance(values, dict):
+            message = f"{describe(obj)}: {section} must hold KEY: VALUE"
+            raise UsageError(message)
+        for key, value in values.items():
+            if not KEY.fullmatch(str(key)):
+                message = f"{describe(obj)}: a key of {section} has other signs than letters, digits, '-', '_' and '.'"
+                raise UsageError(message)
+            if not isinstance(value, str):
+                message = f"{describe(obj)}: {section}.{key} is no text; put it in quotes"
+                raise UsageError(message)
 
 
 def check(objects: Iterable[Obj]) -> None:
@@ -95,6 +112,8 @@ def check(objects: Iterable[Obj]) -> None:
             message = f"{describe(obj)} is in the tree twice; keep one of the two files"
             raise UsageError(message)
         seen.add((group, kind, namespace, name))
+        if group == "" and kind in {"Secret", "ConfigMap"}:
+            _check_texts(obj)
         if kind in CLUSTER_SCOPED or (group, kind) in cluster_wide:
             continue
         if not namespace:
@@ -111,7 +130,8 @@ def _objects(text: str, where: str) -> list[Obj]:
     for document in yamls.parse(text, where):
         shaped = isinstance(document, dict) and isinstance(document.get("metadata"), dict)
         if not shaped or not all(document.get(key) for key in ("apiVersion", "kind")):
-            message = f"{where}: an entry is no Kubernetes object (apiVersion, kind, metadata): {str(document)[:80]}"
+            has = ", ".join(map(str, document)) if isinstance(document, dict) else type(document).__name__
+            message = f"{where}: an entry is no Kubernetes object (apiVersion, kind, metadata), it has: {has[:80]}"
             raise UsageError(message)
         if not document["metadata"].get("name"):
             message = f"{where}: a {document['kind']} has no metadata.name"
@@ -120,13 +140,22 @@ def _objects(text: str, where: str) -> list[Obj]:
     return objects
 
 
-def _build(env: str) -> list[Obj]:
+def _kustomize(env: str, profile: str) -> str:
+    own = paths.OVERLAYS / env
+    if wrong := fault(own):
+        raise UsageError(wrong)
+    with profiles.overlay(env, profile) as overlay:
+        try:
+            return run([kubectl(), "kustomize", str(overlay)], timeout=_SECONDS)
+        except BetelgeuseError as error:
+            # People edit the original, whichever copy was built.
+            found = walk(own) or diagnose(overlay, hide(str(error), own))
+            raise UsageError(found.replace(paths.shown(overlay), f"overlays/{env}")) from None
+
+
+def _build(env: str, profile: str) -> list[Obj]:
     hostfiles.check()
-    overlay = paths.OVERLAYS / env
-    try:
-        text = run([kubectl(), "kustomize", str(overlay)], timeout=_SECONDS)
-    except BetelgeuseError as error:
-        raise UsageError(diagnose(overlay, str(error))) from None
+    text = _kustomize(env, profile)
     objects = _objects(text, f"overlays/{env} as built by kustomize")
     if not objects:
         message = f"overlays/{env} builds to nothing; its kustomization.yaml needs `resources`"
@@ -147,17 +176,17 @@ def _keep(path: Path, objects: list[Obj]) -> None:
             old.unlink(missing_ok=True)
 
 
-def render(env: str) -> list[Obj]:
-    """Return the objects of an environment, as `kubectl kustomize overlays/<env>` builds them."""
-    known = environments()
-    if env not in known:
-        message = f"unknown environment {env!r}{suggest(env, known)} (overlays/ has: {', '.join(known) or 'none'})"
-        raise UsageError(message)
-    path = paths.CACHE / "render" / f"{fingerprint(env)}.json"
+def render(env: str, profile: str = "") -> list[Obj]:
+    """Return the objects of an environment, as `kubectl kustomize overlays/<env>` builds them.
+
+    A profile other than the one that the overlay names takes its place.
+    """
+    known(env)
+    path = paths.CACHE / "render" / f"{fingerprint(env, profile)}.json"
     try:
         kept: list[Obj] = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        objects = _build(env)
+        objects = _build(env, profile)
         _keep(path, objects)
         return objects
     return kept

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from betelgeuse.apply_rules import SECRETS_MANAGER, Key, digest, key_of
+from betelgeuse.apply_rules import SECRETS_MANAGER
 from betelgeuse.errors import UsageError
-from betelgeuse.kube import Kube, Obj, describe
+from betelgeuse.kube import Key, Kube, Obj, describe, digest, key_of
 from betelgeuse.secrets import PREVIOUS, complete, recipes, stamp, write
 from betelgeuse.settings import suggest
+from betelgeuse.tree.workloads import containers, pod_spec, template
 
 ROTATE: Final = "betelgeuse.io/rotate"
 """Annotation of a Secret: `never` where data is encrypted with its values."""
@@ -94,7 +95,7 @@ def _volumes(spec: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _environment(spec: Mapping[str, Any]) -> Iterator[str]:
-    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+    for container in containers(spec):
         for entry in container.get("envFrom") or ():
             yield (entry.get("secretRef") or {}).get("name", "")
         for entry in container.get("env") or ():
@@ -103,7 +104,7 @@ def _environment(spec: Mapping[str, Any]) -> Iterator[str]:
 
 def references(workload: Obj) -> set[str]:
     """Return the names of the Secrets that a workload's pods read, by variables or as files."""
-    spec = workload["spec"]["template"].get("spec") or {}
+    spec = pod_spec(workload)
     return {*_volumes(spec), *_environment(spec)} - {""}
 
 
@@ -120,9 +121,9 @@ def pending(objects: Iterable[Obj], live: Mapping[Key, Obj]) -> list[Roll]:
     for obj in objects:
         if obj["kind"] not in WORKLOADS or key_of(obj) not in live:
             continue
-        template = live[key_of(obj)]["spec"]["template"].get("metadata") or {}
+        used = template(live[key_of(obj)]).get("metadata") or {}
         wanted = _mark(obj, live)
-        if wanted and (template.get("annotations") or {}).get(USED) != wanted:
+        if wanted and (used.get("annotations") or {}).get(USED) != wanted:
             found.append(Roll(obj, wanted))
     return sorted(found, key=lambda roll: WORKLOADS.index(roll.obj["kind"]))
 

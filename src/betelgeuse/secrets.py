@@ -25,10 +25,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from betelgeuse import yamls
-from betelgeuse.apply_rules import SECRETS_MANAGER, Key, key_of
+from betelgeuse.apply_rules import SECRETS_MANAGER
 from betelgeuse.certificate import self_signed
 from betelgeuse.errors import BetelgeuseError, UsageError
-from betelgeuse.kube import Kube, Obj, describe
+from betelgeuse.kube import Key, Kube, Obj, describe, key_of
 
 ANNOTATION: Final = "betelgeuse.io/generate"
 ROTATED: Final = "betelgeuse.io/rotated"

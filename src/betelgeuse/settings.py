@@ -2,20 +2,22 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from ipaddress import IPv4Network, ip_address
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-from betelgeuse import paths
+from betelgeuse import nodecount, paths, sizes
 from betelgeuse.errors import UsageError
 
 LOCAL: Final = "local"
 """The embedded cluster: the environment whose machines we make ourselves."""
 
-MAX_NODES: Final = 100
+MAX_NODES: Final = 9
+"""Of the embedded cluster."""
 NODE_SUBNET: Final = IPv4Network("172.30.0.0/24")
 
 
@@ -42,10 +44,6 @@ class Settings:
     kube_context: str = ""
     node_subnet: IPv4Network = NODE_SUBNET
     ssh_hosts: tuple[SshHost, ...] = ()
-    llm_cpu: str = "1"
-    llm_memory: str = "1536Mi"
-    embeddings_cpu: str = "1"
-    embeddings_memory: str = "512Mi"
 
     @property
     def node_addresses(self) -> tuple[str, ...]:
@@ -69,6 +67,7 @@ _SSH: Final = re.compile(
 )
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_PORT: Final = 65535
+_OVERLAY: Final = "overlays/{}/kustomization.yaml"
 
 
 def _match(pattern: re.Pattern[str], want: str) -> Callable[[str], str]:
@@ -140,9 +139,6 @@ def _ssh_hosts(value: str) -> tuple[SshHost, ...]:
     return tuple(hosts.values())
 
 
-_cpu: Final = _match(_QUANTITY, "a CPU quantity, e.g. 2 or 500m")
-_memory: Final = _match(_QUANTITY, "a memory quantity, e.g. 2Gi")
-
 KEYS: Final[Mapping[str, Callable[[str], object]]] = {
     "DOMAIN": _match(_DOMAIN, "a lower-case DNS name with a dot, e.g. betelgeuse.test"),
     "NODES": _nodes,
@@ -152,12 +148,11 @@ KEYS: Final[Mapping[str, Callable[[str], object]]] = {
     "KUBE_CONTEXT": _match(_CONTEXT, "the name of a kubeconfig context"),
     "NODE_SUBNET": _subnet,
     "SSH_HOSTS": _ssh_hosts,
-    "LLM_CPU": _cpu,
-    "LLM_MEMORY": _memory,
-    "EMBEDDINGS_CPU": _cpu,
-    "EMBEDDINGS_MEMORY": _memory,
 }
-"""Every key an environment file may hold, with the function that checks and converts it."""
+"""Every key an environment file may hold besides sizes of apps, with the function that checks and converts it."""
+
+_SIZE: Final = {"CPU": _match(_QUANTITY, "a CPU quantity, e.g. 2 or 500m")}
+_OTHER_SIZE: Final = _match(_QUANTITY, "a quantity, e.g. 2Gi")
 
 
 def suggest(word: str, known: Iterator[str] | list[str] | Mapping[str, object]) -> str:
@@ -174,6 +169,15 @@ def environments() -> list[str]:
     return sorted(path.parent.name for path in paths.OVERLAYS.glob("*/environment.env"))
 
 
+def known(env: str) -> None:
+    """Raise UsageError, with a suggestion, unless the tree has the environment."""
+    names = environments()
+    if env not in names:
+        have = ", ".join(names) or "none"
+        message = f"unknown environment {env!r}{suggest(env, names)} (overlays/ has: {have})"
+        raise UsageError(message)
+
+
 def _pairs(where: str, content: str) -> Iterator[tuple[int, str, str]]:
     """Yield (line, key, value) as kustomize would; refuse every spelling the two readers could see differently."""
     for number, raw in enumerate(content.split("\n"), start=1):
@@ -183,7 +187,7 @@ def _pairs(where: str, content: str) -> Iterator[tuple[int, str, str]]:
         key, equals, value = line.partition("=")
         at = f"{where}:{number}"
         if not equals:
-            message = f"{at}: expected KEY=VALUE, got {line[:60]!r}"
+            message = f"{at}: expected KEY=VALUE (the line is not shown)"
             raise UsageError(message)
         if not _KEY.fullmatch(key):
             message = f"{at}: {key[:60]!r} is not a key; write KEY=VALUE without spaces around '='"
@@ -197,26 +201,46 @@ def _pairs(where: str, content: str) -> Iterator[tuple[int, str, str]]:
         yield number, key, value
 
 
-def parse(env: str, where: str, content: str) -> Settings:
-    """Turn the text of an environment file into Settings; `where` names it in messages."""
+def _sized(env: str, where: str, lines: Mapping[str, int], apps: Mapping[str, str], listed: Collection[str]) -> None:
+    """Refuse a size that nothing reads, and the lack of one that something reads."""
+    for key, folder in apps.items():
+        if key in lines and folder not in listed:
+            message = f"{where}:{lines[key]}: {key} has no effect until {_OVERLAY.format(env)} lists {folder}"
+            raise UsageError(message)
+        if key not in lines and folder in listed:
+            message = f"{where}: {key} is missing; {folder}, a component of {_OVERLAY.format(env)}, reads it"
+            raise UsageError(message)
+
+
+def parse(
+    env: str, where: str, content: str, apps: Mapping[str, str] = MappingProxyType({}), listed: Collection[str] = ()
+) -> Settings:
+    """Turn the text of an environment file into Settings; `where` names it in messages.
+
+    `apps` are the keys of sizes with the component that reads each, `listed` the components that the overlay lists.
+    """
     values: dict[str, object] = {}
     lines: dict[str, int] = {}
     for number, key, text in _pairs(where, content):
-        if key not in KEYS:
-            message = f"{where}:{number}: unknown key {key}{suggest(key, KEYS)}"
+        if key not in KEYS and key not in apps:
+            message = f"{where}:{number}: unknown key {key}{suggest(key, [*KEYS, *apps])}"
             raise UsageError(message)
         if key in lines:
             message = f"{where}:{number}: {key} was already set in line {lines[key]}"
             raise UsageError(message)
         lines[key] = number
         try:
-            values[key.lower()] = KEYS[key](text)
+            if key in KEYS:
+                values[key.lower()] = KEYS[key](text)
+            else:
+                _SIZE.get(key.rpartition("_")[2], _OTHER_SIZE)(text)
         except ValueError as error:
             message = f"{where}:{number}: {key} must be {error}, got {text[:60]!r}"
             raise UsageError(message) from None
     if "domain" not in values:
         message = f"{where}: DOMAIN is missing; every host name is made from it"
         raise UsageError(message)
+    _sized(env, where, lines, apps, listed)
     values.setdefault("kube_context", f"betelgeuse-{env}")
     return Settings(env=env, **values)  # type: ignore[arg-type] # KEYS holds one converter per field; a test compares them
 
@@ -230,13 +254,9 @@ def _with_nodes(settings: Settings, source: str, nodes: str) -> Settings:
     return Settings(**{**vars(settings), "nodes": count})
 
 
-def load(env: str, *, nodes: int | str | None = None) -> Settings:
-    """Read an environment; `nodes` (from --nodes) or the variable NODES overrides the file's NODES."""
-    known = environments()
-    if env not in known:
-        have = ", ".join(known) or "none"
-        message = f"unknown environment {env!r}{suggest(env, known)} (overlays/ has: {have})"
-        raise UsageError(message)
+def _read(env: str) -> Settings:
+    """Read an environment's file."""
+    known(env)
     path = paths.environment_file(env)
     try:
         content = path.read_text("utf-8-sig")
@@ -246,12 +266,27 @@ def load(env: str, *, nodes: int | str | None = None) -> Settings:
     except OSError as error:
         message = f"{paths.shown(path)}: cannot be read: {error.strerror}"
         raise UsageError(message) from None
-    settings = parse(env, paths.shown(path), content)
+    return parse(env, paths.shown(path), content, sizes.keys(), sizes.listed(env))
+
+
+def load(env: str, *, nodes: int | str | None = None) -> Settings:
+    """Read an environment; `nodes` (from --nodes) or the variable NODES overrides the file's NODES.
+
+    On the embedded cluster such a number holds until another is given, or NODES in the file is changed.
+    """
+    settings = _read(env)
     if nodes is not None:
         settings = _with_nodes(settings, "--nodes", str(nodes))
     elif os.environ.get("NODES"):
         settings = _with_nodes(settings, "NODES", os.environ["NODES"])
+    elif env == LOCAL:
+        settings = replace(settings, nodes=nodecount.recall(env, settings.nodes))
     if env == LOCAL and not settings.gateway_addresses:
         # Every node runs a proxy, and we chose the nodes' addresses ourselves.
         return replace(settings, gateway_addresses=settings.node_addresses)
     return settings
+
+
+def remember(settings: Settings) -> None:
+    """Keep the number of nodes for the commands to come, which name none."""
+    nodecount.remember(settings.env, _read(settings.env).nodes, settings.nodes)

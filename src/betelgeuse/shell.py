@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.surroundings import environment
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _TAIL_LINES: Final = 3
@@ -50,12 +51,11 @@ def stop_all() -> None:
 
 
 def _start(  # noqa: PLR0913, PLR0917 - the parts of a process
-    argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None, stdin: int, out: int | IO[bytes], err: int
+    argv: Sequence[str], cwd: Path | None, env: Mapping[str, str], stdin: int, out: int | IO[bytes], err: int
 ) -> subprocess.Popen[bytes]:
-    environment = None if env is None else {**os.environ, **env}
     try:
         return subprocess.Popen(  # noqa: S603 - argv comes from our own code, and there is no shell
-            argv, cwd=cwd, env=environment, process_group=0, stdin=stdin, stdout=out, stderr=err
+            argv, cwd=cwd, env=env, process_group=0, stdin=stdin, stdout=out, stderr=err
         )
     except FileNotFoundError:
         if cwd is not None and not cwd.is_dir():
@@ -82,23 +82,25 @@ def run(  # noqa: PLR0913 - each is one property of a process, all but the first
     input: str | None = None,  # noqa: A002 - the name subprocess gives it
     timeout: float | None = None,
     log: Path | None = None,
+    internet: bool = True,
 ) -> str:
     """Run a program and return its output; raise BetelgeuseError with its last words when it fails.
 
-    `env` adds to our environment. With `log`, output and errors go to the end of that file as they come (the last
-    64 KiB are returned). Interrupted or late, the program and its children are stopped before this returns.
+    `env` adds to our environment; without `internet` it names no proxy. With `log`, output and errors go to the end of
+    that file as they come (the last 64 KiB are returned). Interrupted or late, the program and its children are stopped
+    before this returns.
     """
-    stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
+    stdin, surroundings = subprocess.DEVNULL if input is None else subprocess.PIPE, environment(env, internet=internet)
     data = None if input is None else input.encode()
     if log is None:
-        process = _start(argv, cwd, env, stdin, subprocess.PIPE, subprocess.PIPE)
+        process = _start(argv, cwd, surroundings, stdin, subprocess.PIPE, subprocess.PIPE)
         out, err = _communicate(process, data, timeout, argv)
         output, words = out.decode(errors="replace"), err.decode(errors="replace")
     else:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a+b") as stream:
             start = stream.seek(0, os.SEEK_END)
-            process = _start(argv, cwd, env, stdin, stream, subprocess.STDOUT)
+            process = _start(argv, cwd, surroundings, stdin, stream, subprocess.STDOUT)
             _communicate(process, data, timeout, argv)
             output = _read_from(stream, start)
         words = output

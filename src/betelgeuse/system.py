@@ -28,6 +28,7 @@ PACKAGES: Final[dict[str, tuple[str, str]]] = {
     "mmdebstrap": ("/usr/bin/mmdebstrap", "base file systems for images"),
     "mount": ("/usr/bin/mount", "the nodes' mount namespaces"),
     "ninja-build": ("/usr/bin/ninja", "builds llama.cpp"),
+    "npm": ("/usr/bin/npm", "installs the packages of Node applications into images"),
     "nftables": ("/usr/sbin/nft", "kube-proxy's data plane"),
     "pkg-config": ("/usr/bin/pkg-config", "finds libseccomp"),
     "procps": ("/usr/sbin/sysctl", "kernel settings"),

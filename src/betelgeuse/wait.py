@@ -7,9 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
-from betelgeuse.kube import ApiError, Kube, Obj, UnknownKindError, UnreachableError, selecting
+from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, UnreachableError, key_of, selecting
 from betelgeuse.pods import starting, worst
 from betelgeuse.progress import Ticker
 from betelgeuse.readiness import State, judge, short
@@ -22,6 +21,7 @@ _EXPLAINED: Final = 3
 """As many are explained by their pods in a round: each costs a request or two."""
 _SHOWN: Final = 2
 _WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job"})
+_SCALED: Final = frozenset({"Deployment", "StatefulSet"})
 _THREADS: Final = 8
 
 
@@ -37,6 +37,18 @@ class Waiting:
         """Return `ai/llm 0/1 ready (pod llm-0: …)`; the kind is named where it is not a workload."""
         place = f"{self.key.namespace}/{self.key.name}" if self.key.namespace else self.key.name
         return f"{place if self.key.kind in _WORKLOADS else f'{self.key.kind} {place}'} {self.state.reason}"
+
+
+def _served(obj: Obj, live: Obj) -> State:
+    """Judge a live object, and whether it serves at all where the tree wants that: none of none is ready too."""
+    state, spec = judge(live), obj.get("spec") or {}
+    if obj["kind"] in _SCALED and (live.get("spec") or {}).get("replicas") == 0 and (wanted := spec.get("replicas", 1)):
+        text = f"is scaled to 0, so nothing serves; the tree wants {wanted} (`invoke deploy` sets it back)"
+        return State(ready=False, reason=text)
+    anywhere = not {"nodeSelector", "affinity"} & ((spec.get("template") or {}).get("spec") or {}).keys()
+    if obj["kind"] == "DaemonSet" and anywhere and state.ready and not live["status"].get("desiredNumberScheduled"):
+        return State(ready=False, reason="may run on no node, so nothing serves (its node selector, the nodes' taints)")
+    return state
 
 
 def observe(kube: Kube, objects: Sequence[Obj]) -> list[Waiting]:
@@ -58,7 +70,7 @@ def observe(kube: Kube, objects: Sequence[Obj]) -> list[Waiting]:
         if now is None:
             reason = "is missing" if served is not None else "has a kind the API server does not serve"
             found.append(Waiting(key, State(ready=False, reason=reason)))
-        elif not (state := judge(now)).ready:
+        elif not (state := _served(obj, now)).ready:
             found.append(Waiting(key, state, now))
     return found
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from betelgeuse.errors import UsageError
-from betelgeuse.kube import Obj, describe
+from betelgeuse.kube import Obj, api_group, describe
 
 ANNOTATION: Final = "argocd.argoproj.io/sync-wave"
 FOUNDATION: Final = 0
@@ -59,12 +59,6 @@ class Group:
     def barrier(self) -> bool:
         """Whether the wave waits for everything before it, and is waited for by what follows."""
         return self.wave not in COMPUTED
-
-
-def api_group(obj: Mapping[str, Any]) -> str:
-    """Return the API group of an object, empty for the core group."""
-    group, slash, _ = str(obj.get("apiVersion", "")).partition("/")
-    return group if slash else ""
 
 
 def custom_kinds(objects: Iterable[Mapping[str, Any]]) -> frozenset[tuple[str, str]]:

@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from betelgeuse.apply_rules import Key, key_of
-from betelgeuse.kube import Obj
-from betelgeuse.waves import api_group
+from betelgeuse.kube import Key, Obj, api_group, key_of
+from betelgeuse.tree.workloads import LASTING, labels
 
-_WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 _CONFIGURATIONS: Final = frozenset({"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"})
 
 
@@ -16,7 +14,7 @@ def _service(client: Mapping[str, Any] | None) -> tuple[str, str] | None:
     return (str(found["namespace"]), str(found["name"])) if found else None
 
 
-def _guards(objects: Iterable[Obj]) -> Iterator[tuple[str, tuple[str, str]]]:
+def _services(objects: Iterable[Obj]) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield (API group, service) for every webhook of the tree; `*` stands for all groups."""
     for obj in objects:
         if obj.get("kind") in _CONFIGURATIONS:
@@ -31,11 +29,6 @@ def _guards(objects: Iterable[Obj]) -> Iterator[tuple[str, tuple[str, str]]]:
                 yield str(obj["spec"]["group"]), service
 
 
-def _labels(workload: Obj) -> Mapping[str, str]:
-    template = workload["spec"].get("template") or {}
-    return (template.get("metadata") or {}).get("labels") or {}
-
-
 def _behind(service: tuple[str, str], objects: Sequence[Obj]) -> list[Obj]:
     namespace, name = service
     selectors = [
@@ -47,22 +40,22 @@ def _behind(service: tuple[str, str], objects: Sequence[Obj]) -> list[Obj]:
         obj
         for selector in selectors
         for obj in objects
-        if obj.get("kind") in _WORKLOADS
+        if obj.get("kind") in LASTING
         and obj["metadata"].get("namespace") == namespace
         and selector
-        and selector.items() <= _labels(obj).items()
+        and selector.items() <= labels(obj).items()
     ]
 
 
-def gates(objects: Sequence[Obj]) -> dict[str, list[Obj]]:
+def guards(objects: Sequence[Obj]) -> dict[str, list[Obj]]:
     """Return, per API group of custom resources, the workloads of the tree that must be ready first."""
     found: dict[str, dict[Key, Obj]] = {}
-    for group, service in _guards(objects):
+    for group, service in _services(objects):
         for workload in _behind(service, objects):
             found.setdefault(group, {})[key_of(workload)] = workload
     return {group: list(workloads.values()) for group, workloads in found.items()}
 
 
-def gate_of(obj: Obj, found: Mapping[str, list[Obj]]) -> list[Obj]:
+def awaited(obj: Obj, found: Mapping[str, list[Obj]]) -> list[Obj]:
     """Return the workloads one object waits for."""
     return [*found.get(api_group(obj), ()), *found.get("*", ())]

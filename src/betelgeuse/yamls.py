@@ -53,7 +53,9 @@ def parse(text: str, where: str) -> list[Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        message = f"{where}{line}: not valid YAML: {error.problem or error.context}"
+        # A tag may be the beginning of a password that lacks its quotes.
+        problem = re.sub(r" for the tag .*", " for a tag; a text that begins with '!' needs quotes", str(error.problem))
+        message = f"{where}{line}: not valid YAML: {problem if error.problem else error.context}"
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         message = f"{where}: not valid YAML: {' '.join(str(error).split())[:200] or 'nested too deep'}"
     raise UsageError(message)
@@ -67,11 +69,25 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
+_LAYOUT: Final = dict.fromkeys(map(ord, "\n\t"), " ")
+
+
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    # What is not printable is written, or at the latest shown, as an escape: that means the same in double quotes only.
+    odd = not text.translate(_LAYOUT).isprintable()
+    style = '"' if odd else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)
+# What kubectl's reader takes for a number or a switch, although neither ours nor PyYAML's does: it drops underscores
+# first. Only the dumper is told, and only to quote.
+_Dumper.add_implicit_resolver(
+    _FLOAT,
+    re.compile(r"^[-+]?(?:_*0_*[bBoOxX][0-9a-fA-F_]*|[0-9_]*\.?[0-9_]*(?:[eE][-+]?[0-9_]*)?)$"),
+    list("-+._0123456789"),
+)
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^[yYnN]$"), list("yYnN"))
 for _tag, _pattern, _first in _RESOLVERS:
     # Text that our reader would take for a number is quoted, like what older readers mistake for one.
     _Dumper.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))

@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from betelgeuse.kube import ApiError, Resource, UnknownKindError
+from betelgeuse.kube import ApiError, Obj, Resource, UnknownKindError
 from betelgeuse.policy.parties import Party
 from conformance.probes.k8s import MIMIC
-from conformance.tree import Raw
 from tests.conformance_suite import gate, idp, network
 from tests.conformance_suite.idp import DOMAIN
 from tests.conformance_suite.model import APPS, ROUTES
@@ -24,19 +23,19 @@ _GLOBAL = {"Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CiliumClus
 _LABEL = "pod-security.kubernetes.io/enforce"
 
 
-def _meta(name: str, namespace: str = "", **labels: str) -> Raw:
+def _meta(name: str, namespace: str = "", **labels: str) -> Obj:
     place = {"namespace": namespace} if namespace else {}
     return {"name": name, **place, **({"labels": labels} if labels else {})}
 
 
-def _listener(name: str, port: int, protocol: str, secret: str = "", hostname: str = "") -> Raw:
-    found: Raw = {"name": name, "port": port, "protocol": protocol}
+def _listener(name: str, port: int, protocol: str, secret: str = "", hostname: str = "") -> Obj:
+    found: Obj = {"name": name, "port": port, "protocol": protocol}
     if secret:
         found["tls"] = {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": secret}]}
     return {**found, "hostname": hostname} if hostname else found
 
 
-def pod_spec(image: str = "model/portal:1.2.3") -> Raw:
+def pod_spec(image: str = "model/portal:1.2.3") -> Obj:
     """Return the spec of a pod that obeys every rule."""
     amounts = {"cpu": "100m", "memory": "64Mi"}
     security = {
@@ -56,7 +55,7 @@ def pod_spec(image: str = "model/portal:1.2.3") -> Raw:
     return {"automountServiceAccountToken": False, "serviceAccountName": "app", "containers": [container]}
 
 
-def _redirect() -> Raw:
+def _redirect() -> Obj:
     """Return the spec of a route that leads to no application."""
     filters = [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 308}}]
     return {"parentRefs": [{"name": "gateway", "namespace": "gateway"}], "rules": [{"filters": filters}]}
@@ -65,7 +64,7 @@ def _redirect() -> Raw:
 _GATEWAY, _ENVOY = "gateway.networking.k8s.io/v1", "gateway.envoyproxy.io/v1alpha1"
 
 
-def _app(name: str, port: int) -> list[Raw]:
+def _app(name: str, port: int) -> list[Obj]:
     """Return an API: its host, behind a token."""
     rules = [
         {"matches": [{"method": method, "path": {"type": "Exact", "value": path}}], "backendRefs": [{"name": name}]}
@@ -77,7 +76,7 @@ def _app(name: str, port: int) -> list[Raw]:
     return [*_host(name, "ai", port, rules), _policy(name, "ai", "token", jwt=jwt), *_workload(name, "ai")]
 
 
-def _host(name: str, namespace: str, port: int, rules: list[Raw], **annotations: str) -> list[Raw]:
+def _host(name: str, namespace: str, port: int, rules: list[Obj], **annotations: str) -> list[Obj]:
     """Return what makes a name public."""
     host = f"{name}.{DOMAIN}"
     parent = {"kind": "ListenerSet", "name": name}
@@ -93,12 +92,12 @@ def _host(name: str, namespace: str, port: int, rules: list[Raw], **annotations:
     ]
 
 
-def _policy(name: str, namespace: str, kind: str, **spec: object) -> Raw:
+def _policy(name: str, namespace: str, kind: str, **spec: object) -> Obj:
     meta = {**_meta(name, namespace), "labels": {"betelgeuse.io/gate": kind}}
     return _object(_ENVOY, "SecurityPolicy", meta, {"targetRefs": [{"kind": "HTTPRoute", "name": name}], **spec})
 
 
-def _workload(name: str, namespace: str) -> list[Raw]:
+def _workload(name: str, namespace: str) -> list[Obj]:
     service = {"selector": {"app": name}, "ports": [{"port": 80}]}
     return [
         _object("v1", "Service", _meta(name, namespace), service),
@@ -106,7 +105,7 @@ def _workload(name: str, namespace: str) -> list[Raw]:
     ]
 
 
-def _portal(port: int) -> list[Raw]:
+def _portal(port: int) -> list[Obj]:
     """Return the portal, behind a login, and a page behind a password."""
     paths = ("/", "/style.css", "/oauth2/callback", "/oauth2/logout")
     rules = [{"matches": [{"path": {"type": "Exact", "value": path}} for path in paths], "backendRefs": [{}]}]
@@ -127,7 +126,7 @@ def _portal(port: int) -> list[Raw]:
     return [*_host("portal", "ai", port, rules), policy, *_host("vault", "ai", port, whole), basic]
 
 
-def _keycloak(port: int) -> list[Raw]:
+def _keycloak(port: int) -> list[Obj]:
     """Return the identity provider, and the clients that the tree declares."""
     prefixes = ("/realms/betelgeuse", "/admin/realms/betelgeuse")
     rules = [{"matches": [{"path": {"type": "PathPrefix", "value": path}} for path in prefixes], "backendRefs": [{}]}]
@@ -141,12 +140,12 @@ def _keycloak(port: int) -> list[Raw]:
     return found
 
 
-def _object(api_version: str, kind: str, metadata: Raw, spec: Raw | None = None) -> Raw:
-    found: Raw = {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+def _object(api_version: str, kind: str, metadata: Obj, spec: Obj | None = None) -> Obj:
+    found: Obj = {"apiVersion": api_version, "kind": kind, "metadata": metadata}
     return found if spec is None else {**found, "spec": spec}
 
 
-def tree_objects(https: int, http: int) -> list[Raw]:
+def tree_objects(https: int, http: int) -> list[Obj]:
     """Return what a rendered tree of the model platform would hold."""
     gateway = [_listener("http", http, "HTTP"), _listener("https", https, "HTTPS", "default")]
     deny = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -166,7 +165,7 @@ def tree_objects(https: int, http: int) -> list[Raw]:
     return [*found, *_portal(https), *_keycloak(https)]
 
 
-def _ready(obj: Raw) -> None:
+def _ready(obj: Obj) -> None:
     """Give an object the status a healthy cluster would."""
     kind = obj["kind"]
     yes = {"status": "True"}
@@ -189,14 +188,14 @@ def _ready(obj: Raw) -> None:
         obj["status"] = {"conditions": [{"type": "Ready", **yes}], **dates}
 
 
-def pod(name: str, app: str) -> Raw:
+def pod(name: str, app: str) -> Obj:
     """Return a running, ready pod."""
     container = {"name": "server", "imageID": "sha256:1", "restartCount": 0, "state": {"running": {}}}
     status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [container]}
     return {**_object("v1", "Pod", _meta(name, "ai", app=app), {**pod_spec(), "nodeName": "node-1"}), "status": status}
 
 
-def proxy() -> Raw:
+def proxy() -> Obj:
     """Return the pod of the gateway's proxy."""
     found = pod("gateway-0", "gateway")
     found["metadata"]["namespace"] = "gateway"
@@ -206,7 +205,7 @@ def proxy() -> Raw:
     return found
 
 
-def node(name: str) -> Raw:
+def node(name: str) -> Obj:
     """Return a ready node."""
     addresses = [{"type": "InternalIP", "address": network.NODE_ADDRESS}]
     info = {"kubeletVersion": "v1", "containerRuntimeVersion": "model", "kernelVersion": "6"}
@@ -218,10 +217,10 @@ def node(name: str) -> Raw:
 class FakeKube:
     """Stands where Kube stands."""
 
-    tree: list[Raw]
+    tree: list[Obj]
     stored: dict[str, bytes]
     renew: Callable[[str], None] = lambda _: None
-    live: list[Raw] = field(default_factory=list)
+    live: list[Obj] = field(default_factory=list)
     cut_off: bool = False
     """Whether no pod reaches any other."""
     sealed: bool = True
@@ -245,11 +244,11 @@ class FakeKube:
         self.live += [proxy(), node("node-1"), _object("v1", "Service", _meta("gateway", "gateway"), front)]
         self.live += [*network.members(), network.secret("keys", "ai", "correct-horse-battery-staple")]
 
-    def find(self, kind: str, name: str, namespace: str = "") -> Raw:
+    def find(self, kind: str, name: str, namespace: str = "") -> Obj:
         """Return the live object itself, for a test to break."""
         return next(obj for obj in self._of(kind, namespace) if obj["metadata"]["name"] == name)
 
-    def _of(self, kind: str, namespace: str | None) -> list[Raw]:
+    def _of(self, kind: str, namespace: str | None) -> list[Obj]:
         same = (obj for obj in self.live if obj["kind"] == kind)
         return [obj for obj in same if not namespace or obj["metadata"].get("namespace") == namespace]
 
@@ -264,20 +263,20 @@ class FakeKube:
             raise UnknownKindError(message, 404)
         return Resource(api_version, kind, _PLURALS.get(kind, f"{kind.lower()}s"), kind not in _GLOBAL)
 
-    def list(self, api_version: str, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Raw]:
+    def list(self, api_version: str, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Obj]:
         """Return the objects of a kind."""
         self.resource(api_version, kind)
         wanted = dict(pair.split("=") for pair in labels.split(",") if pair)
         return [o for o in self._of(kind, namespace) if wanted.items() <= o["metadata"].get("labels", {}).items()]
 
-    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Raw | None:
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Obj | None:
         """Return one object."""
         if kind == "Secret" and (found := self._secret(name)):
             return found
         self.resource(api_version, kind)
         return next((copy.deepcopy(o) for o in self._of(kind, namespace) if o["metadata"]["name"] == name), None)
 
-    def _secret(self, name: str) -> Raw | None:
+    def _secret(self, name: str) -> Obj | None:
         words = {
             **{name: {"client-secret": secret} for name, secret in idp.SECRETS.items()},
             "portal-oidc": {"client-secret": idp.SECRETS["portal"]},
@@ -294,7 +293,7 @@ class FakeKube:
         method: str,
         path: str,
         *,
-        body: Raw | None = None,
+        body: Obj | None = None,
         headers: Mapping[str, str] | None = None,
         **_: object,
     ) -> bytes:
@@ -329,7 +328,7 @@ class FakeKube:
             raise ApiError(message, 503)
         return b"hello"
 
-    def server_side_apply(self, obj: Raw, _manager: str, *, force: bool = False) -> Raw:
+    def server_side_apply(self, obj: Obj, _manager: str, *, force: bool = False) -> Obj:
         """Keep an object; a pod is ready at once."""
         kept = copy.deepcopy(obj)
         kept["metadata"]["uid"] = f"uid-{len(self.live)}"
@@ -343,7 +342,7 @@ class FakeKube:
         assert force
         return kept
 
-    def delete(self, obj: Raw) -> bool:
+    def delete(self, obj: Obj) -> bool:
         """Remove a namespace with all that is in it."""
         name = obj["metadata"]["name"]
         self.live = [o for o in self.live if o["metadata"].get("namespace") != name and o["metadata"]["name"] != name]
@@ -362,7 +361,7 @@ class FakeKube:
         """Say that all is well."""
         return f"{path} ok"
 
-    def _admit(self, namespace: str, pod_: Raw) -> None:
+    def _admit(self, namespace: str, pod_: Obj) -> None:
         """Refuse what Pod Security `restricted` refuses, where the namespace enforces it."""
         level = self.find("Namespace", namespace)["metadata"].get("labels", {}).get(_LABEL)
         security = pod_["spec"]["containers"][0]["securityContext"]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from betelgeuse.settings import Settings
+from betelgeuse.tree import Tree
 from conformance import features
 from conformance.exemptions import Exemptions, PortExemption, PowerExemption
 from conformance.probes.k8s import Cluster
 from conformance.site import Site
-from conformance.tree import Tree
 from tests.conformance_suite.cluster import FakeKube, tree_objects
 from tests.conformance_suite.idp import DOMAIN
 from tests.conformance_suite.model import Edge

@@ -25,7 +25,7 @@ _LENGTHY = 500
 _FORGOTTEN = 1.2
 """Seconds: more than the suite takes for no wait."""
 IN_VAIN = 20
-_DONE_IN_VAIN = 1.5
+_DONE_IN_VAIN = 3.5
 """Seconds for which a model writes on for nobody: more than the suite takes for a place made free."""
 _VOCABULARY = 262_144
 _TOKEN = 0.004
@@ -55,6 +55,10 @@ def _error(status: int, message: str) -> Reply:
 
 def _json(data: object) -> Reply:
     return 200, "application/json", json.dumps(data).encode()
+
+
+ODD = "half\ud83d\x1b[31m\u202e\x07\x85<b>"
+"""What a server may call itself and what it may answer: it drives a terminal, turns lines around, does not encode."""
 
 
 def _prompt(payload: dict[str, Any]) -> str:
@@ -113,7 +117,13 @@ class LanguageModel:
         if "llm-usage" in self.faults:
             usage["total_tokens"] = 0
         message = {"role": "assistant", "content": " ".join(words)}
-        return _json({"model": "model-llm", "choices": [{"message": message}], "usage": usage})
+        return _json(
+            {
+                "model": ODD if "llm-odd" in self.faults else "model-llm",
+                "choices": [{"message": message}],
+                "usage": usage,
+            }
+        )
 
     def _survives(self) -> bool:
         """Choose among too many tokens; return whether there is an answer."""
@@ -128,6 +138,8 @@ class LanguageModel:
     def _words(self, prompt: str, limit: int) -> list[str]:
         if "llm-nonsense" in self.faults:
             return ["bla"] * limit
+        if "llm-odd" in self.faults:
+            return [ODD] * limit
         if "llm-random" in self.faults:
             prompt = f"{prompt} {random.random()}"  # noqa: S311 - a nondeterministic answer is the point
         for question, word in _ANSWERS:

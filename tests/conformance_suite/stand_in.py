@@ -38,7 +38,7 @@ def pytest_load_initial_conftests() -> None:
     # The real list's pods and ports are not the model's; the rest of it is used as it is.
     listed = replace(exemptions.load(), pods=(), ports=())
     modules.exemptions.load = lambda: listed
-    modules.render.render = lambda _env: objects
+    modules.render.render = lambda _env, _profile: objects
     cluster = FakeKube(objects, edge.stored, edge.renew)
     modules.kube.connect = lambda _settings: cluster
     modules.command.exec_in = lambda _settings, *arguments: cluster.execute(*arguments)
@@ -47,7 +47,7 @@ def pytest_load_initial_conftests() -> None:
     ways: Any = forward
 
     @contextmanager
-    def to_pod(_settings: object, _kube: object, *_where: object) -> Iterator[int]:
+    def to_pod(_settings: object, *_where: object) -> Iterator[int]:
         yield edge.back
 
     ways.to_pod = to_pod

@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 
+from betelgeuse.kube import Obj
 from conformance import timeouts
 from conformance.exemptions import PodExemption, PortExemption
 from conformance.site import Site
-from conformance.tree import Raw
 from tests.conformance_suite.cluster import FakeKube, node
 from tests.conformance_suite.conftest import Build
 from tests.conformance_suite.runner import run
@@ -39,8 +39,8 @@ def _kube(site: Site) -> FakeKube:
     return cast("FakeKube", site.cluster.kube)
 
 
-def _container(kube: FakeKube) -> Raw:
-    found: Raw = kube.find("Pod", "llm-0")["spec"]["containers"][0]
+def _container(kube: FakeKube) -> Obj:
+    found: Obj = kube.find("Pod", "llm-0")["spec"]["containers"][0]
     return found
 
 

@@ -138,6 +138,24 @@ def test_broken_platform_is_told_with_a_command_and_without_the_key(suite: Suite
         assert not [text for text in (ended.console, ended.page, json.dumps(ended.report), junit) if word in text]
 
 
+def test_whatever_a_server_answers_all_reports_are_whole(suite: Suite) -> None:
+    """Control characters and halves of characters are shown as escapes, on the console and in every file."""
+    ended = suite("conformance/ai/test_completions.py", faults="llm-odd")
+    reports = ended.folder / "reports"
+    junit = (reports / "conformance-local.xml").read_text("utf-8")
+
+    assert ended.code == 1, ended.console
+    assert "Traceback" not in ended.console
+    assert "ai/test_completions.py::test_answers_are_sensible" in ended.failed()
+    assert ET.fromstring(junit).findall(".//failure")  # noqa: S314 - ours
+    page = _Page()
+    page.feed(ended.page)
+    assert page.depth == 0
+    for text in (ended.console, ended.page, junit):
+        assert "\\ud83d" in text
+        assert [sign for sign in text if not sign.isprintable() and sign not in "\n\t"] == []
+
+
 def test_part_is_never_called_conformant(suite: Suite) -> None:
     """A run that was asked for a part passes, and says that it proves nothing about the rest."""
     ended = suite("conformance/tcp")

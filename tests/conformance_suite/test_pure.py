@@ -1,6 +1,5 @@
 """The parts that only think: tree, exemptions, features, comparison, pod rules."""
 
-import copy
 from datetime import UTC, datetime
 
 import pytest
@@ -8,119 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from betelgeuse.errors import UsageError
+from betelgeuse.kube import Obj
 from betelgeuse.settings import Settings
+from betelgeuse.tree import Ref, Tree
 from conformance import exemptions, features
 from conformance.drift.compare import differences, quantity
-from conformance.tree import Match, Raw, Ref, Tree
 from conformance.verdict import PromiseBrokenError, poll, require, require_none, shorten
 from conformance.workloads.rules import mounts_token, restart_fault
 from tests.conformance_suite.cluster import tree_objects
-from tests.conformance_suite.idp import DOMAIN, ISSUER
+from tests.conformance_suite.idp import DOMAIN
 
 
 @pytest.fixture
 def tree() -> Tree:
     """Return the model platform's tree."""
     return Tree(tree_objects(443, 80), DOMAIN)
-
-
-def test_tree_reads_hosts_with_routes_and_gates(tree: Tree) -> None:
-    """Tree reads hosts with routes and gates."""
-    auth, embeddings, llm, portal, vault = tree.hosts
-
-    assert (embeddings.name, llm.name, llm.label, llm.namespace) == (
-        "embeddings.model.test",
-        "llm.model.test",
-        "llm",
-        "ai",
-    )
-    assert [host.gate.kind for host in (auth, embeddings, llm, portal, vault)] == [
-        "public",
-        "token",
-        "token",
-        "login",
-        "password",
-    ]
-    assert [str(route) for route in llm.routes] == ["HTTPRoute/ai/llm", "HTTPRoute/ai/llm-redirect"]
-    assert llm.door == Match("/v1/models", "GET", exact=True)
-    assert (llm.gate.issuer, llm.gate.audiences, llm.gate.realm) == (ISSUER, ("llm",), "betelgeuse")
-    assert (portal.gate.client, portal.gate.logout, len(portal.gate.groups)) == ("portal", "/oauth2/logout", 3)
-    assert portal.gate.quiet[0] == ("X-Requested-With", "XMLHttpRequest")
-    assert auth.door == Match("/realms/betelgeuse/account/", "GET", exact=True)
-    assert [(client.id, client.audiences, client.host) for client in tree.clients] == [
-        ("api-client", ("llm", "embeddings"), ""),
-        ("embeddings-client", ("embeddings",), ""),
-        ("portal", (), "portal"),
-    ]
-    assert {str(name) for name in tree.tls_names} == {*(host.name for host in tree.hosts), "model.test"}
-    assert tree.ports == (80, 443)
-
-
-def test_route_without_hostnames_takes_its_listeners(tree: Tree) -> None:
-    """Route without hostnames takes its listeners."""
-    for route in tree.kind("HTTPRoute"):
-        del route["spec"]["hostnames"]
-
-    assert all(host.routes and host.gate.kind for host in tree.hosts)
-
-
-def test_host_without_a_route_is_still_a_host(tree: Tree) -> None:
-    """Host without a route is still a host."""
-    bare = Tree([obj for obj in tree.objects if obj["kind"] != "HTTPRoute"], DOMAIN)
-
-    assert [host.name for host in bare.hosts] == [host.name for host in tree.hosts]
-    assert not any(host.routes or host.gate.kind for host in bare.hosts)
-
-
-def _without(tree: Tree, kind: str, name: str) -> Tree:
-    kept = [obj for obj in tree.objects if (obj["kind"], obj["metadata"]["name"]) != (kind, name)]
-    return Tree(kept, DOMAIN)
-
-
-def _kind(tree: Tree, label: str) -> str:
-    return next(host.gate.kind for host in tree.hosts if host.label == label)
-
-
-def test_gate_is_what_asks_not_what_a_label_says(tree: Tree) -> None:
-    """Gate is what asks, not what a label says."""
-    policy = next(obj for obj in tree.kind("SecurityPolicy") if obj["metadata"]["name"] == "llm")
-
-    policy["spec"].pop("jwt")
-    assert _kind(Tree(tree.objects, DOMAIN), "llm") == ""
-    policy["spec"]["basicAuth"] = {"users": {"name": "x"}}
-    assert _kind(Tree(tree.objects, DOMAIN), "llm") == "password"
-    policy["spec"]["jwt"] = {"providers": [{"name": "a"}]}
-    assert _kind(Tree(tree.objects, DOMAIN), "llm") == "", "two at once are none"
-    assert _kind(_without(tree, "SecurityPolicy", "portal"), "portal") == ""
-
-
-def test_public_route_says_why(tree: Tree) -> None:
-    """Public route says why."""
-    route = next(obj for obj in tree.kind("HTTPRoute") if obj["metadata"]["name"] == "auth")
-
-    route["metadata"]["annotations"]["betelgeuse.io/public"] = "  "
-    assert _kind(Tree(tree.objects, DOMAIN), "auth") == ""
-    guarded = next(obj for obj in tree.kind("HTTPRoute") if obj["metadata"]["name"] == "llm")
-    guarded["metadata"]["annotations"]["betelgeuse.io/public"] = "for everybody"
-    assert _kind(Tree(tree.objects, DOMAIN), "llm") == "", "a gate, and a reason for none"
-
-
-def test_policy_of_a_listener_guards_its_routes(tree: Tree) -> None:
-    """Policy of a listener guards its routes."""
-    policy = next(obj for obj in tree.kind("SecurityPolicy") if obj["metadata"]["name"] == "llm")
-
-    policy["spec"]["targetRefs"] = [{"kind": "ListenerSet", "name": "llm"}]
-    assert _kind(Tree(tree.objects, DOMAIN), "llm") == "token"
-    policy["spec"]["targetRefs"] = [{"kind": "ListenerSet", "name": "other"}]
-    assert _kind(Tree(tree.objects, DOMAIN), "llm") == ""
-
-
-def test_host_behind_two_classes_is_behind_none(tree: Tree) -> None:
-    """Host behind two classes is behind none."""
-    route = copy.deepcopy(next(obj for obj in tree.kind("HTTPRoute") if obj["metadata"]["name"] == "llm"))
-    route["metadata"]["name"] = "llm-more"
-
-    assert _kind(Tree([*tree.objects, route], DOMAIN), "llm") == ""
 
 
 def test_kubectl_names_custom_kinds_with_their_group() -> None:
@@ -195,7 +96,7 @@ def test_exemptions_without_form_are_refused(text: str, words: str) -> None:
         ({"on": True}, {"on": "True"}, 1),
     ],
 )
-def test_only_what_is_declared_is_compared(want: Raw, got: Raw, found: int) -> None:
+def test_only_what_is_declared_is_compared(want: Obj, got: Obj, found: int) -> None:
     """Only what is declared is compared."""
     assert len(list(differences(want, got))) == found
 

@@ -30,7 +30,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(f"conformance.{name}.TIMEOUTS", _FAST)
     monkeypatch.setattr("conformance.ai.test_overload._STAY", 0.2)
-    monkeypatch.setattr("conformance.ai.test_overload.TIMEOUTS", timeouts.Timeouts(freed=1.0))
     monkeypatch.setattr("conformance.ai.test_overload._SLO", Slo({FIRST_TOKEN: 0.8}, 0.95))
     monkeypatch.setattr("conformance.ai.test_completions._IN_A_ROW", IN_VAIN)
     monkeypatch.setattr("conformance.ai.test_embeddings._RUSH", 0.1)
@@ -231,6 +230,7 @@ FAULTS: Sequence[Fault] = (
         "ai/overload: overload_is_told, who_leaves_makes_room",
     ),
     _fault("llm-nonsense", "ai/completions: answers_are_sensible"),
+    _fault("llm-odd", "ai/completions: answers_are_sensible, models_are_listed"),
     _fault("llm-random", "ai/completions: same_question_same_answer"),
     _fault("llm-usage", "ai/completions: usage_is_counted"),
     _fault("llm-no-done", "ai/completions: tokens_are_streamed"),

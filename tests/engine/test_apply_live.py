@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,16 +15,18 @@ from typing import Any
 
 import pytest
 
-from betelgeuse import inventory
+from betelgeuse import inventory, lease
 from betelgeuse.apply import Outcome
-from betelgeuse.apply_rules import Key, conflicts_of, transient
-from betelgeuse.errors import BetelgeuseError, ConflictError, RefusedError, WaitTimeoutError
-from betelgeuse.kube import ApiError, Kube, Obj, UnreachableError, connect
+from betelgeuse.apply_rules import conflicts_of, transient
+from betelgeuse.errors import BetelgeuseError, ConflictError, LockedError, RefusedError, WaitTimeoutError
+from betelgeuse.kube import ApiError, Key, Kube, Obj, UnreachableError, connect, key_of
 from betelgeuse.kube.command import kubectl
+from betelgeuse.owners import Controllers
 from betelgeuse.settings import Settings
+from betelgeuse.workflows.apply_tree import Result, apply_tree
+from betelgeuse.workflows.destroy import remove
 from betelgeuse.workflows.plan import plan
 from betelgeuse.workflows.status import status
-from betelgeuse.workflows.tree import Result, apply_tree, remove
 
 Names = Iterator[str]
 WARM_SECONDS = 10.0
@@ -110,6 +113,13 @@ def live(kube: Kube, item: Obj) -> Obj:
     return found
 
 
+def finalize(kube: Kube, namespace: str) -> None:
+    """End a namespace's deletion, as its controller would."""
+    found = live(kube, obj("v1", "Namespace", namespace))
+    found["spec"]["finalizers"] = []
+    kube.request("PUT", f"/api/v1/namespaces/{namespace}/finalize", body=found)
+
+
 def test_second_apply_changes_nothing(settings: Settings, kube: Kube, namespace: str) -> None:
     """The first apply creates everything, the second changes nothing and sends no write."""
     first = deploy(settings, kube, tree(namespace))
@@ -159,6 +169,212 @@ def test_every_kind_of_drift_is_seen(settings: Settings, kube: Kube, namespace: 
     assert deploy(settings, kube, tree(namespace)).changes == 1
     assert plan(settings, kube, tree(namespace)) == 0
     assert "extra" not in live(kube, service(namespace))["spec"]["selector"]
+
+
+@pytest.mark.parametrize("tool", ["kubectl-patch", "node-fetch", "Mozilla", "OpenAPI-Generator"])
+@pytest.mark.parametrize(
+    ("patch", "kind", "field"),
+    [
+        ('{"data":{"b":"2"}}', "configmap/settings", "data.b"),
+        ('{"metadata":{"labels":{"mine":"x"}}}', "service/web", "metadata.labels"),
+        (
+            '{"spec":{"template":{"spec":{"containers":[{"name":"c","env":[{"name":"MINE","value":"1"}]}]}}}}',
+            "deployment/web",
+            "spec.template.spec.containers[c].env",
+        ),
+        ('{"spec":{"template":{"spec":{"hostNetwork":true}}}}', "deployment/web", "spec.template.spec.hostNetwork"),
+        ('{"data":{"mine":"eA=="}}', "secret/keys", "data.mine"),
+    ],
+    ids=["key", "label", "variable", "field", "secret"],
+)
+def test_what_a_hand_adds_is_seen_and_removed(  # noqa: PLR0913, PLR0917 - fixtures and cases
+    settings: Settings,
+    kube: Kube,
+    namespace: str,
+    capsys: pytest.CaptureFixture[str],
+    tool: str,
+    patch: str,
+    kind: str,
+    field: str,
+) -> None:
+    """A field the tree knows nothing of is no part of our object, whatever tool put it there."""
+    deploy(settings, kube, tree(namespace))
+    before = ctl(settings, "-n", namespace, "get", kind, "-o", "jsonpath={.spec}{.data}{.metadata.labels}")
+    ctl(settings, "-n", namespace, "patch", kind, f"--field-manager={tool}", "-p", patch)
+    capsys.readouterr()
+
+    assert plan(settings, kube, tree(namespace)) == 2
+    assert f"# {field}, added by '{tool}'" in capsys.readouterr().out
+    assert deploy(settings, kube, tree(namespace)).changes == 1
+    assert f"{field}, added by '{tool}': removed" in capsys.readouterr().err
+    assert ctl(settings, "-n", namespace, "get", kind, "-o", "jsonpath={.spec}{.data}{.metadata.labels}") == before
+    assert plan(settings, kube, tree(namespace)) == 0
+    assert deploy(settings, kube, tree(namespace)).changes == 0
+
+
+def test_what_a_hand_adds_to_a_custom_resource_is_removed(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A policy that gains `optional: true` must not stay open."""
+    instance = obj("added.example.org/v1", "Bell", "front", namespace, spec={"size": 1})
+    objects = [obj("v1", "Namespace", namespace), crd("Bell", "added.example.org", padding=2), instance]
+    deploy(settings, kube, objects)
+    ctl(settings, "-n", namespace, "patch", "bell/front", "--type=merge", "-p", '{"spec":{"field0":"x"}}')
+    capsys.readouterr()
+
+    assert plan(settings, kube, objects) == 2
+    assert "-  field0: x" in capsys.readouterr().out
+    assert deploy(settings, kube, objects).changes == 1
+    assert live(kube, instance)["spec"] == {"size": 1}
+    assert plan(settings, kube, objects) == 0
+
+
+def test_an_addition_beside_a_change_is_planned_whole(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A hand changed one key of ours and added another: one diff shows both."""
+    deploy(settings, kube, tree(namespace))
+    ctl(settings, "-n", namespace, "patch", "configmap/settings", "-p", '{"data":{"a":"9","b":"2"}}')
+    capsys.readouterr()
+
+    assert plan(settings, kube, tree(namespace)) == 2
+    shown = capsys.readouterr().out
+    assert [line in shown for line in ("-  a: '9'", "+  a: '1'", "-  b: '2'")] == [True] * 3
+    assert deploy(settings, kube, tree(namespace)).changes == 1
+    assert live(kube, tree(namespace)[3])["data"] == {"a": "1"}
+
+
+def test_a_hand_that_set_the_default_changed_nothing(settings: Settings, kube: Kube, namespace: str) -> None:
+    """A value that comes back by itself is no difference, and nobody's after the next deploy."""
+    deploy(settings, kube, tree(namespace))
+    for limit in (11, 10):
+        patch = f'{{"spec":{{"revisionHistoryLimit":{limit}}}}}'
+        ctl(settings, "-n", namespace, "patch", "deployment/web", "-p", patch)
+
+    assert plan(settings, kube, tree(namespace)) == 0
+    assert deploy(settings, kube, tree(namespace)).changes == 0
+    version = live(kube, deployment(namespace))["metadata"]["resourceVersion"]
+    assert deploy(settings, kube, tree(namespace)).changes == 0
+    assert live(kube, deployment(namespace))["metadata"]["resourceVersion"] == version
+
+
+def test_made_anew_by_hand_becomes_the_trees(settings: Settings, kube: Kube, namespace: str) -> None:
+    """Deleted and created by hand with more in it: the defaults stay, the addition goes."""
+    deploy(settings, kube, tree(namespace))
+    for kind in ("deployment/web", "service/web"):
+        found = json.loads(ctl(settings, "-n", namespace, "get", kind, "-o", "json"))
+        made = deployment(namespace) if kind.startswith("deployment") else service(namespace)
+        made["metadata"]["labels"] = {"mine": "x"}
+        ctl(settings, "-n", namespace, "delete", kind)
+        kube.create(made, "Mozilla")
+        assert found["spec"]
+
+    assert deploy(settings, kube, tree(namespace)).changes == 2
+    assert not live(kube, deployment(namespace))["metadata"].get("labels")
+    assert live(kube, service(namespace))["spec"]["clusterIP"]
+    assert live(kube, deployment(namespace))["spec"]["revisionHistoryLimit"] == 10
+    assert plan(settings, kube, tree(namespace)) == 0
+
+
+def test_what_controllers_write_stays_unmentioned(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rollout's annotations, a restart, an injected value: no plan, no change."""
+    deploy(settings, kube, tree(namespace))
+    ctl(settings, "-n", namespace, "rollout", "restart", "deployment/web")
+    add = {"op": "add", "path": "/metadata/annotations", "value": {"deployment.kubernetes.io/revision": "2", "x": "y"}}
+    kube.json_patch(deployment(namespace), [add], "kube-controller-manager")
+    inject = {"op": "add", "path": "/data/ca", "value": "injected"}
+    # `web` is a program of the tree: its Deployment says so.
+    kube.json_patch(tree(namespace)[3], [inject], "web-injector")
+    capsys.readouterr()
+
+    assert plan(settings, kube, tree(namespace)) == 0
+    assert capsys.readouterr().out == ""
+    assert deploy(settings, kube, tree(namespace)).changes == 0
+    assert live(kube, tree(namespace)[3])["data"]["ca"] == "injected"
+    assert live(kube, deployment(namespace))["metadata"]["annotations"]["x"] == "y"
+
+
+def test_replicas_come_back_when_the_autoscaler_is_gone(settings: Settings, kube: Kube, namespace: str) -> None:
+    """While it is there, it is not fought; the field it leaves behind is the tree's again."""
+    deploy(settings, kube, tree(namespace))
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    autoscaler = obj("autoscaling/v2", "HorizontalPodAutoscaler", "web", namespace)
+    kube.create(autoscaler | {"spec": {"scaleTargetRef": target, "maxReplicas": 5}}, "kubectl-autoscale")
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/web/scale"
+    query, body = {"fieldManager": "kube-controller-manager"}, {"spec": {"replicas": 3}}
+    kube.request("PATCH", path, query=query, body=body, content_type="application/merge-patch+json")
+
+    with pytest.raises(ConflictError, match=r"\.spec\.replicas belongs to 'kube-controller-manager'"):
+        deploy(settings, kube, tree(namespace))
+    kube.delete(autoscaler)
+    assert plan(settings, kube, tree(namespace)) == 2
+    assert deploy(settings, kube, tree(namespace)).changes == 1
+    assert live(kube, deployment(namespace))["spec"]["replicas"] == 1
+    assert plan(settings, kube, tree(namespace)) == 0
+
+
+FREE = '{"metadata":{"finalizers":null}}'
+
+
+def test_held_by_a_finalizer_is_named_and_made_anew(
+    settings: Settings,
+    kube: Kube,
+    namespace: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Deleted by hand and held: plan and deploy say by what; what they say to do works, and the object comes back."""
+    monkeypatch.setattr("betelgeuse.apply._GOING_SECONDS", 1.0)
+    deploy(settings, kube, tree(namespace))
+    ctl(settings, "-n", namespace, "patch", "service/web", "-p", '{"metadata":{"finalizers":["example.org/guard"]}}')
+    ctl(settings, "-n", namespace, "delete", "service/web", "--wait=false")
+    capsys.readouterr()
+
+    assert plan(settings, kube, tree(namespace)) == 2
+    assert f"! Service {namespace}/web is being deleted since" in capsys.readouterr().out
+    with pytest.raises(WaitTimeoutError, match=r"finalizer example\.org/guard holds it") as caught:
+        deploy(settings, kube, tree(namespace))
+    command = re.search("`kubectl (.*)`", str(caught.value))
+    assert command is not None
+    ctl(settings, *shlex.split(command[1]))
+    result = deploy(settings, kube, tree(namespace))
+    assert result.applied.outcomes[Key("", "Service", namespace, "web")] == Outcome.CREATED
+    assert plan(settings, kube, tree(namespace)) == 0
+
+
+def test_held_while_leaving_the_tree_is_never_orphaned(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stays in the inventory, named by every deploy and plan, until it is gone."""
+    deploy(settings, kube, tree(namespace))
+    ctl(settings, "-n", namespace, "patch", "service/web", "-p", '{"metadata":{"finalizers":["example.org/guard"]}}')
+    rest = [item for item in tree(namespace) if item["kind"] != "Service"]
+    key = Key("", "Service", namespace, "web")
+    for _ in range(2):
+        result = deploy(settings, kube, rest)
+        assert (list(result.pruned.going), result.pruned.deleted) == ([key], {})
+        assert "web: left the tree, but is not gone yet" in capsys.readouterr().err
+        assert key in inventory.load(kube).versions
+        assert plan(settings, kube, rest) == 2
+    ctl(settings, "-n", namespace, "patch", "service/web", "--type=merge", "-p", FREE)
+
+    deploy(settings, kube, rest)
+    assert key not in inventory.load(kube).versions
+    assert plan(settings, kube, rest) == 0
+
+
+@pytest.mark.parametrize("refused", [{"stringData": {"a": 735191}}, {"data": {"a": "canary 735191"}}])
+def test_a_refused_secret_keeps_its_value(kube: Kube, namespace: str, refused: Obj) -> None:
+    """The API server repeats a value that has another type: the line tells the place, never the value."""
+    kube.create(obj("v1", "Namespace", namespace), "test")
+    secret = obj("v1", "Secret", "s", namespace, **refused)
+
+    for send in (kube.server_side_apply, kube.create):
+        with pytest.raises(ApiError) as caught:
+            send(secret, "test")
+        assert "735191" not in f"{caught.value} {caught.value.causes}"
 
 
 def test_deleted_by_hand_comes_back(settings: Settings, kube: Kube, namespace: str) -> None:
@@ -246,20 +462,100 @@ def test_what_was_there_before_stays(settings: Settings, kube: Kube, namespace: 
     assert kube.get("v1", "ConfigMap", "settings", namespace) is not None
 
 
+def _with_claims(settings: Settings, kube: Kube, namespace: str) -> list[Obj]:
+    """Return a tree with volumes of each kind, deployed, and what controllers would make of it made by hand."""
+    size = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    labels = {"app": "db"}
+    sets = [obj("apps/v1", "StatefulSet", name, namespace) for name in ("db", "cache")]
+    for each in sets:
+        container = {"name": "c", "image": "example.org/db:1.0"}
+        each["spec"] = {
+            "serviceName": "db",
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": size}],
+        }
+    sets[1]["spec"]["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": "Delete"}
+    postgres = crd("Cluster", "postgresql.cnpg.io")
+    cluster = obj("postgresql.cnpg.io/v1", "Cluster", "pg", namespace, spec={"size": 1})
+    objects = [obj("v1", "Namespace", namespace), *sets, postgres, cluster, obj("v1", "ConfigMap", "c", namespace)]
+    apply_tree(settings, kube, objects, wait=False, profile="data")
+    # As the StatefulSet controller makes them: an owner only where the policy says so.
+    kube.create(obj("v1", "PersistentVolumeClaim", "data-db-0", namespace, spec=size), "kube-controller-manager")
+    owner = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "name": "cache",
+        "uid": live(kube, sets[1])["metadata"]["uid"],
+    }
+    owned = obj("v1", "PersistentVolumeClaim", "data-cache-0", namespace, spec=size)
+    owned["metadata"]["ownerReferences"] = [owner]
+    kube.create(owned, "kube-controller-manager")
+    return objects
+
+
+def test_a_smaller_profile_keeps_every_volume(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Claims, also those that StatefulSets made, databases and their namespace stay ours until their data may go."""
+    objects = _with_claims(settings, kube, namespace)
+    stay = {
+        Key("", "PersistentVolumeClaim", namespace, "data-db-0"),
+        Key("apps", "StatefulSet", namespace, "cache"),
+        Key("postgresql.cnpg.io", "Cluster", namespace, "pg"),
+        Key("apiextensions.k8s.io", "CustomResourceDefinition", "", "clusters.postgresql.cnpg.io"),
+        Key("", "Namespace", "", namespace),
+    }
+    assert inventory.load(kube).profile == "data"
+    capsys.readouterr()
+
+    assert plan(settings, kube, []) == 2
+    planned = capsys.readouterr().out
+    result = deploy(settings, kube, [])
+
+    gone = {Key("apps", "StatefulSet", namespace, "db"), Key("", "ConfigMap", namespace, "c")}
+    assert set(result.pruned.deleted) == gone
+    # The set's own claims were written down before it went; those with an owner need that owner.
+    assert set(result.pruned.kept) == stay | {Key("", "PersistentVolumeClaim", namespace, "data-cache-0")}
+    assert result.pruned.data == set(result.pruned.kept)
+    assert all(f"- {key} (left the tree, will be deleted)" in planned for key in gone)
+    assert all(f"= {key} (left the tree, will be kept: " in planned for key in result.pruned.kept)
+    assert "`invoke deploy --prune-data` deletes it with its data" in capsys.readouterr().err
+    assert set(inventory.load(kube).versions) == set(result.pruned.kept)
+    assert inventory.load(kube).profile == ""
+    assert plan(settings, kube, []) == 0
+
+    back = deploy(settings, kube, objects)
+    assert back.pruned.kept == {}
+    assert set(inventory.load(kube).versions) == {key_of(item) for item in objects}
+    deploy(settings, kube, [])
+
+    assert plan(settings, kube, [], data=False) == 2
+    last = apply_tree(settings, kube, [], wait=False, data=False)
+    assert set(last.pruned.deleted) == set(result.pruned.kept)
+    assert inventory.load(kube).versions == {}
+    for name in ("data-db-0", "data-cache-0"):
+        claim = kube.get("v1", "PersistentVolumeClaim", name, namespace)
+        # Its finalizer waits for a controller that is not here.
+        assert claim is None or "deletionTimestamp" in claim["metadata"]
+
+
 def test_remove_leaves_nothing_of_ours(settings: Settings, kube: Kube, namespace: str) -> None:
     """Removing keeps what holds data and stays ours, until it is asked for as well."""
     deploy(settings, kube, tree(namespace))
     kept = remove(settings, kube).kept
     ours = set(inventory.load(kube).versions)
+    held = remove(settings, kube, data=True).going
+    # No controller ends the deletion of a namespace here.
+    finalize(kube, namespace)
     remove(settings, kube, data=True)
 
+    assert set(held) == {Key("", "Namespace", "", namespace)}
     assert set(kept) == ours == {Key("", "Secret", namespace, "keys"), Key("", "Namespace", "", namespace)}
     assert inventory.load(kube).versions == {}
     assert kube.get("v1", "Secret", "keys", namespace) is None
-    # No controller ends the deletion here, and the next test needs the namespace.
-    home = live(kube, obj("v1", "Namespace", inventory.NAMESPACE))
-    home["spec"]["finalizers"] = []
-    kube.request("PUT", f"/api/v1/namespaces/{inventory.NAMESPACE}/finalize", body=home)
+    # The next test needs it.
+    finalize(kube, inventory.NAMESPACE)
 
 
 def test_crds_with_foreign_instances_stay(settings: Settings, kube: Kube, namespace: str) -> None:
@@ -366,6 +662,71 @@ def test_job_with_a_new_template_runs_anew(settings: Settings, kube: Kube, names
     assert live(kube, job("example.org/app:2"))["metadata"]["uid"] != before
 
 
+def claim(namespace: str, size: str = "1Gi", storage: str = "fast") -> Obj:
+    """Return a volume claim."""
+    spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": storage}
+    return obj(
+        "v1", "PersistentVolumeClaim", "data", namespace, spec=spec | {"resources": {"requests": {"storage": size}}}
+    )
+
+
+def database(namespace: str, size: str = "1Gi") -> Obj:
+    """Return a StatefulSet with a claim template."""
+    spec = deployment(namespace)["spec"] | {"serviceName": "db"}
+    template = {"metadata": {"name": "data"}, "spec": claim(namespace, size)["spec"]}
+    return obj("apps/v1", "StatefulSet", "db", namespace, spec=spec | {"volumeClaimTemplates": [template]})
+
+
+def relabelled(namespace: str) -> Obj:
+    """Return the Deployment with another selector."""
+    found = deployment(namespace)
+    found["spec"]["selector"] = {"matchLabels": {"app": "other"}}
+    found["spec"]["template"]["metadata"] = {"labels": {"app": "other"}}
+    return found
+
+
+def binding(namespace: str, role: str) -> Obj:
+    """Return a RoleBinding."""
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role}
+    return obj("rbac.authorization.k8s.io/v1", "RoleBinding", "b", namespace, roleRef=reference)
+
+
+@pytest.mark.parametrize("kind", ["claim", "larger", "smaller", "StatefulSet", "Deployment", "RoleBinding"])
+def test_fixed_fields_cost_no_data(
+    settings: Settings, kube: Kube, namespace: str, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """No advice deletes data; a command that is given works as it stands, and the deploy after it goes through."""
+    old, new = {
+        "claim": (claim(namespace), claim(namespace, storage="slow")),
+        "larger": (claim(namespace), claim(namespace, "2Gi")),
+        "smaller": (claim(namespace, "2Gi"), claim(namespace)),
+        "StatefulSet": (database(namespace), database(namespace, "2Gi")),
+        "Deployment": (deployment(namespace), relabelled(namespace)),
+        "RoleBinding": (binding(namespace, "a"), binding(namespace, "b")),
+    }[kind]
+    home = obj("v1", "Namespace", namespace)
+    deploy(settings, kube, [home, old])
+    capsys.readouterr()
+
+    assert plan(settings, kube, [home, new]) == 2
+    planned = capsys.readouterr().out
+    with pytest.raises(BetelgeuseError, match="was refused") as caught:
+        deploy(settings, kube, [home, new])
+    assert str(caught.value) in planned
+    command = re.search("`kubectl (.*)`", str(caught.value))
+    if old["kind"] == "PersistentVolumeClaim":
+        assert "it holds data, so it is not to be deleted" in str(caught.value)
+        assert command is None
+        return
+    assert command is not None
+    assert ("--cascade=orphan" in command[1]) == (kind == "StatefulSet")
+    # Nothing collects garbage here, so what an orphaning deletion waits for never comes.
+    ctl(settings, *shlex.split(command[1]), "--wait=false")
+    if kind == "StatefulSet":
+        ctl(settings, "-n", namespace, "patch", "statefulset/db", "--type=merge", "-p", FREE)
+    assert deploy(settings, kube, [home, new]).changes == 1
+
+
 def test_typo_in_a_field_is_one_clear_line(settings: Settings, kube: Kube, namespace: str) -> None:
     """An unknown field is refused as kubectl refuses it, naming object and field."""
     wrong = deployment(namespace)
@@ -408,7 +769,10 @@ def test_conflict_is_read_from_the_servers_answer(settings: Settings, kube: Kube
     with pytest.raises(ApiError) as caught:
         kube.server_side_apply(deployment(namespace), "betelgeuse")
 
-    assert [(entry.field, entry.human) for entry in conflicts_of(caught.value)] == [(".spec.replicas", True)]
+    found = live(kube, deployment(namespace))
+    assert [(entry.field, Controllers().owns(found, entry.manager)) for entry in conflicts_of(caught.value)] == [
+        (".spec.replicas", False)
+    ]
 
 
 def test_wait_says_why(settings: Settings, kube: Kube, namespace: str) -> None:
@@ -427,6 +791,34 @@ def test_status_is_honest(settings: Settings, kube: Kube, namespace: str, capsys
     assert [(entry["kind"], entry["name"]) for entry in found["waiting"]] == [("Deployment", "web")]
 
 
+@pytest.mark.usefixtures("namespace")
+def test_two_machines_do_not_deploy_at_once(settings: Settings, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes second is refused with the first one's name; after that one's end the way is free."""
+    monkeypatch.setattr(lease, "_process", lambda: "another-machine ns 1")
+    with lease.held(kube, "local") as mine:
+        monkeypatch.setattr(lease, "_process", lambda: "this-machine ns 1")
+        with (
+            pytest.raises(LockedError, match=r"@.* \(pid \d+\) deploys to local"),
+            lease.held(connect(settings), "local"),
+        ):
+            pass
+        mine.check()
+    with lease.held(connect(settings), "local"):
+        pass
+
+
+def test_a_deploy_never_forgets_what_another_wrote(settings: Settings, kube: Kube, namespace: str) -> None:
+    """An inventory that was written since it was read is not written over."""
+    deploy(settings, kube, tree(namespace))
+    mine, others = inventory.load(kube), inventory.load(kube)
+    others.versions[Key("", "ConfigMap", namespace, "theirs")] = "v1"
+    inventory.save(kube, others)
+
+    with pytest.raises(LockedError, match="another deploy wrote the inventory of 'local'"):
+        inventory.save(kube, mine)
+    assert Key("", "ConfigMap", namespace, "theirs") in inventory.load(kube).versions
+
+
 KILL = """
 import json, sys
 from betelgeuse import paths
@@ -434,7 +826,7 @@ from pathlib import Path
 paths.STATE = Path(sys.argv[1])
 from betelgeuse.kube import connect
 from betelgeuse.settings import Settings
-from betelgeuse.workflows.tree import apply_tree
+from betelgeuse.workflows.apply_tree import apply_tree
 settings = Settings(env="local", domain="betelgeuse.test", kube_context=sys.argv[2])
 apply_tree(settings, connect(settings), json.load(sys.stdin), wait=False)
 """
@@ -504,6 +896,17 @@ def test_strangers_are_refused(
     (tmp_path / "insecure").write_text(text.replace(settings.kube_context, "betelgeuse-lokal"))
     with pytest.raises(RefusedError, match=r"no context 'betelgeuse-local'; did you mean 'betelgeuse-lokal'\?"):
         connect(settings)
+
+
+def test_an_ended_certificate_is_told_apart(
+    settings: Settings, controlplane: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server says Unauthorized; we say that our certificate ended, when, and what renews it."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "former"))
+    (tmp_path / "former").write_text(controlplane.read_text().replace("/admin.", "/former."))
+
+    with pytest.raises(ApiError, match=r"our certificate ended on \d{4}-\d\d-\d\d; `invoke deploy --env=local` renews"):
+        connect(settings).refresh()
 
 
 def test_silent_server_is_one_line(

@@ -17,8 +17,9 @@ import pytest
 
 from betelgeuse import paths
 from betelgeuse.errors import BetelgeuseError
-from betelgeuse.workflows.loadtest import arguments, carry_out
+from loadtests.plan import order
 from loadtests.scripted_server import Script, running
+from loadtests.workflows.loadtest import arguments, carry_out
 
 LOCUST = os.environ.get("BETELGEUSE_LOCUST", "")
 PATIENCE = 60
@@ -152,7 +153,7 @@ def test_the_verb_prints_the_summary_and_returns_the_verdict(
         said = arguments("llm", "smoke", seconds=3)
         argv = [LOCUST, "-m", "locust", *said, f"--host={url}", f"--reports={tmp_path}"]
 
-        assert carry_out(argv, {}, "llm", "smoke", PATIENCE)[1] is held
+        assert (carry_out(argv, {}, order("llm", "smoke", seconds=3), PATIENCE)["broken"] == []) is held
 
     printed = capsys.readouterr().out
     assert printed.startswith("llm-smoke-closed: closed loop, 4 users, scenario chat")
@@ -165,7 +166,7 @@ def test_the_verb_tells_why_there_is_no_report(tmp_path: Path, monkeypatch: pyte
     argv = [LOCUST, "-m", "locust", *arguments("llm", "smoke"), "--host=ftp://x", f"--reports={tmp_path}"]
 
     with pytest.raises(BetelgeuseError, match=r"expected http\(s\)://NAME\[:PORT\], got 'ftp://x'"):
-        carry_out(argv, {}, "llm", "smoke", PATIENCE)
+        carry_out(argv, {}, order("llm", "smoke"), PATIENCE)
 
 
 def test_a_closed_loop_reports_what_the_server_does(outcomes: Runs) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from betelgeuse.kube import Obj
-from tests.render.trees import pod_spec
+from betelgeuse.tree.workloads import pod_spec
 
 Change = Callable[["Objects"], None]
 

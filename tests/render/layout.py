@@ -18,6 +18,11 @@ _MAX_LINES: Final = 40
 _MAX_INLINE: Final = 3
 _MAX_PATCHES: Final = 5
 _MAX_OVERLAY_FILES: Final = 9
+_AREA: Final = re.compile(r"base/[^/]+/area\.yaml")
+"""What betelgeuse.profiles reads."""
+_ENTRIES: Final = re.compile(
+    r"(overlays|components|profiles)/[^/]+/kustomization\.yaml|base/.+/sizes/kustomization\.yaml"
+)
 _FREE: Final = ("config", "dashboards")
 """Folders of files that a generator reads as they are."""
 _DEPRECATED: Final = ("bases", "commonLabels", "vars", "patchesStrategicMerge", "patchesJson6902")
@@ -45,7 +50,7 @@ def _documents(files: Files) -> Iterator[tuple[str, list[Any]]]:
     """Yield the manifests: YAML that is neither a kustomization nor read by a generator."""
     for name, text in files.items():
         path = PurePosixPath(name)
-        listed = path.name in {KUSTOMIZATION, "profile.yaml"} or path.parent.name in _FREE
+        listed = path.name == KUSTOMIZATION or _AREA.fullmatch(name) or path.parent.name in _FREE
         if path.suffix == ".yaml" and not listed:
             yield name, [document for document in yaml.safe_load_all(text) if document]
 
@@ -113,8 +118,8 @@ def _resolved(folder: PurePosixPath, target: str) -> str:
 
 
 def files_are_used(files: Files) -> Iterator[str]:
-    """Every file is reached from an overlay, a component or base/: what nothing lists is dead."""
-    entries = [name for name in files if re.fullmatch(rf"(overlays|components)/[^/]+/{KUSTOMIZATION}", name)]
+    """Every file is reached from an overlay, a profile, a component or base/: what nothing lists is dead."""
+    entries = [name for name in files if _ENTRIES.fullmatch(name)]
     reached: set[str] = set()
     queue = [*entries, f"base/{KUSTOMIZATION}"]
     while queue:
@@ -127,7 +132,7 @@ def files_are_used(files: Files) -> Iterator[str]:
                 path = _resolved(PurePosixPath(name).parent, target)
                 queue += [path, f"{path}/{KUSTOMIZATION}"]
     for name in files:
-        if name not in reached and PurePosixPath(name).name not in {"README.md", "profile.yaml"}:
+        if name not in reached and PurePosixPath(name).name != "README.md" and not _AREA.fullmatch(name):
             yield f"{name}: nothing lists it"
 
 

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from betelgeuse import settings
-from tests.render.trees import WORKLOADS, Tree
+from betelgeuse.tree.workloads import WORKLOADS
+from tests.render.trees import Tree
 
 CHECKOV = os.environ.get("BETELGEUSE_CHECKOV", "")
 ACCEPTED = Path(__file__).with_name("checkov.yaml")

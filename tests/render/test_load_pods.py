@@ -1,9 +1,12 @@
 """The objects of a load test in pods keep what every tree keeps: they come and go, and are in none."""
 
+from collections.abc import Callable
+
 import pytest
 
-from betelgeuse import loadjobs, paths, settings
-from betelgeuse.loadjobs import Load
+from betelgeuse import paths, settings
+from loadtests.workflows import loadjobs
+from loadtests.workflows.loadjobs import Load
 from tests.render.checks import CHECKS, isolation, objects, references, workloads
 from tests.render.trees import Tree
 
@@ -32,8 +35,8 @@ CHECKED = [
 
 
 @pytest.mark.parametrize("check", CHECKED)
-def test_a_run_keeps_the_rules_of_the_tree(check: str) -> None:
-    """Valid, pinned, restricted, denied by default, and no policy that speaks of nobody."""
-    tree = Tree(settings.load("local"), [loadjobs.namespace(), *loadjobs.objects(LOAD)])
+def test_a_run_keeps_the_rules_of_the_tree(check: str, trees: Callable[[str], Tree]) -> None:
+    """Valid, pinned, restricted, denied by default, and no policy that speaks of nobody: beside what is there."""
+    tree = Tree(settings.load("local"), [*trees("local").objects, loadjobs.namespace(), *loadjobs.objects(LOAD)])
 
     assert list(CHECKS[check](tree)) == []

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Obj, describe
+from betelgeuse.policy import parties
 from betelgeuse.policy.parties import NAMESPACE_LABEL
 from betelgeuse.policy.selectors import matches
 from betelgeuse.settings import Settings
+from betelgeuse.tree import reader
+from betelgeuse.tree.workloads import WORKLOADS, labels, pod_spec, ports
 
-WORKLOADS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
 POLICIES: Final = ("NetworkPolicy", "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 ANY_NAMESPACE: Final = ""
 
@@ -27,46 +29,15 @@ class Pods:
     spec: Mapping[str, Any]
 
 
-RUNTIME: Final = (
-    # Envoy Gateway makes the proxies of an EnvoyProxy; ports below 1024 become 10000 more.
-    Pods(
-        "EnvoyProxy gateway/gateway",
-        "gateway",
-        "gateway",
-        {
-            "app.kubernetes.io/name": "envoy",
-            "app.kubernetes.io/component": "proxy",
-            "app.kubernetes.io/managed-by": "envoy-gateway",
-        },
-        frozenset({10080, 10443}),
-        {},
-    ),
-    # cert-manager answers HTTP-01 challenges from short-lived pods beside the Certificate.
-    Pods(
-        "cert-manager's solver",
-        ANY_NAMESPACE,
-        "solver",
-        {"acme.cert-manager.io/http01-solver": "true"},
-        frozenset({8089}),
-        {},
-    ),
-    # kubeadm installs CoreDNS.
-    Pods("kubeadm's CoreDNS", "kube-system", "coredns", {"k8s-app": "kube-dns"}, frozenset({53}), {}),
+SOLVER: Final = Pods(
+    "cert-manager's solver",
+    ANY_NAMESPACE,
+    "solver",
+    {"acme.cert-manager.io/http01-solver": "true"},
+    frozenset({8089}),
+    {},
 )
-"""Pods no object of the tree describes, and who starts them."""
-
-
-def shown(obj: Obj) -> str:
-    """Name an object: `Deployment ai/llm`."""
-    meta = obj["metadata"]
-    namespace = meta.get("namespace")
-    return f"{obj['kind']} {f'{namespace}/' if namespace else ''}{meta['name']}"
-
-
-def group(obj: Obj) -> str:
-    """Return an object's API group; the core group is empty."""
-    first, slash, _ = str(obj["apiVersion"]).partition("/")
-    return first if slash else ""
+"""cert-manager answers HTTP-01 challenges from short-lived pods beside the Certificate."""
 
 
 def strings(value: Any, at: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON value
@@ -81,45 +52,16 @@ def strings(value: Any, at: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN
             yield from strings(item, f"{at}[{index}]")
 
 
-def pod_spec(obj: Obj) -> Obj:
-    """Return the pod spec of a workload."""
-    return _template(obj).get("spec", {})  # type: ignore[no-any-return] # the API's own shape
-
-
-def _template(obj: Obj) -> Obj:
-    if obj["kind"] == "Pod":
-        return obj
-    spec = obj["spec"]["jobTemplate"]["spec"] if obj["kind"] == "CronJob" else obj["spec"]
-    return spec["template"]  # type: ignore[no-any-return] # the API's own shape
-
-
-def containers(spec: Mapping[str, Any]) -> Iterator[Obj]:
-    """Yield every container of a pod spec."""
-    yield from spec.get("initContainers", ())
-    yield from spec.get("containers", ())
-
-
-def _ports(spec: Mapping[str, Any]) -> Iterator[int | str]:
-    for container in containers(spec):
-        for port in container.get("ports", ()):
-            yield port["containerPort"]
-            if "name" in port:
-                yield port["name"]
-
-
-@dataclass(frozen=True)
-class Tree:
+class Tree(reader.Tree):
     """One environment, rendered."""
 
-    settings: Settings
-    objects: list[Obj]
-
-    def kind(self, *kinds: str) -> Iterator[Obj]:
-        """Yield the objects of some kinds."""
-        return (obj for obj in self.objects if obj["kind"] in kinds)
+    def __init__(self, settings: Settings, objects: list[Obj]) -> None:
+        """Keep the objects."""
+        super().__init__(objects, settings.domain)
+        self.settings = settings
 
     @cached_property
-    def namespaces(self) -> dict[str, dict[str, str]]:
+    def namespace_labels(self) -> dict[str, dict[str, str]]:
         """Labels of every namespace, the one every namespace has included."""
         found = {obj["metadata"]["name"]: obj["metadata"].get("labels", {}) for obj in self.kind("Namespace")}
         used = {obj["metadata"]["namespace"] for obj in self.objects if obj["metadata"].get("namespace")}
@@ -136,10 +78,15 @@ class Tree:
         declared = []
         for obj in self.kind(*WORKLOADS):
             spec, meta = pod_spec(obj), obj["metadata"]
-            labels = _template(obj).get("metadata", {}).get("labels", {})
+            listening = frozenset(each for name, number, _ in ports(spec) for each in (name, number) if each)
             namespace = meta.get("namespace", "")
-            declared.append(Pods(shown(obj), namespace, meta["name"], labels, frozenset(_ports(spec)), spec))
-        return [*declared, *RUNTIME]
+            declared.append(Pods(describe(obj), namespace, meta["name"], labels(obj), listening, spec))
+        runtime = [
+            Pods(f"pods of {party}", party.namespace, party.name, party.labels, listening, {})
+            for party in parties.unwritten(self.objects)
+            for listening in [frozenset(number for _, number, _ in party.ports)]
+        ]
+        return [*declared, *runtime, SOLVER]
 
     @cached_property
     def made_secrets(self) -> set[tuple[str, str]]:
@@ -153,12 +100,14 @@ class Tree:
         for pods in self.pods:
             if isinstance(namespaces, str):
                 inside = pods.namespace == namespaces or (
-                    pods.namespace == ANY_NAMESPACE and namespaces in self.namespaces
+                    pods.namespace == ANY_NAMESPACE and namespaces in self.namespace_labels
                 )
             elif pods.namespace == ANY_NAMESPACE:
-                inside = any(matches(namespaces, labels) for labels in self.namespaces.values())
+                inside = any(matches(namespaces, labels) for labels in self.namespace_labels.values())
             else:
-                inside = matches(namespaces, self.namespaces.get(pods.namespace, {NAMESPACE_LABEL: pods.namespace}))
+                inside = matches(
+                    namespaces, self.namespace_labels.get(pods.namespace, {NAMESPACE_LABEL: pods.namespace})
+                )
             if inside and matches(selector, pods.labels):
                 found.append(pods)
         return found

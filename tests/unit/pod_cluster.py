@@ -3,9 +3,8 @@
 import itertools
 from collections.abc import Callable, Mapping
 
-from betelgeuse.apply_rules import key_of
-from betelgeuse.kube import Obj
-from betelgeuse.loadjobs import NAMESPACE
+from betelgeuse.kube import Obj, key_of
+from loadtests.workflows.loadjobs import NAMESPACE
 from tests.unit.fakes import FakeKube, refused
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from betelgeuse.policy.access import Access, Account, Right, powers, powers_anywhere, rights_of_rules
+from betelgeuse.policy.access import Access, Account, Right, accounts, powers, powers_anywhere, rights_of_rules
+from tests.unit.fakes import obj
 
 Obj = dict[str, Any]
 APP = Account("shop", "app")
@@ -116,3 +117,15 @@ def test_names_limit_a_right() -> None:
     assert {str(right) for right in rights_of_rules([rule])} == {"get secrets a", "get secrets b"}
     assert str(Right("patch", "apps", "deployments")) == "patch deployments.apps"
     assert APP.user == "system:serviceaccount:shop:app"
+
+
+def test_accounts_are_declared_bound_or_everybodys() -> None:
+    """Each once, in order."""
+    subjects = [{"kind": "ServiceAccount", "name": "robot", "namespace": "far"}, {"kind": "User", "name": "x"}]
+    role = {"kind": "Role", "name": "r", "apiGroup": "rbac.authorization.k8s.io"}
+    objects = [
+        obj("v1", "ServiceAccount", "llm", "ai"),
+        obj("rbac.authorization.k8s.io/v1", "RoleBinding", "b", "ai", roleRef=role, subjects=subjects),
+    ]
+
+    assert [str(each) for each in accounts(objects, ["ai"])] == ["ai/default", "ai/llm", "far/robot"]

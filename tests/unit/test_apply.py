@@ -2,10 +2,12 @@
 
 import pytest
 
-from betelgeuse.apply import Applier, Outcome, apply_one, failure, snapshot
-from betelgeuse.apply_rules import key_of, record
+from betelgeuse.apply import Applier, Outcome, failure, snapshot
+from betelgeuse.apply_rules import record
 from betelgeuse.errors import BetelgeuseError, ConflictError
-from betelgeuse.kube import Obj
+from betelgeuse.hands import Hands
+from betelgeuse.kube import ApiError, Obj, key_of
+from betelgeuse.owners import Controllers
 from tests.unit.fakes import FakeKube, obj, refused
 
 CONFIG = obj("v1", "ConfigMap", "c", "n", data={"a": "1"})
@@ -13,11 +15,16 @@ HUMAN = {"reason": "FieldManagerConflict", "message": 'conflict with "kubectl" u
 ROBOT = {"reason": "FieldManagerConflict", "message": 'conflict with "robot" using v1', "field": ".data.a"}
 
 
+def hands(fake: FakeKube, *controllers: str) -> Hands:
+    """Return what tells hands from controllers."""
+    return Hands(fake.kube, Controllers(frozenset(controllers)))
+
+
 def applier(fake: FakeKube, live: list[Obj] | None = None, proofs: dict[str, str] | None = None) -> Applier:
     """Return an applier over a live state."""
     found = {key_of(entry): entry for entry in live or []}
     recorded = {key: (proofs or {}).get(key.name, "") for key in found}
-    return Applier(fake.kube, found, recorded, frozenset({("x.org", "Lamp")}))
+    return Applier(hands(fake), found, recorded, frozenset({("x.org", "Lamp")}))
 
 
 def test_outcomes_are_counted() -> None:
@@ -49,9 +56,9 @@ def test_humans_are_overridden_with_a_word(capsys: pytest.CaptureFixture[str]) -
     """A field changed by hand is taken back and named; a dry run forces silently."""
     fake = FakeKube()
     fake.deny = [refused(409, "conflict", [HUMAN])]
-    apply_one(fake.kube, CONFIG)
+    hands(fake).apply(CONFIG)
     fake.deny = [refused(409, "conflict", [HUMAN])]
-    apply_one(fake.kube, CONFIG, dry_run=True)
+    hands(fake).apply(CONFIG, dry_run=True)
 
     assert [verb for verb, _ in fake.log] == ["apply betelgeuse force", "apply betelgeuse force dry"]
     assert capsys.readouterr().err.count("ConfigMap n/c: .data.a was changed by 'kubectl'; set back") == 1
@@ -63,9 +70,49 @@ def test_controllers_are_not() -> None:
     fake.deny = [refused(409, "conflict", [HUMAN, ROBOT])]
 
     with pytest.raises(ConflictError, match=r"ConfigMap n/c: \.data\.a belongs to 'robot'; a controller sets it"):
-        apply_one(fake.kube, CONFIG)
+        hands(fake, "robot").apply(CONFIG)
 
     assert fake.log == []
+
+
+SCALED = {**HUMAN, "message": 'conflict with "kube-controller-manager" using apps/v1', "field": ".spec.replicas"}
+WORKLOAD = obj("apps/v1", "Deployment", "d", "n", spec={"replicas": 1})
+TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}
+
+
+def test_replicas_are_taken_back_from_an_autoscaler_that_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    """While it is there it owns them; once it is deleted, what it left is set back."""
+    autoscaler = obj("autoscaling/v2", "HorizontalPodAutoscaler", "a", "n", spec={"scaleTargetRef": TARGET})
+    fake = FakeKube(autoscaler)
+    fake.deny = [refused(409, "conflict", [SCALED])] * 2
+
+    with pytest.raises(ConflictError, match=r"Deployment n/d: \.spec\.replicas belongs to 'kube-controller-manager'"):
+        hands(fake).apply(WORKLOAD)
+    fake.objects.pop(key_of(autoscaler))
+    hands(fake).apply(WORKLOAD)
+
+    assert [verb for verb, _ in fake.log] == ["apply betelgeuse force"]
+    assert "was changed by 'kube-controller-manager'; set back" in capsys.readouterr().err
+
+
+def test_what_hands_add_is_removed(capsys: pytest.CaptureFixture[str]) -> None:
+    """An object that is proven to be in place, but holds more, is no object in place."""
+    entry = {"manager": "Mozilla", "operation": "Update", "fieldsV1": {"f:data": {"f:b": {}}}}
+    ours = {"manager": "betelgeuse", "operation": "Apply", "fieldsV1": {"f:data": {"f:a": {}}}}
+    live = obj("v1", "ConfigMap", "c", "n", data={"a": "1", "b": "2"}, managedFields=[ours, entry], uid="uid-c")
+    fake = FakeKube(live)
+    work = applier(fake, [live], {"c": record(CONFIG, live)})
+    # A real server merges; this one replaces what is at the top.
+    merged = CONFIG | {"data": live["data"]}
+    work.hands.apply = lambda _obj, **_: {**live, **merged, "metadata": live["metadata"] | {"resourceVersion": "1"}}  # type: ignore[method-assign]
+
+    assert work.pending([CONFIG]) == [CONFIG]
+    work.run([CONFIG])
+
+    assert fake.objects[key_of(CONFIG)]["data"] == {"a": "1"}
+    assert fake.objects[key_of(CONFIG)]["metadata"]["managedFields"] == [ours]
+    assert work.applied.changes == [key_of(CONFIG)]
+    assert "ConfigMap n/c: data.b, added by 'Mozilla': removed" in capsys.readouterr().err
 
 
 def test_named_reasons_are_retried(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +131,9 @@ def test_a_refusal_is_final_and_one_line() -> None:
     fake = FakeKube()
     fake.deny = [refused(422, 'ConfigMap "c" is invalid: data: field is immutable')]
 
-    with pytest.raises(BetelgeuseError, match=r"^ConfigMap n/c was refused: .*immutable.*`kubectl delete configmap c`"):
+    with pytest.raises(
+        BetelgeuseError, match=r"^ConfigMap n/c was refused: .*immutable.*`kubectl delete configmap c --namespace=n`"
+    ):
         applier(fake).run([CONFIG])
 
 
@@ -126,3 +175,9 @@ def test_snapshot_skips_what_is_not_served() -> None:
     fake = FakeKube(CONFIG, unserved=["Lamp"])
 
     assert snapshot(fake.kube, [CONFIG, obj("x.org/v1", "Lamp", "l", "n")]) == {key_of(CONFIG): CONFIG}
+    # Its CRD went after discovery had told of it.
+    fake.refuse = [refused(404, "404 page not found")]
+    assert snapshot(fake.kube, [CONFIG]) == {}
+    fake.refuse = [refused(500, "no")]
+    with pytest.raises(ApiError):
+        snapshot(fake.kube, [CONFIG])

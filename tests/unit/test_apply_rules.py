@@ -12,8 +12,6 @@ from betelgeuse.apply_rules import (
     alike,
     conflicts_of,
     covers,
-    digest,
-    key_of,
     ours,
     owned_fields,
     prepared,
@@ -23,7 +21,7 @@ from betelgeuse.apply_rules import (
     transient,
 )
 from betelgeuse.errors import BetelgeuseError
-from betelgeuse.kube import UnknownKindError, UnreachableError
+from betelgeuse.kube import UnknownKindError, UnreachableError, digest, key_of
 from tests.unit.fakes import obj, refused
 
 JSON = st.recursive(
@@ -127,18 +125,12 @@ def cause(message: str, field: str = ".spec.replicas", reason: str = "FieldManag
 
 
 def test_conflicts_are_read() -> None:
-    """Field and manager are taken from the causes; humans are known by their tools."""
+    """Field and manager are taken from the causes."""
     causes = [cause('conflict with "kubectl-edit" using apps/v1'), cause('conflict with "vpa" using v1', ".x")]
     causes.append(cause("other", reason="Other"))
 
     assert conflicts_of(refused(409, "", causes)) == [Conflict(".spec.replicas", "kubectl-edit"), Conflict(".x", "vpa")]
     assert conflicts_of(refused(422, "", causes)) == []
-    humans = ["kubectl", "kubectl-client-side-apply", "before-first-apply", "kubeadm", "betelgeuse-old", "k9s"]
-    assert [Conflict("", name).human for name in [*humans, "kube-controller-manager", "argocd-controller"]] == [
-        *[True] * 6,
-        False,
-        False,
-    ]
 
 
 CUSTOM = {("x.org", "Lamp")}

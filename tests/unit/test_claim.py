@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from betelgeuse import claim, loadjobs
-from betelgeuse.apply_rules import Key
+from betelgeuse import claim
 from betelgeuse.errors import BetelgeuseError, LockedError, RefusedError, WaitTimeoutError
-from betelgeuse.kube import ApiError, UnreachableError
-from betelgeuse.loadjobs import NAMESPACE, OWN
+from betelgeuse.kube import ApiError, Key, UnreachableError
+from loadtests.workflows import loadjobs
+from loadtests.workflows.loadjobs import NAMESPACE, OWN
 from tests.unit.fakes import obj, refused
 from tests.unit.pod_cluster import Clock, Cluster
 
@@ -180,7 +180,7 @@ def test_a_namespace_that_does_not_go_is_told(clock: Clock, monkeypatch: pytest.
         clock.events = [lambda: monkeypatch.setattr(claim, "_GONE_SECONDS", -1.0)]
 
     assert said == [
-        "namespace loadtest is not gone after -1 s: it is being removed: Some resources are remaining: pods"
+        "namespace loadtest is not gone after -1 s: it is being deleted; Some resources are remaining: pods"
     ]
 
 

@@ -1,19 +1,21 @@
 """What the doctor decides, on machines made of tables."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from betelgeuse import budget, doctor, paths, system
-from betelgeuse.budget import Budget
+from betelgeuse import doctor, paths, profiles, system
+from betelgeuse.builds import bases
 from betelgeuse.clusters.local.layout import DESIRED
 from betelgeuse.doctor import machine, network, tools
 from betelgeuse.doctor.model import Check, Context, Finding, Report, Shape, Status, shape
 from betelgeuse.errors import BetelgeuseError, RefusedError
+from betelgeuse.profiles import Area, Budget, Profile
 from betelgeuse.settings import Settings, SshHost
 from tests.unit.machines import CGROUPS, FILESYSTEMS, MOUNTS, TCP_HEADER, FakeMachine, requirements
+from tests.unit.test_certificates import NOW, made
 
 LOCAL = Settings(env="local", domain="betelgeuse.test")
 HETZNER = Settings(
@@ -28,6 +30,9 @@ SINGLE = replace(HETZNER, env="single-node", ssh_hosts=())
 KIND = Settings(env="kind", domain="betelgeuse.test")
 
 BUDGET = Budget(cpu=2.0, memory_gib=6.0, disk_gib=20.0, build_minutes=30.0)
+CORE = Profile("core", (Area("all", (), BUDGET),))
+MORE = Area("more", ("all",), Budget(cpu=0.5, memory_gib=3.0, disk_gib=10.0, build_minutes=10.0))
+FULL = Profile("full", (*CORE.areas, MORE))
 CHECKS = {check.name: check for check in doctor.CHECKS}
 STATE = paths.STATE / "local"
 KUBECONFIG = "clusters:\n- cluster:\n    server: https://172.30.0.11:6443\n"
@@ -40,10 +45,17 @@ V2 = MOUNTS.replace(
 @pytest.fixture(autouse=True)
 def pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask for what the tables ask for, whatever is installed here and whichever profiles the tree has."""
-    monkeypatch.setattr(budget, "profile_of", lambda _: "core")
-    monkeypatch.setattr(budget, "load", lambda _: BUDGET)
+    monkeypatch.setattr("betelgeuse.selection.select", lambda _env, said: FULL if said == "full" else CORE)
+    monkeypatch.setattr(profiles, "smaller", lambda profile: (CORE,) if profile is FULL else ())
     monkeypatch.setattr("betelgeuse.settings.load", lambda _: LOCAL)
     monkeypatch.setattr(tools, "requires", requirements)
+
+
+def certified(**days: int) -> dict[str, Any]:
+    """Return a machine with certificates of a node that end in so many days."""
+    folder = f"{STATE}/cluster/nodes/node-1/root/etc/kubernetes/pki"
+    files = {f"{folder}/{name}.crt": made(left)[0].decode() for name, left in days.items()}
+    return {"files": files, "now": NOW.timestamp()}
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,11 @@ def _meminfo(total: int, available: int, swap: int = 0) -> dict[str, str]:
     return {"/proc/meminfo": "".join(f"{name}: {gib * 2**20} kB\n" for name, gib in lines.items())}
 
 
+def _nodes_use(gib: int) -> dict[str, str]:
+    stat = f"cache 1\nrss 2\ntotal_cache {9 * 2**30}\ntotal_rss {gib * 2**29}\n"
+    return {f"/sys/fs/cgroup/memory/btg-local-node-{number}/memory.stat": stat for number in (1, 2)}
+
+
 def _links(address: str, link: str) -> dict[str, tuple[int, str]]:
     return {"ip -json address": (0, json.dumps([{"ifname": link, "addr_info": [{"local": address}]}]))}
 
@@ -87,8 +104,12 @@ CASES = [
     Case("capabilities", SKIP, "only root", {"uid": 1000}),
     Case("capabilities", SKIP, "does not tell", {"files": {"/proc/self/status": None}}),
     Case("cpus", FAIL, "1 usable, 2 needed", {"cpus": 1}),
-    Case("memory", FAIL, "4.0 GiB", {"files": _meminfo(4, 4)}),
-    Case("memory", WARN, "3.0 GiB of it available", {"files": _meminfo(16, 3)}),
+    Case("memory", FAIL, "profile core needs 6 GiB of memory; 4.0 are free", {"files": _meminfo(4, 4)}),
+    Case("memory", FAIL, "needs 6 GiB of memory; 3.0 are free", {"files": _meminfo(16, 3)}),
+    Case("memory", FAIL, "5.0 are free, 2.0 of which our nodes use", {"files": _meminfo(16, 3) | _nodes_use(2)}),
+    Case("memory", OK, "7.0 are free, 4.0 of which our nodes use", {"files": _meminfo(16, 3) | _nodes_use(4)}),
+    Case("memory", WARN, "needs 6 GiB of memory; 3.0 are free", {"files": _meminfo(16, 3)}, KIND),
+    Case("memory", FAIL, "needs 6 GiB of memory; 4.0 are free", {"files": _meminfo(4, 4)}, KIND),
     Case("memory", SKIP, "does not tell", {"files": {"/proc/meminfo": None}}),
     Case("swap", WARN, "2.0 GiB of swap in use", {"files": _meminfo(16, 8, swap=2)}),
     Case("swap", OK, "none"),
@@ -192,6 +213,15 @@ CASES = [
     Case("packages", FAIL, "buildah", {"files": {"/usr/bin/buildah": None}, "uid": 1000}, fix="apt-get install"),
     Case(
         "packages", FAIL, "no apt-get", {"files": {"/usr/bin/buildah": None}, "absent": ("apt-get",)}, fix="equivalents"
+    ),
+    Case("bases", OK, "none yet"),
+    Case("bases", OK, "trixie 1 days", {"files": {f"{bases.FOLDER}/trixie": "2027-01-14T08:00:00+00:00\n"}}),
+    Case(
+        "bases",
+        WARN,
+        "old packages: trixie 45 days",
+        {"files": {f"{bases.FOLDER}/trixie": "2026-12-01T08:00:00+00:00\n"}},
+        fix="invoke images --refresh",
     ),
     Case("go", OK, "go1.27.1"),
     Case("go", OK, "none; deploy brings one", {"commands": {"go version": (127, "go: No such file")}}),
@@ -344,6 +374,12 @@ CASES = [
         "1 of our nodes",
         {"files": {"/proc/7/cgroup": "4:memory:/btg-local-node-1/init\n", str(DESIRED): "[]"}},
     ),
+    Case("certificates", OK, "none yet"),
+    Case("certificates", OK, "apiserver of node-1, in 200 days", certified(apiserver=200, ca=3000)),
+    Case("certificates", WARN, "apiserver of node-1, in 20 days", certified(apiserver=20), fix="invoke deploy"),
+    Case("certificates", FAIL, "apiserver of node-1 ended 2 days ago", certified(apiserver=-3), fix="invoke deploy"),
+    Case("certificates", OK, "ca of node-1, in 100 days", certified(ca=100, apiserver=200)),
+    Case("certificates", WARN, "ca of node-1, in 80 days", certified(ca=80, apiserver=200), fix="invoke destroy"),
     Case("lock", OK, "free"),
     Case("lock", OK, "free", {"files": {f"{STATE}/lock": ""}}),
     Case("lock", OK, "was killed", {"files": {f"{STATE}/lock": HOLDER}}),
@@ -364,7 +400,7 @@ CASES = [
 
 
 def _look(name: str, settings: Settings, **changes: Any) -> Report:  # noqa: ANN401 - fields of FakeMachine
-    return doctor._look(CHECKS[name], Context(settings, FakeMachine(**changes), BUDGET))
+    return doctor._look(CHECKS[name], Context(settings, FakeMachine(**changes), CORE))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -388,7 +424,7 @@ def test_every_check_has_a_case() -> None:
 @pytest.mark.parametrize("settings", [LOCAL, KIND, HETZNER, SINGLE], ids=lambda settings: settings.env)
 def test_a_healthy_machine_passes(settings: Settings) -> None:
     """Nothing fails where all is well."""
-    reports = doctor.diagnose(settings, probe=FakeMachine(addresses=["203.0.113.7"]))
+    reports = doctor.diagnose(settings, CORE, probe=FakeMachine(addresses=["203.0.113.7"]))
 
     assert doctor.failures(reports) == []
 
@@ -405,7 +441,7 @@ def test_there_are_enough_checks_and_their_names_are_unique() -> None:
 def test_only_what_matters_for_the_environment_is_asked() -> None:
     """Docker is no matter for servers, SSH none for kind."""
     names = {
-        settings.env: {report.check.name for report in doctor.diagnose(settings, probe=FakeMachine())}
+        settings.env: {report.check.name for report in doctor.diagnose(settings, CORE, probe=FakeMachine())}
         for settings in (KIND, HETZNER)
     }
 
@@ -423,7 +459,7 @@ def test_an_environment_of_ones_own_is_made_of_servers(env: str, expected: Shape
 
 def test_without_root_there_is_a_clear_line_and_no_crash() -> None:
     """The doctor itself works for everybody."""
-    reports = {report.check.name: report for report in doctor.diagnose(LOCAL, probe=FakeMachine(uid=1000))}
+    reports = {report.check.name: report for report in doctor.diagnose(LOCAL, CORE, probe=FakeMachine(uid=1000))}
 
     assert reports["root"].finding.status is FAIL
     assert "sudo" in reports["root"].fix
@@ -444,7 +480,7 @@ def test_a_check_that_cannot_look_says_so(error: Exception, status: Status, text
     def broken(_: Context) -> Finding:
         raise error
 
-    report = doctor._look(Check("x", "why", "fix", broken), Context(LOCAL, FakeMachine(), BUDGET))
+    report = doctor._look(Check("x", "why", "fix", broken), Context(LOCAL, FakeMachine(), CORE))
 
     assert report.finding.status is status
     assert text in report.finding.text
@@ -453,12 +489,12 @@ def test_a_check_that_cannot_look_says_so(error: Exception, status: Status, text
 def test_deploy_is_refused_in_one_line() -> None:
     """Preflight names the first obstacle, why it is one, what to do, and how many more there are."""
     with pytest.raises(RefusedError) as refusal:
-        doctor.preflight(LOCAL, probe=FakeMachine(cpus=1, free=0.5))
+        doctor.preflight(LOCAL, CORE, probe=FakeMachine(cpus=1, free=0.5))
 
     assert str(refusal.value).startswith(
         "cpus: 1 usable, 2 needed: below this the control plane starves the pods; use a larger"
     )
-    assert str(refusal.value).endswith("(and 2 more: invoke doctor --env=local)")
+    assert str(refusal.value).endswith("(and 2 more: invoke doctor --env=local --profile=core)")
     assert "\n" not in str(refusal.value)
 
 
@@ -466,18 +502,49 @@ def test_preflight_asks_no_network_and_passes_a_healthy_machine() -> None:
     """What deploy asks first takes no registry."""
     fake = FakeMachine()
 
-    doctor.preflight(LOCAL, probe=fake)
+    doctor.preflight(LOCAL, CORE, probe=fake)
 
     assert not [line for line in fake.ran if "download" in line or "go list" in line]
 
 
-def test_the_profile_says_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_profile_says_what_is_needed() -> None:
     """A larger profile asks for a larger machine."""
-    monkeypatch.setattr(budget, "load", lambda _: replace(BUDGET, cpu=8.0))
+    reports = {report.check.name: report for report in doctor.diagnose(LOCAL, FULL, probe=FakeMachine(), quick=True)}
 
-    reports = {report.check.name: report for report in doctor.diagnose(LOCAL, probe=FakeMachine(), quick=True)}
+    assert reports["cpus"].finding.text == "4 usable, 2.5 needed"
+    assert "profile full needs 9 GiB of memory" in reports["memory"].finding.text
 
-    assert reports["cpus"].finding.text == "4 usable, 8 needed"
+
+@pytest.mark.parametrize(
+    ("machine", "found"),
+    [
+        ({"files": _meminfo(16, 6)}, "memory: profile full needs 9 GiB of memory; 6.0 are free: "),
+        ({"cpus": 2}, "cpus: 2 usable, 2.5 needed: "),
+        ({"free": 15.0}, "disk-cache: 15.0 GiB free at "),
+    ],
+    ids=["memory", "cpus", "disk"],
+)
+def test_a_machine_too_small_for_the_profile_hears_which_fits(machine: dict[str, Any], found: str) -> None:
+    """Before anything is built, with exit code 3."""
+    with pytest.raises(RefusedError) as refusal:
+        doctor.preflight(LOCAL, FULL, probe=FakeMachine(**machine))
+
+    assert str(refusal.value).startswith(found)
+    assert "; --profile=core fits: 2 cores, 6 GiB of memory, 20 GiB of disk, 30 minutes" in str(refusal.value)
+    assert refusal.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [{"files": _meminfo(16, 5)}, {"cpus": 1}, {"cpus": 2, "free": 11.0}, {"cpus": 2, "files": _meminfo(4, 4)}],
+)
+def test_a_profile_that_does_not_fit_either_is_no_advice(machine: dict[str, Any]) -> None:
+    """A machine too small for all of them hears the general advice."""
+    with pytest.raises(RefusedError) as refusal:
+        doctor.preflight(LOCAL, FULL, probe=FakeMachine(**machine))
+
+    assert "--profile=core fits" not in str(refusal.value)
+    assert "use a" in str(refusal.value)
 
 
 def test_text_tells_why_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -487,6 +554,7 @@ def test_text_tells_why_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> No
 
     at = next(number for number, line in enumerate(lines) if line.startswith("fail  cpus "))
     assert code == 1
+    assert lines[0] == f"profile core: all; needs {BUDGET}"
     assert lines[at + 1].strip().startswith("why: ")
     assert lines[at + 2].strip().startswith("fix: ")
     assert lines[-1].startswith("local: ")
@@ -500,6 +568,7 @@ def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert (code, answer["ok"], answer["env"]) == (0, True, "local")
     assert {"name", "status", "found", "why", "fix"} == set(answer["checks"][0])
+    assert answer["profile"] == {"name": "core", "areas": ["all"], **asdict(BUDGET)}
 
 
 def test_the_deepest_mount_counts() -> None:

@@ -35,7 +35,7 @@ def test_commands() -> None:
     """Output and exit code; 127 when absent, 124 when too slow; standard input is empty."""
     machine = Machine()
 
-    assert machine.run("sh", "-c", "echo $LC_ALL-$OWN; echo bad >&2; exit 3", env={"OWN": "x"}) == (3, "C-x\nbad")
+    assert machine.run("sh", "-c", "echo $LC_ALL-$OWN; echo bad >&2; exit 3", env={"OWN": "x"}) == (3, "C.UTF-8-x\nbad")
     assert machine.run("betelgeuse-no-such-command")[0] == 127
     assert machine.run("sleep", "10", timeout=0.05)[0] == 124
     assert machine.run("cat") == (0, "")

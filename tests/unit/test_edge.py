@@ -16,14 +16,21 @@ from betelgeuse.errors import WaitTimeoutError
 from betelgeuse.kube import Obj
 
 GATEWAY: Obj = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
     "kind": "Gateway",
     "metadata": {"name": "gateway", "namespace": "gateway"},
-    "spec": {"listeners": [{"protocol": "HTTP", "port": 80}, {"protocol": "HTTPS", "port": 443}]},
+    "spec": {
+        "listeners": [
+            {"name": "http", "protocol": "HTTP", "port": 80},
+            {"name": "https", "protocol": "HTTPS", "port": 443},
+        ]
+    },
 }
 LISTENERS: Obj = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
     "kind": "ListenerSet",
     "metadata": {"name": "llm", "namespace": "ai"},
-    "spec": {"listeners": [{"protocol": "HTTPS", "hostname": "llm.example.org"}]},
+    "spec": {"listeners": [{"name": "https", "protocol": "HTTPS", "port": 443, "hostname": "llm.example.org"}]},
 }
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from betelgeuse.clusters.local import cluster, encryption, kubeadm, layout, sealing
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.settings import Settings
 from tests.unit.test_local_cluster import VERSIONS
 
 
@@ -16,7 +17,7 @@ from tests.unit.test_local_cluster import VERSIONS
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> layout.Node:
     """A node whose disk is empty."""
     monkeypatch.setattr(layout, "CLUSTER_DIR", tmp_path)
-    return layout.nodes("172.30.0.0/24", 1)[0]
+    return layout.nodes(Settings("local", "example.test"))[0]
 
 
 def test_key_is_made_once_and_for_the_owner_only(node: layout.Node) -> None:
@@ -73,7 +74,7 @@ def test_lost_key_is_told_and_not_replaced(node: layout.Node) -> None:
 
 def test_the_api_server_is_given_the_key() -> None:
     """A flag, and the folder it names, read-only; the key itself is in no configuration of kubeadm."""
-    node = layout.nodes("172.30.0.0/24", 1)[0]
+    node = layout.nodes(Settings("local", "example.test"))[0]
     _, cluster, *_ = yaml.safe_load_all(kubeadm.init_config(node, VERSIONS, "example.test"))
 
     server = cluster["apiServer"]

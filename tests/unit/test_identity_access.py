@@ -12,20 +12,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import pytest
 
 from betelgeuse import paths
-from betelgeuse.apply_rules import Key
 from betelgeuse.certificate import self_signed
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.identity import admin as admins
 from betelgeuse.identity import forward, token
 from betelgeuse.identity.admin import Admin, Credentials, KeycloakError, reason, settle
-from betelgeuse.identity.declarations import Client
-from betelgeuse.kube import Kube, command
+from betelgeuse.identity.people import Person
+from betelgeuse.kube import Key, command
 from betelgeuse.settings import Settings
+from betelgeuse.tree import Client
+from betelgeuse.workflows import realm
+from betelgeuse.workflows import user as verbs
 
 SETTINGS = Settings(env="local", domain="a.test", gateway_addresses=("127.0.0.1",), kube_context="ours")
 API = Client("api", Key("", "Secret", "auth", "api"), audiences=("llm",))
@@ -196,6 +198,76 @@ USERS = "GET /admin/realms/master/users?exact=true&username=admin"
 RESET = "PUT /admin/realms/master/users/u-1/reset-password"
 
 
+def test_every_refused_field_is_told() -> None:
+    """Keycloak says one problem in a way of its own, several as a list."""
+    one = {"field": "email", "errorMessage": "error-invalid-email", "params": ["email"]}
+    two = {"errors": [one, {"field": "lastName", "errorMessage": "error-person-name-invalid-character"}]}
+    for content, fields in ((one, ["email"]), (two, ["email", "lastName"]), ([], []), ({"errors": 3}, [])):
+        with administrator({"POST /admin/realms/r/users": [(400, content)]}) as (admin, _):
+            with pytest.raises(KeycloakError, match=r"POST /r/users: .* \(HTTP 400\)") as caught:
+                admin.post("/r/users", {})
+            assert [problem.field for problem in caught.value.problems] == fields
+
+
+ACCOUNT = {"id": "u-9", "username": "ann", "email": "old@a.test", "enabled": True}
+LOOK_UP = "GET /admin/realms/betelgeuse/users?exact=true&username=ann"
+PUT_ACCOUNT = "PUT /admin/realms/betelgeuse/users/u-9"
+
+
+@contextmanager
+def keycloak(answers: dict[str, list[Answer]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Stand in for the cluster and its Keycloak, as `invoke user` meets them."""
+    groups = [{"id": "g-1", "name": "researchers"}]
+    with administrator({"GET /admin/realms/betelgeuse/groups": [(200, groups)], **answers}) as (admin, server):
+
+        @contextmanager
+        def session(*_: object) -> Iterator[tuple[Admin, Credentials]]:
+            yield admin, KNOWN
+
+        monkeypatch.setattr(verbs, "opened", lambda _: (SETTINGS, None, []))
+        monkeypatch.setattr(realm, "provider", lambda _: {})
+        monkeypatch.setattr(realm, "session", session)
+        yield server
+
+
+def test_an_accounts_details_are_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is said of an account that exists is set and told; its password stays."""
+    found: Answer = (200, [ACCOUNT])
+    answers: dict[str, list[Answer]] = {LOOK_UP: [found], PUT_ACCOUNT: [(204, "")]}
+    answers[PUT_ACCOUNT.replace("PUT", "GET")] = [(200, ACCOUNT)]
+    with keycloak(answers, monkeypatch) as server:
+        verbs.user("local", Person("ann", "new@a.test"), [])
+        bodies = {line: body for line, body, _ in server.seen}
+    captured = capsys.readouterr()
+
+    assert json.loads(bodies[PUT_ACCOUNT]) == {**ACCOUNT, "email": "new@a.test", "emailVerified": True}
+    assert "account ann found; set email; added to no group" in captured.err
+    assert captured.out == ""
+
+
+def test_a_first_login_asks_for_what_was_not_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The password alone where everything was; a name that Keycloak refuses is wrong input."""
+    made: Answer = (201, "")
+    answers: dict[str, list[Answer]] = {
+        LOOK_UP: [(200, [])],
+        "POST /admin/realms/betelgeuse/users": [made, made, (400, {"field": "username", "errorMessage": "error-x"})],
+        "PUT /admin/realms/betelgeuse/users/id-7/reset-password": [(204, "")],
+    }
+    with keycloak(answers, monkeypatch):
+        verbs.user("local", Person("ann", "a@a.test", "Ann", "Example"), [])
+        whole = capsys.readouterr()
+        verbs.user("local", Person("ann", "a@a.test"), [])
+        part = capsys.readouterr()
+        with pytest.raises(UsageError, match=r"--name must be 3 to 255 .* got 'ann': .*error-x"):
+            verbs.user("local", Person("ann"), [])
+
+    assert "the first login will ask" not in whole.err
+    assert "the first login will ask for what --first-name, --last-name would have said" in part.err
+    assert [len(each.out.strip()) for each in (whole, part)] == [20, 20]
+
+
 def test_the_present_password_changes_nothing() -> None:
     """The ordinary case: one request."""
     with administrator({}) as (admin, server):
@@ -235,9 +307,9 @@ def test_a_rescue_administrator_helps_once() -> None:
     """Made by hand inside the cluster, it sets the ordinary one's password back and is removed."""
     answers: dict[str, list[Answer]] = {
         f"POST {TOKEN}": [REFUSED, REFUSED, GIVEN, GIVEN],
-        USERS: [(200, [{"id": "u-1"}])],
+        USERS: [(200, [{"id": "u-1", "username": "admin"}])],
         RESET: [(204, "")],
-        "GET /admin/realms/master/users?exact=true&username=rescue": [(200, [{"id": "u-2"}])],
+        "GET /admin/realms/master/users?exact=true&username=rescue": [(200, [{"id": "u-2", "username": "rescue"}])],
         "DELETE /admin/realms/master/users/u-2": [(204, "")],
     }
     with administrator(answers) as (admin, server):
@@ -250,7 +322,7 @@ def test_a_password_that_does_not_take_is_an_error() -> None:
     """And so is an administrator that is not there."""
     answers: dict[str, list[Answer]] = {
         f"POST {TOKEN}": [REFUSED, GIVEN, REFUSED],
-        USERS: [(200, [{"id": "u-1"}])],
+        USERS: [(200, [{"id": "u-1", "username": "admin"}])],
         RESET: [(204, "")],
     }
     with administrator(answers) as (admin, _), pytest.raises(KeycloakError, match="took the administrator's new"):
@@ -358,25 +430,22 @@ def test_a_killed_parent_takes_the_port_along(tmp_path: Path) -> None:
 
 
 def test_the_command_reaches_one_pod_of_one_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our kubeconfig and context, a port of the kernel's choice on the loopback address, no proxy on the way."""
+    """Our kubeconfig and context, a port of the kernel's choice on the loopback address, no preferences."""
     text = "import os, sys\nprint('Forwarding from 127.0.0.1:1 -> 2', flush=True)\n"
-    text += f"open({str(tmp_path / 'argv')!r}, 'w').write(' '.join([*sys.argv[1:], os.environ['NO_PROXY']]))\n"
+    text += f"open({str(tmp_path / 'argv')!r}, 'w').write(' '.join([*sys.argv[1:], os.environ['KUBERC']]))\n"
     text += "import time; time.sleep(60)"
     argv = program(tmp_path, text)
     monkeypatch.setattr(command, "kubectl", lambda: argv[0])
-    monkeypatch.setattr(command, "kubeconfig", lambda _: Path("/k"))
-    monkeypatch.setenv("NO_PROXY", "x.test")
+    monkeypatch.setattr(command, "kubeconfigs", lambda _: (Path("/k"),))
     monkeypatch.delenv("KUBE_CONTEXT", raising=False)
-    kube = Kube("local", "https://172.30.0.11:6443", cast("Any", None), {})
 
-    with forward.to_pod(SETTINGS, kube, "auth", "keycloak-1", 8080):
+    with forward.to_pod(SETTINGS, "auth", "keycloak-1", 8080):
         deadline = time.monotonic() + 5
         while not (tmp_path / "argv").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
 
     assert (tmp_path / "argv").read_text() == (
-        "--kubeconfig /k --context ours --namespace auth port-forward --address 127.0.0.1 pod/keycloak-1 :8080 "
-        "x.test,172.30.0.11"
+        "--kubeconfig /k --context ours --namespace auth port-forward --address 127.0.0.1 pod/keycloak-1 :8080 off"
     )
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from betelgeuse.apply_rules import Key
 from betelgeuse.errors import UsageError
-from betelgeuse.identity.declarations import ANNOTATION, Client, clients, known_audiences
+from betelgeuse.identity.declarations import clients, known_audiences
 from betelgeuse.identity.realm import GROUPS, OWNED, desired
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Key, Obj
 from betelgeuse.secrets import ANNOTATION as GENERATE
+from betelgeuse.tree.clients import ANNOTATION, Client
 from tests.unit.fakes import obj
 
 DOMAIN = "a.test"
@@ -23,8 +23,8 @@ def policy(*audiences: str) -> Obj:
 
 def listeners(*names: str) -> Obj:
     """Return listeners of some hosts, and one without."""
-    entries: list[dict[str, str]] = [{"name": name, "hostname": f"{name}.{DOMAIN}"} for name in names]
-    spec = {"listeners": [*entries, {"name": "http"}]}
+    entries = [{"name": name, "hostname": f"{name}.{DOMAIN}", "port": 443, "protocol": "HTTPS"} for name in names]
+    spec = {"listeners": [*entries, {"name": "http", "port": 80, "protocol": "HTTP"}]}
     return obj("gateway.networking.k8s.io/v1", "ListenerSet", "hosts", "ai", spec=spec)
 
 

@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from betelgeuse.apply_rules import Key
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.identity import people
+from betelgeuse.identity.admin import KeycloakError, Problem, user_id
 from betelgeuse.identity.compare import merged, told
-from betelgeuse.identity.declarations import Client
+from betelgeuse.identity.people import Person
 from betelgeuse.identity.realm import GROUPS, MASTER, OWNED, SETTINGS, Rep, desired
 from betelgeuse.identity.reconcile import Reconcile
+from betelgeuse.kube import Key
+from betelgeuse.tree import Client
 
 PORTAL = Client("portal", Key("", "Secret", "portal", "portal-oidc"), host="portal.a.test", callback="/oauth2/callback")
 API = Client("api", Key("", "Secret", "auth", "api"), audiences=("llm",))
@@ -276,22 +278,34 @@ def test_comparison_looks_at_declared_fields_only() -> None:
 def accounts(*names: str) -> Answers:
     """Return a realm with groups and some people."""
     groups = [{"id": f"g-{name}", "name": name, "path": f"/{name}", "subGroups": []} for name in GROUPS]
-    users = {f"/betelgeuse/users?exact=true&username={name}": [{"id": f"u-{name}", "username": name}] for name in names}
-    return Answers({"/betelgeuse/groups": groups, **users})
+    reps = {name: {"id": f"u-{name}", "username": name, "email": f"{name}@a.test", "enabled": True} for name in names}
+    users = {f"/betelgeuse/users?exact=true&username={name}": [rep] for name, rep in reps.items()}
+    whole = {f"/betelgeuse/users/u-{name}": rep for name, rep in reps.items()}
+    # Keycloak takes an empty name for no filter, and a name in any case for the same.
+    filters = {"/betelgeuse/users?exact=true&username=": list(reps.values())}
+    filters |= {f"/betelgeuse/users?exact=true&username={name.upper()}": [rep] for name, rep in reps.items()}
+    return Answers({"/betelgeuse/groups": groups, **users, **whole, **filters})
 
 
 def test_an_account_is_made_once() -> None:
     """A new one gets a password for one login; an old one keeps its own and is added to groups."""
     api = accounts("bob")
 
-    assert people.ensure(api, "ann", ["researchers"], "ann@a.test", "first") is True
-    assert people.ensure(api, "bob", ["annotators"], "", "") is False
+    assert people.ensure(api, Person("ann", "ann@a.test", "Ann", "O'Neil-Łoś"), ["researchers"], "first") == (True, [])
+    assert people.ensure(api, Person("bob"), ["annotators"], "") == (False, [])
     assert [people.exists(api, name) for name in ("ann", "bob")] == [False, True]
     assert api.log == [
         (
             "POST",
             "/betelgeuse/users",
-            {"username": "ann", "enabled": True, "email": "ann@a.test", "emailVerified": True},
+            {
+                "username": "ann",
+                "enabled": True,
+                "email": "ann@a.test",
+                "firstName": "Ann",
+                "lastName": "O'Neil-Łoś",
+                "emailVerified": True,
+            },
         ),
         ("PUT", "/betelgeuse/users/new-1/groups/g-researchers", None),
         ("PUT", "/betelgeuse/users/new-1/reset-password", {"type": "password", "value": "first", "temporary": True}),
@@ -306,5 +320,91 @@ def test_an_unknown_group_makes_no_account() -> None:
     with pytest.raises(
         UsageError, match=r"no group 'researcher'; did you mean 'researchers'\? \(there are: annotators"
     ):
-        people.ensure(api, "ann", ["researcher"], "", "first")
+        people.ensure(api, Person("ann"), ["researcher"], "first")
     assert api.log == []
+
+
+def test_details_of_an_existing_account_are_set() -> None:
+    """What was said and differs is set, the rest of the account stays; what is so already is not written."""
+    api = accounts("bob")
+    said = Person("BOB", "robert@a.test", last_name="Bauer")
+
+    assert people.ensure(api, said, [], "") == (False, ["email", "lastName"])
+    [(verb, path, body)] = api.log
+    assert (verb, path) == ("PUT", "/betelgeuse/users/u-bob")
+    assert body == {
+        "id": "u-bob",
+        "username": "bob",
+        "enabled": True,
+        "email": "robert@a.test",
+        "emailVerified": True,
+        "lastName": "Bauer",
+    }
+    api.answers[path] = body
+    assert people.ensure(api, said, [], "") == (False, [])
+    assert len(api.log) == 1
+
+
+def test_only_the_account_of_that_name_is_found() -> None:
+    """Whatever a server makes of a name, an account of another name is not it."""
+    api = accounts("ann", "bob")
+    api.answers["/betelgeuse/users?exact=true&username=eve"] = api.answers["/betelgeuse/users?exact=true&username=ann"]
+
+    assert user_id(api, "betelgeuse", "") == ""
+    assert user_id(api, "betelgeuse", "eve") == ""
+    assert user_id(api, "betelgeuse", "ANN") == "u-ann"
+
+
+def test_only_the_role_of_that_name_is_given() -> None:
+    """Whatever a server answers for a role, another role is not handed out."""
+    for wrong in (None, {**ROLE, "name": "manage-users"}):
+        api = fresh()
+        api.answers["/betelgeuse/clients/id-management/roles/realm-admin"] = wrong
+        with pytest.raises(BetelgeuseError, match="Keycloak has no role 'realm-admin' of client realm-management"):
+            Reconcile(api, WANTED, SECRETS).run()
+
+
+NO_PERSON = [
+    ({"name": ""}, "--name must be 3 to 255 letters, .* got ''"),
+    ({"name": "a b c"}, "--name must be"),
+    ({"name": "a\x1b[31m"}, r"--name must be .*got 'a\\x1b\[31m'"),
+    ({"name": "a" * 256}, "--name must be"),
+    ({"name": "ann", "email": ""}, "--email must be a mail address, got ''"),
+    ({"name": "ann", "email": "ann"}, "--email must be"),
+    ({"name": "ann", "first_name": " "}, "--first-name must be a name"),
+    ({"name": "ann", "last_name": "O (Neil)"}, "--last-name must be"),
+]
+
+
+@pytest.mark.parametrize(("details", "words"), NO_PERSON)
+def test_no_person_is_told_before_anybody_is_asked(details: dict[str, str], words: str) -> None:
+    """An empty name, signs that Keycloak bars, no mail address: which option, and what is right."""
+    with pytest.raises(UsageError, match=words):
+        Person(**details)
+
+
+@pytest.mark.parametrize(
+    ("problems", "words"),
+    [
+        ([Problem("error-username-invalid-character", "username")], "--name must be 3 to 255 letters.*got 'Ωmega'"),
+        ([Problem("error-invalid-email", "email")], "--email must be a mail address, got 'a@b.c'"),
+        ([Problem("User exists with same email")], "--email: another account has the address 'a@b.c'"),
+    ],
+)
+def test_what_keycloak_refuses_is_wrong_input(problems: list[Problem], words: str) -> None:
+    """Its rules may be stricter than ours: the option is named all the same."""
+
+    class Refusing(Answers):
+        """Takes no account."""
+
+        def post(self, path: str, body: object) -> str:
+            """Refuse it."""
+            message = f"refused {path} {body}"
+            raise KeycloakError(message, 400, problems)
+
+    api = Refusing(accounts().answers)
+    with pytest.raises(UsageError, match=words):
+        people.ensure(api, Person("Ωmega", "a@b.c"), [], "first")
+    problems.clear()
+    with pytest.raises(KeycloakError, match="refused"):
+        people.ensure(api, Person("Ωmega"), [], "first")

@@ -1,15 +1,16 @@
 """What we own."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from betelgeuse import inventory
-from betelgeuse.apply_rules import Key, key_of
-from betelgeuse.errors import WaitTimeoutError
+from betelgeuse.errors import LockedError, WaitTimeoutError
 from betelgeuse.inventory import Inventory
+from betelgeuse.kube import Key, key_of
 from tests.unit.fakes import FakeKube, obj
 
 CONFIG = obj("v1", "ConfigMap", "c", "n")
@@ -119,3 +120,46 @@ def test_a_namespace_on_its_way_out_is_awaited(monkeypatch: pytest.MonkeyPatch) 
     fake.put(home)
     with pytest.raises(WaitTimeoutError, match="namespace betelgeuse-system is still being deleted after 120 s"):
         inventory.save(fake.kube, Inventory())
+
+
+def test_the_chosen_profile_stays_with_what_we_own() -> None:
+    """Through every step of a deploy; a deploy without a choice takes it away again."""
+    fake = FakeKube()
+    chosen = Inventory({key_of(CONFIG): "v1"}, {key_of(CONFIG): "p"}, profile="data")
+    inventory.save(fake.kube, chosen)
+
+    assert inventory.load(fake.kube) == chosen
+    assert chosen.data()["profile"] == "data\n"
+    steps = [chosen.union([], [], {}), chosen.partial({}), chosen.exact([], {}, []), chosen.with_claims([])]
+    assert {step.profile for step in steps} == {"data"}
+    inventory.save(fake.kube, replace(inventory.load(fake.kube), profile=""))
+    assert inventory.load(fake.kube).profile == ""
+
+
+def test_an_inventory_is_written_only_over_what_was_read() -> None:
+    """Two deploys that read the same one, or none: the second to write is refused, and nothing is forgotten."""
+    fake = FakeKube()
+    first, second = inventory.load(fake.kube), inventory.load(fake.kube)
+    first.versions[key_of(CONFIG)] = "v1"
+    inventory.save(fake.kube, first)
+    with pytest.raises(LockedError, match="another deploy wrote the inventory of 'local' since this one read it"):
+        inventory.save(fake.kube, second)
+
+    late = inventory.load(fake.kube)
+    inventory.save(fake.kube, first)
+    with pytest.raises(LockedError, match="run this again"):
+        inventory.save(fake.kube, late)
+    assert set(inventory.load(fake.kube).versions) == {key_of(CONFIG)}
+
+
+def test_claims_of_a_statefulset_are_known_by_their_uid() -> None:
+    """Nothing was applied to them; they are ours until their StatefulSet is back."""
+    claim = obj("v1", "PersistentVolumeClaim", "data-db-0", "n", uid="7")
+    ours = Inventory({key_of(CONFIG): "v1"}, {key_of(CONFIG): "p"})
+    found = ours.with_claims([claim])
+
+    assert Inventory.parse(found.data()) == found
+    assert (ours.has_claims, found.has_claims) == (False, True)
+    assert found.records[key_of(claim)].endswith(":7")
+    assert found.with_claims([claim]) == found
+    assert found.without([key_of(claim), key_of(CONFIG)]) == ours

@@ -1,6 +1,7 @@
 """The door to the API: paths, answers, failures, and which door may be opened."""
 
 import json
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +22,10 @@ from betelgeuse.kube import (
     command,
     connect,
     describe,
-    kubeconfig,
 )
+from betelgeuse.kube.connect import kubeconfigs
 from betelgeuse.settings import Settings
+from betelgeuse.shell import run
 from tests.unit.fakes import obj
 
 GROUPS = {
@@ -59,6 +61,12 @@ CORE = {
                             "resource": "namespaces",
                             "responseKind": {"kind": "Namespace"},
                             "scope": "Cluster",
+                            "verbs": ["list"],
+                        },
+                        {
+                            "resource": "secrets",
+                            "responseKind": {"kind": "Secret"},
+                            "scope": "Namespaced",
                             "verbs": ["list"],
                         },
                         {
@@ -138,7 +146,7 @@ def test_kinds_are_discovered() -> None:
     kube, _ = door(ok({}))
 
     assert kube.resource("apps/v1", "Deployment").plural == "deployments"
-    assert [resource.kind for resource in kube.resources()] == ["Deployment", "Namespace"]
+    assert [resource.kind for resource in kube.resources()] == ["Deployment", "Namespace", "Secret"]
     with pytest.raises(UnknownKindError, match=r"does not serve Lamp in x\.org/v1: is its CRD in the tree"):
         kube.resource("x.org/v1", "Lamp")
 
@@ -201,6 +209,26 @@ def test_failures_keep_the_servers_words() -> None:
         door(lambda *_: Answer(500, b"oops"))[0].raw("/x")
     with pytest.raises(ApiError, match=r"GET /x: no explanation \(HTTP 502\)"):
         door(lambda *_: Answer(502, b""))[0].raw("/x")
+
+
+@pytest.mark.parametrize("section", ["data", "stringData"])
+@pytest.mark.parametrize("value", ["Y2FuYXJ5LXdvcmQ=", "canary-word", 735191, "735", "two words", ["canary-word"]])
+def test_a_secret_is_refused_without_its_values(section: str, value: object) -> None:
+    """Whatever the server or a webhook repeats, in the text of the value or in what it encodes."""
+    said = {"Y2FuYXJ5LXdvcmQ=": "canary-word", "['canary-word']": "canary-word"}.get(str(value), str(value))
+    causes = [{"reason": "FieldValueInvalid", "field": f"{section}.a", "message": f"got {value}"}]
+    words = f'.{section}.a: expected string, got &value{{Value:{value}}}: webhook "x" denied "{said}"'
+    kube, _ = door(failed(422, message=words, reason="Invalid", details={"causes": causes}))
+    secret = obj("v1", "Secret", "s", "ai") | {section: {"a": value}}
+    for send in (kube.server_side_apply, kube.create):
+        with pytest.raises(ApiError, match=rf"secrets.*: \.{section}\.a: expected string") as caught:
+            send({**secret, "kind": "Secret"}, "betelgeuse")
+        shown = f"{caught.value} {caught.value.causes}"
+        assert str(value) not in shown
+        assert said not in shown
+        assert caught.value.status == 422
+    with pytest.raises(ApiError, match="canary"):
+        door(failed(422, message="canary"))[0].create(DEPLOYMENT, "betelgeuse")
 
 
 def test_silence_is_told() -> None:
@@ -267,11 +295,11 @@ def test_the_environments_context_is_used(config: Config) -> None:
 def test_our_own_kubeconfig_comes_first(config: Config) -> None:
     """What a deploy left is used before the user's file; without either, the next step is named."""
     theirs = config()
-    assert kubeconfig(SETTINGS) == theirs
+    assert kubeconfigs(SETTINGS) == (theirs,)
     ours = paths.kubeconfig_path("local")
     ours.parent.mkdir(parents=True)
     ours.write_text(theirs.read_text())
-    assert kubeconfig(SETTINGS) == ours
+    assert kubeconfigs(SETTINGS) == (ours,)
     ours.unlink()
     theirs.unlink()
     with pytest.raises(
@@ -290,7 +318,7 @@ def test_strangers_are_refused(config: Config, monkeypatch: pytest.MonkeyPatch) 
         connect(SETTINGS)
     (paths.OVERLAYS / "other").mkdir(parents=True)
     (paths.OVERLAYS / "other" / "environment.env").write_text("DOMAIN=a.b\nKUBE_CONTEXT=prod\n")
-    with pytest.raises(RefusedError, match="has no context 'prod'"):
+    with pytest.raises(RefusedError, match="no context 'prod'"):
         connect(SETTINGS)
 
 
@@ -303,11 +331,54 @@ def test_unusable_kubeconfigs_are_one_line(config: Config) -> None:
     with pytest.raises(UsageError, match=f"context '{CONTEXT}' cannot be used: File does not exist"):
         connect(SETTINGS)
     path.write_text("contexts: 3\n")
-    with pytest.raises(RefusedError, match=f"has no context '{CONTEXT}' .it has: none."):
+    with pytest.raises(RefusedError, match=f"no context '{CONTEXT}' .there are: none."):
         connect(SETTINGS)
     path.write_text("a: b: c")
     with pytest.raises(UsageError, match="is not a readable kubeconfig: mapping values"):
         connect(SETTINGS)
+
+
+def test_several_kubeconfigs_are_merged(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As kubectl reads them: a file may be empty or absent, the first entry of a name counts, a refusal names all."""
+    theirs, other, empty = config(), tmp_path / "other", tmp_path / "empty"
+    document = yaml.safe_load(theirs.read_text())
+    document["clusters"][0]["cluster"] = {"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": True}
+    document["contexts"][0]["name"] = "another"
+    other.write_text(yaml.safe_dump(document))
+    empty.write_text("# nothing\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def told(*files: object) -> str:
+        monkeypatch.setenv("KUBECONFIG", ":".join(map(str, files)))
+        argv = [*command.in_namespace(SETTINGS, "x"), "config", "view", "--raw", "--minify", "--output=json"]
+        server: str = json.loads(run(argv))["clusters"][0]["cluster"]["server"]
+        assert connect(SETTINGS).host == server
+        return server
+
+    assert told(empty, tmp_path / "absent", theirs, other) == "https://127.0.0.1:6443"
+    document["clusters"][0]["name"] = "d"
+    other.write_text(yaml.safe_dump(document))
+    assert told(other, theirs) == "https://127.0.0.1:6443"
+    theirs.write_text(theirs.read_text().replace(CONTEXT, "x"))
+    with pytest.raises(RefusedError, match=rf"{other}, {theirs}: no context '{CONTEXT}' .there are: another, x."):
+        connect(SETTINGS)
+
+
+def test_only_our_own_machines_are_started(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no cluster is, a deploy is no help unless it makes the machines."""
+    config().unlink()
+    with pytest.raises(BetelgeuseError, match=r"'kind': no kubeconfig is at .*config; make the cluster, .*'there'$"):
+        connect(Settings("kind", "a.b", kube_context="there"))
+    monkeypatch.setenv("KUBECONFIG", str(config(server=f"https://127.0.0.1:{_free_port()}")))
+    elsewhere = connect(Settings("kind", "a.b", kube_context=CONTEXT))
+    with pytest.raises(UnreachableError, match=r"`invoke doctor --env=kind` looks why$"):
+        elsewhere.raw("/readyz")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
 
 
 def test_exec_names_cluster_pod_and_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -319,7 +390,7 @@ def test_exec_names_cluster_pod_and_container(monkeypatch: pytest.MonkeyPatch, t
         return "out"
 
     monkeypatch.setattr(command, "run", run)
-    monkeypatch.setattr(command, "kubeconfig", lambda _: tmp_path / "kubeconfig")
+    monkeypatch.setattr(command, "kubeconfigs", lambda _: (tmp_path / "kubeconfig",))
     settings = Settings("x", "a.test", kube_context="betelgeuse-x")
 
     assert command.exec_in(settings, "ns", "pod", ["cat", "-v"], container="c") == "out"

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
-from betelgeuse.errors import BetelgeuseError
-from loadtests import capacity
-from loadtests.capacity import Edge, Pairs, Sides, compare, fields, measure, together
+from betelgeuse import paths
+from betelgeuse.errors import BetelgeuseError, UsageError, WaitTimeoutError
+from loadtests.capacity import Edge, Pairs, Sides, compare, together
 from loadtests.card import GOALS, kind, text
 from loadtests.connection import Connection, Failure
 from loadtests.measure import Answer
 from loadtests.scripted_server import Script, running
+from loadtests.workflows import capacity
+from loadtests.workflows.benchmarks import fields
+from loadtests.workflows.capacity import measure
 
 
 def test_ratio_is_of_each_pair() -> None:
@@ -137,16 +140,17 @@ SWEEP = {
 def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, Path]]:
     """Measure a card with this rate through the edge, where the benchmark has 10, and the sweep above."""
     monkeypatch.setattr(capacity, "CARDS", tmp_path / "capacity")
-    sweep = tmp_path / "sweep.json"
-    sweep.write_text(json.dumps(SWEEP), "utf-8")
-    out = tmp_path / "card.json"
+    monkeypatch.setattr(paths, "REPORTS", tmp_path / "reports")
+    monkeypatch.setattr(capacity, "TARGETS", ("llm",))
+    monkeypatch.setattr(capacity, "sweep", lambda *_: SWEEP)
+    monkeypatch.setattr(capacity, "reached", lambda *_: (None, [], "", None))
 
-    def run(edge: float, *more: str) -> tuple[int, Path]:
+    def run(edge: float, *, keep: bool = False, against: str = "") -> tuple[int, Path]:
         bench = Rates("bench", [], 10.0)
         bench.facts = lambda: (NODE, MODELS)  # type: ignore[attr-defined]
         monkeypatch.setattr(capacity, "Edge", lambda *_: Rates("edge", [], edge))
-        monkeypatch.setattr(capacity, "Limit", lambda *_: bench)
-        return capacity.main(["--rounds=1", f"--out={out}", f"--sweep={sweep}", *more]), out
+        monkeypatch.setattr(capacity, "Benchmarks", lambda *_: bench)
+        return capacity.capacity("local", "1", against, keep=keep), tmp_path / "reports" / "capacity-local.json"
 
     return run
 
@@ -156,16 +160,16 @@ def test_card_is_written_and_judged(
     said: Callable[..., tuple[int, Path]], edge: float, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The card is a file, a page and tables; the exit code tells whether it is good enough."""
-    found, out = said(edge)
+    found, card = said(edge)
 
-    measured = json.loads(out.read_text())
+    measured = json.loads(card.read_text())
     shown = capsys.readouterr().out
     assert found == code
     assert measured["pairs"]["decode"]["ratio"] == pytest.approx(edge / 10)
     assert text(measured) in shown
     assert "2 users" in shown
     assert ("FAILED  decode" in shown) is bool(code)
-    assert "<h2>What it carries</h2>" in out.with_suffix(".html").read_text()
+    assert "<h2>What it carries</h2>" in card.with_suffix(".html").read_text()
     assert not capacity.CARDS.exists()
 
 
@@ -173,7 +177,7 @@ def test_a_kept_card_is_what_counts_from_then_on(
     said: Callable[..., tuple[int, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """For the same kind of node; another card can be named."""
-    assert said(8.0, "--keep")[0] == 1
+    assert said(8.0, keep=True)[0] == 1
 
     stored = json.loads((capacity.CARDS / "local-2x-amd-epyc-24-gib.json").read_text())
     assert f"{kind(stored)}.json" == "local-2x-amd-epyc-24-gib.json"
@@ -184,35 +188,36 @@ def test_a_kept_card_is_what_counts_from_then_on(
     assert "FAILED  decode: ratio 0.740 ± 0.000, the stored card says 0.800 ± 0.000" in capsys.readouterr().out
     better = {**stored, "pairs": {"decode": {**stored["pairs"]["decode"], "ratio": 0.99}}}
     (tmp_path / "better.json").write_text(json.dumps(better), "utf-8")
-    assert said(8.0, f"--against={tmp_path / 'better.json'}")[0] == 1
+    assert said(8.0, against=str(tmp_path / "better.json"))[0] == 1
 
 
-@pytest.mark.parametrize(("broken", "code"), [(["prefill"], 1), ([*GOALS], 2)])
+@pytest.mark.parametrize("broken", [["prefill"], [*GOALS]])
 def test_one_measure_does_not_cost_the_others(
     said: Callable[..., tuple[int, Path]],
     broken: list[str],
-    code: int,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What was measured is a card, which says what is missing and is not kept; without any there is none."""
-    right = capacity.compare
 
-    def compare(name: str, sides: Sides, wanted: int, told: Callable[[str], None]) -> Pairs:
+    def failing(name: str, sides: Sides, wanted: int, told: Callable[[str], None]) -> Pairs:
         if name in broken:
             cause = "HTTP 503"
             raise Failure(cause)
-        return right(name, sides, wanted, told)
+        return compare(name, sides, wanted, told)
 
-    monkeypatch.setattr(capacity, "compare", compare)
-    found, out = said(9.9, "--keep")
-
-    shown = capsys.readouterr()
-    assert found == code
-    assert "prefill: not measured: HTTP 503" in (shown.out if code == 1 else shown.err)
+    monkeypatch.setattr(capacity, "compare", failing)
+    if len(broken) == len(GOALS):
+        with pytest.raises(BetelgeuseError, match=r"^capacity: decode: not measured: HTTP 503; .*prefill"):
+            said(9.9, keep=True)
+        assert not (tmp_path / "reports" / "capacity-local.json").exists()
+    else:
+        code, card = said(9.9, keep=True)
+        assert code == 1
+        assert "FAILED  prefill: not measured: HTTP 503" in capsys.readouterr().out
+        assert set(json.loads(card.read_text())["pairs"]) == {*GOALS} - {*broken}
     assert not capacity.CARDS.exists()
-    assert out.exists() is (code == 1)
-    assert code == 2 or set(json.loads(out.read_text())["pairs"]) == {*GOALS} - {*broken}
 
 
 def test_fields_of_proc() -> None:
@@ -226,15 +231,33 @@ def test_fields_of_proc() -> None:
 
 @pytest.mark.parametrize("error", [Failure("HTTP 503", "full"), BetelgeuseError("no pod"), RuntimeError("no token")])
 def test_what_cannot_be_measured_is_one_line(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    said: Callable[..., tuple[int, Path]], error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cluster that does not answer is told in a line with exit code 2, and no card is written."""
+    """A cluster that does not answer is told in a line, and no card is written."""
 
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(capacity, "measure", fail)
 
-    assert capacity.main(["--rounds=1", f"--out={tmp_path / 'card.json'}"]) == 2
-    assert capsys.readouterr().err == f"capacity: {error}\n"
-    assert not (tmp_path / "card.json").exists()
+    with pytest.raises(BetelgeuseError, match=f"{error}$"):
+        said(9.9)
+    assert not (tmp_path / "reports" / "capacity-local.json").exists()
+
+
+def test_a_measurement_that_takes_too_long_ends(
+    said: Callable[..., tuple[int, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what it was at."""
+    monkeypatch.setattr(capacity, "_ROUND_SECONDS", -1.0)
+
+    with pytest.raises(WaitTimeoutError, match=r"did not end within -1 s: round 1 of 1, decode"):
+        said(9.9)
+
+
+def test_an_unreadable_card_is_refused_first(said: Callable[..., tuple[int, Path]], tmp_path: Path) -> None:
+    """And not after two sweeps and all rounds."""
+    (tmp_path / "cut.json").write_text("{", "utf-8")
+
+    with pytest.raises(UsageError, match=r"cut\.json is no card"):
+        said(9.9, against=str(tmp_path / "cut.json"))

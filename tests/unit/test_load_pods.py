@@ -15,20 +15,20 @@ from typing import Any
 
 import pytest
 
-from betelgeuse import claim, loadjobs, paths, settings
-from betelgeuse.apply_rules import Key
+from betelgeuse import claim, paths, settings
 from betelgeuse.builds import components, images
 from betelgeuse.clusters.local import cluster as nodes_now
 from betelgeuse.clusters.local import target
 from betelgeuse.errors import BetelgeuseError, UsageError, WaitTimeoutError
-from betelgeuse.kube import ApiError, Obj, UnreachableError
-from betelgeuse.loadjobs import NAMESPACE, Load
-from betelgeuse.workflows import loadpods
-from betelgeuse.workflows.loadtest import loadtest
+from betelgeuse.kube import ApiError, Key, Obj, UnreachableError
 from conformance.workloads.rules import RULES, faults
-from loadtests import client_credentials, pod
+from loadtests import client_credentials, pod, progress, report
+from loadtests.workflows import loadjobs, loadpods
+from loadtests.workflows.loadjobs import NAMESPACE, Load
+from loadtests.workflows.loadtest import loadtest
 from tests.unit.fakes import obj, refused
 from tests.unit.pod_cluster import Clock, Cluster
+from tests.unit.test_load_report import made
 
 SECRET = "s3cr3t"  # noqa: S105 - no secret
 LOAD = Load(
@@ -93,7 +93,7 @@ def test_a_deploy_neither_builds_nor_names_the_image(monkeypatch: pytest.MonkeyP
     components.write()
 
     assert images.named("locust").on_demand
-    assert "locust" not in {image.name for image in target.needed_images()}
+    assert "locust" not in {image.name for image in target.needed_images([])}
     assert "locust" not in components.path(components.LOCAL).read_text("utf-8")
     assert "locust" not in components.path(components.UPSTREAM).read_text("utf-8")
 
@@ -435,7 +435,7 @@ def test_a_run_is_followed_to_its_end(clock: Clock, tmp_path: Path) -> None:
 
     cluster.put(a_pod("w", state=RUNNING))
     assert (follower.look(), follower.words) == (None, "the workers connect to the master")
-    cluster.logs["m"] = "llm-steady\n    10 s  5 users\nwords\n"
+    cluster.logs["m"] = f"llm-steady\n{progress.line('json', 10, 5, 'users')}\nwords\n"
     assert (follower.look(), follower.words) == (None, "10 s  5 users")
     cluster.refuse = [UnreachableError("away"), refused(500, "etcd")]
     assert (follower.look(), follower.words) == (None, "away")
@@ -537,7 +537,7 @@ def test_a_run_ends_as_one_on_this_machine(  # noqa: PLR0913, PLR0917 - fixtures
 ) -> None:
     """The same files, summary and exit code; and nothing is left in the cluster."""
     cluster, applied = Cluster(), list[Key]()
-    report = {"broken": broken, "label": "llm-smoke-closed"}
+    found = report.finite(made()) | {"broken": broken}
     monkeypatch.setattr(paths, "REPORTS", tmp_path)
     monkeypatch.setattr(loadpods, "reached", lambda *_: (cluster.kube, [], "", None))
     monkeypatch.setattr(loadpods, "_image", lambda _: "i:1")
@@ -549,8 +549,7 @@ def test_a_run_ends_as_one_on_this_machine(  # noqa: PLR0913, PLR0917 - fixtures
         cluster.put(a_pod("w", state=RUNNING))
 
     def end() -> None:
-        verdict = f"FAILED  {broken[0]}" if broken else "all limits hold"
-        cluster.logs["m"] = "\n".join(["x: 1 s (times in seconds)", verdict, *pod.lines(report), ""])
+        cluster.logs["m"] = "\n".join(["llm-smoke", *pod.lines(found), ""])
         cluster.put(a_pod("m", "master", ended(code)))
 
     clock.events = [start, lambda: None, end]
@@ -558,8 +557,8 @@ def test_a_run_ends_as_one_on_this_machine(  # noqa: PLR0913, PLR0917 - fixtures
 
     assert {key.kind for key in applied} >= {"Job", "NetworkPolicy", "ConfigMap", "Service", "ServiceAccount"}
     assert cluster.objects == {}
-    assert capsys.readouterr().out.startswith("x: 1 s (times in seconds)\n")
-    assert json.loads((tmp_path / "loadtest-llm-smoke-closed.json").read_text("utf-8")) == report
+    assert capsys.readouterr().out == f"{report.summary(found)}\n"
+    assert json.loads((tmp_path / "loadtest-llm-smoke-closed.json").read_text("utf-8")) == found
     assert (tmp_path / "loadtest-llm-smoke-closed.html").is_file()
 
 

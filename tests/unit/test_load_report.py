@@ -113,6 +113,19 @@ def test_nothing_of_a_run_becomes_markup() -> None:
     assert " ".join(read.words).count("<script>") >= 8
 
 
+def test_whatever_a_server_says_the_reports_are_whole(tmp_path: Path) -> None:
+    """Control characters, turned text and half characters are escapes, on the console and in both files."""
+    odd = "half\ud83d\x1b[31m\u202e\x07"
+    found = made(cause=odd)
+    written = report.write(found | {"notes": [odd]}, tmp_path)
+    texts = [written.read_text("utf-8"), report.shown(report.summary(found))]
+    texts += json.loads(written.with_suffix(".json").read_text("utf-8"))["failures"]
+
+    for text in texts:
+        assert r"half\ud83d\x1b[31m\u202e\x07" in text
+        assert text.replace("\n", "").isprintable()
+
+
 def test_a_result_holds_what_makes_it_repeatable() -> None:
     """Loop, seed, scenario, SLO, versions, and the generator's own load."""
     found = made()

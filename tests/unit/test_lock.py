@@ -34,6 +34,22 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_what_did_nothing_leaves_no_folder(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused command takes its own folders away again; what was there before, and what holds something, stays."""
+    monkeypatch.setattr(paths, "STATE", state / "a")
+    with pytest.raises(ZeroDivisionError), exclusive("local", "deploy"):
+        raise ZeroDivisionError
+    assert list(state.iterdir()) == []
+
+    with exclusive("local", "deploy"):
+        (state / "a" / "local" / "kubeconfig").touch()
+    assert {path.name for path in (state / "a" / "local").iterdir()} == {"lock", "kubeconfig"}
+    (state / "a" / "kind").mkdir()
+    with exclusive("kind", "deploy"):
+        pass
+    assert (state / "a" / "kind" / "lock").is_file()
+
+
 def test_the_second_is_told_who_holds_it(state: Path) -> None:
     """The error names verb, process and time; afterwards the lock is free."""
     with exclusive("local", "deploy"):

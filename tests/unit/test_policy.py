@@ -12,7 +12,7 @@ from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.policy import drops, graph, svg
 from betelgeuse.policy.parties import API_SERVER, NODE, POD, WORLD, Party, of_pod, of_tree
 from betelgeuse.policy.verdicts import Policies, label_keys
-from betelgeuse.workflows import policy
+from betelgeuse.workflows import policy_graph
 
 Obj = dict[str, Any]
 APP = Party("shop", "app", {"app": "web", "tier": "front"}, POD, (("http", 8080, "TCP"), ("dns", 53, "UDP")))
@@ -225,9 +225,10 @@ TREE = [
     DENY,
     _ingress({"from": [SHOP], "ports": [{"port": "http"}]}),
     {
+        "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
         "metadata": {"name": "g", "namespace": "shop"},
-        "spec": {"listeners": [{"port": 443}, {"port": 8443}]},
+        "spec": {"listeners": [{"name": str(port), "protocol": "HTTPS", "port": port} for port in (443, 8443)]},
     },
     {
         "kind": "CronJob",
@@ -361,11 +362,11 @@ def test_command_writes_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return json.dumps(LINE) if pod == "a" else ""
 
     monkeypatch.setattr("betelgeuse.paths.REPORTS", tmp_path)
-    monkeypatch.setattr("betelgeuse.render.render", lambda _env: TREE)
-    monkeypatch.setattr("betelgeuse.workflows.policy.connect", lambda _: SimpleNamespace(list=lambda *_, **__: agents))
-    monkeypatch.setattr("betelgeuse.workflows.policy.exec_in", tail)
+    monkeypatch.setattr("betelgeuse.render.render", lambda *_: TREE)
+    monkeypatch.setattr(policy_graph, "connect", lambda _: SimpleNamespace(list=lambda *_, **__: agents))
+    monkeypatch.setattr(policy_graph, "exec_in", tail)
 
-    assert policy.show("local", live=True) == 0
+    assert policy_graph.show("local", live=True) == 0
 
     assert "shop/web to data/db-0" in (tmp_path / "policy-local.svg").read_text("utf-8")
 
@@ -378,9 +379,9 @@ def test_command_tells_what_keeps_it_from_looking(monkeypatch: pytest.MonkeyPatc
         raise BetelgeuseError(message)
 
     agents = [{"metadata": {"name": "a"}}]
-    monkeypatch.setattr("betelgeuse.render.render", lambda _env: TREE)
-    monkeypatch.setattr("betelgeuse.workflows.policy.connect", lambda _: SimpleNamespace(list=lambda *_, **__: agents))
-    monkeypatch.setattr("betelgeuse.workflows.policy.exec_in", refuse)
+    monkeypatch.setattr("betelgeuse.render.render", lambda *_: TREE)
+    monkeypatch.setattr(policy_graph, "connect", lambda _: SimpleNamespace(list=lambda *_, **__: agents))
+    monkeypatch.setattr(policy_graph, "exec_in", refuse)
 
     with pytest.raises(BetelgeuseError, match="away"):
-        policy.show("local", live=True)
+        policy_graph.show("local", live=True)

@@ -12,7 +12,7 @@ from betelgeuse.clusters.local import target
 from betelgeuse.errors import UsageError
 from betelgeuse.pipeline import check
 from betelgeuse.programs import locks, read, table
-from betelgeuse.programs.model import File, Image, Kind, Program
+from betelgeuse.programs.model import File, Image, Kind, Program, Script
 
 PROGRAMS = sorted(table.table())
 IMAGES = sorted(table.images())
@@ -45,6 +45,7 @@ def test_every_file_of_a_folder_is_used(name: str) -> None:
     used |= {locks.PYPI} if program.source.pypi else set()
     used |= {locks.MAVEN} if program.source.maven else set()
     used |= {locks.PACKAGE, locks.NPM[program.source.npm.installer]} if program.source.npm else set()
+    used |= {read.SCRIPT} if isinstance(program.source.build, Script) else set()
     used |= {locks.BUNDLES} if program.bundles else set()
     used |= {bundle.values.name for bundle in program.bundles.values() if bundle.values}
     used |= {image.dockerfile.name for image in program.images.values() if image.dockerfile}
@@ -176,7 +177,7 @@ def written(folder: Path, text: str, files: Mapping[str, str] | None = None) -> 
         ("version: 1\nsource: {go: {modules: []}}\n", r"source.go.modules: must be a list, not an empty list"),
         ("version: 1\nsource: {maven: ['a:b:1']}\n", r"source.maven: 'a:b:1' is not written group:artifact"),
         ("version: 1\nsource: {pypi: [thing>=1]}\n", r"source.pypi: 'thing>=1' is not written name==version"),
-        ("version: 1\nsource: {npm: {}}\n", r"source.npm: needs `packages`"),
+        ("version: 1\nsource: {build: {}}\n", r"source.build: .*build.sh does not exist"),
         ("version: 1\nsource: {npm: {packages: {a: 1}, installer: yarn}}\n", r"'yarn' is none of npm, bun"),
         ("version: 1\nsource: {debian: trixi}\n", r"source.debian: 'trixi' is none of .*; did you mean 'trixie'\?"),
         ("version: 1\nsource: {build: lama}\n", r"source.build: 'lama' is none of .*; did you mean 'llama'\?"),
@@ -214,12 +215,45 @@ def test_a_dockerfile_decides_alone(tmp_path: Path, key: str) -> None:
         written(tmp_path, text, {"Dockerfile": "FROM scratch\n"})
 
 
+def test_a_second_image_has_a_dockerfile_of_its_own(tmp_path: Path) -> None:
+    """Named by the image."""
+    text = "version: 1\nimages: {thing: {replaces: a:1, user: 1:1}, other: {replaces: b:1}}\n"
+    program = written(tmp_path, text, {"Dockerfile.other": "FROM scratch\nUSER 2:2\n"})
+
+    assert recipe.dockerfile(program.images["thing"]) == "FROM scratch\nUSER 1:1\n"
+    assert recipe.dockerfile(program.images["other"]) == "FROM scratch\nUSER 2:2\n"
+
+
 def test_files_of_a_dockerfile_are_in_its_context(tmp_path: Path) -> None:
     """It says where they go."""
     text = "version: 1\nsource: {go: x}\nimages: {thing: {replaces: a:1, files: {/bin/x: {go: x}}}}\n"
 
     with pytest.raises(UsageError, match=r"/bin/x: .*Dockerfile copies it"):
         written(tmp_path, text, {"Dockerfile": "FROM scratch\n"})
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("{fils: {}}", r"source.build: unknown key 'fils'; did you mean 'files'\?"),
+        ("{files: {../x: {own: program.yaml}}}", r"source.build: \.\./x is outside of the folder"),
+        ("{files: {x: {gol: x}}}", r"source.build.files.x: unknown key 'gol'"),
+    ],
+)
+def test_a_mistake_about_a_script_is_one_line(tmp_path: Path, said: str, told: str) -> None:
+    """As about an image."""
+    with pytest.raises(UsageError, match=told):
+        written(tmp_path, f"version: 1\nsource: {{build: {said}}}\n", {"build.sh": ""})
+
+
+def test_files_of_a_script_are_checked(tmp_path: Path) -> None:
+    """What it needs must be obtainable."""
+    (tmp_path / "thing").mkdir()
+    (tmp_path / "thing" / "build.sh").touch()
+    (tmp_path / "thing" / "program.yaml").write_text("version: 1\nsource: {build: {files: {x: {npm: x}}}}\n")
+
+    with pytest.raises(UsageError, match=r"source.build.files.x: the source of thing has no `npm`"):
+        table.load([tmp_path])
 
 
 def loaded(folder: Path, **texts: str) -> Mapping[str, Program]:

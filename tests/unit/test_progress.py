@@ -8,6 +8,9 @@ import pytest
 
 from betelgeuse.progress import Ticker, out, say, step
 
+ODD = "é half\ud83d \x1b[31m \u202e \x07 \x85"
+SHOWN = r"é half\ud83d \x1b[31m \u202e \x07 \x85"
+
 
 class Terminal(io.StringIO):
     """A stream that claims to be a terminal."""
@@ -38,6 +41,22 @@ def test_without_a_terminal_lines_are_plain(capsys: pytest.CaptureFixture[str]) 
     assert lines[2].startswith("building … done (")
     assert captured.out == "result\n"
     assert captured.err.replace("\n", "").isprintable()
+
+
+def test_others_words_cannot_drive_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Results, lines and the live line show control characters, turned text and half characters as escapes."""
+    say(ODD)
+    out(f"{ODD}\n\ttwo\n")
+    captured = capsys.readouterr()
+
+    assert captured.err.endswith(f"{SHOWN}\n")
+    assert captured.out == f"{SHOWN}\n\ttwo\n"
+    screen = terminal(monkeypatch)
+    with step(f"a\n{ODD}"):
+        pass
+    assert f"] a\\n{SHOWN} …" in screen.getvalue()
 
 
 def test_a_failed_step_says_so(capsys: pytest.CaptureFixture[str]) -> None:

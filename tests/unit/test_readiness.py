@@ -248,7 +248,9 @@ def test_what_is_being_deleted_is_not_ready() -> None:
     live = obj("v1", "Service", "x", "n")
     live["metadata"]["deletionTimestamp"] = "now"
 
-    assert judge(live) == State(ready=False, reason="is being deleted")
+    assert judge(live) == State(ready=False, reason="is being deleted since now")
+    live["metadata"]["finalizers"] = ["x.org/guard"]
+    assert judge(live).reason == "is being deleted since now; finalizer x.org/guard holds it"
     assert judge(obj("v1", "Service", "x", "n")) == READY
 
 

@@ -28,6 +28,17 @@ FILES = {
     "overlays/local/environment.env": "DOMAIN=a.b\n",
 }
 
+BUDGET = "needs: []\nbudget: {cpu: 1, memory_gib: 1, disk_gib: 1, build_minutes: 1}\n"
+PROFILES = {
+    "base/ai/area.yaml": BUDGET,
+    "base/db/area.yaml": BUDGET,
+    "base/db/kustomization.yaml": "resources:\n  - namespace.yaml\n",
+    "base/db/namespace.yaml": NAMESPACE.replace("ai", "db"),
+    "profiles/core/kustomization.yaml": "resources:\n  - ../../base/ai\n",
+    "profiles/data/kustomization.yaml": "resources:\n  - ../core\n  - ../../base/db\n",
+    "overlays/local/kustomization.yaml": FILES["overlays/local/kustomization.yaml"].replace("base/ai", "profiles/core"),
+}
+
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
@@ -51,13 +62,45 @@ Tree = Callable[[str, str], None]
 
 def test_objects_come_out(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     """Kustomize's output is parsed with its types kept, and can be shown."""
-    del tree
     found = render.render("local")
+    for name, text in PROFILES.items():
+        tree(name, text)
 
     assert [entry["kind"] for entry in found] == ["Namespace", "ConfigMap"]
     assert found[1]["data"] == {"on": "yes", "day": "2026-01-01"}
     assert show("local") == 0
     assert 'day: "2026-01-01"' in capsys.readouterr().out.replace("'", '"')
+
+
+def test_another_profile_takes_the_place_of_the_overlays_own(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same environment with other areas; components still count, each result is kept, no copy stays."""
+    for name, text in PROFILES.items():
+        tree(name, text)
+    core, data = render.render("local"), render.render("local", "data")
+    db = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "db", "labels": {"a": "b"}}}
+
+    assert [entry for entry in data if entry not in core] == [db]
+    assert [entry for entry in core if entry not in data] == []
+    assert render.render("local", "core") == core
+    assert list((paths.ROOT / ".build").iterdir()) == []
+    monkeypatch.setattr(render, "kubectl", lambda: "/no/such/kubectl")
+    assert (render.render("local"), render.render("local", "data")) == (core, data)
+
+
+def test_what_is_wrong_with_a_copy_is_told_of_the_original(tree: Tree) -> None:
+    """That is what people edit."""
+    for name, text in PROFILES.items():
+        tree(name, text)
+    overlay = PROFILES["overlays/local/kustomization.yaml"]
+    tree("overlays/local/kustomization.yaml", overlay.replace("extra", "extar"))
+
+    with pytest.raises(UsageError, match=r"^overlays/local/kustomization\.yaml:4: \.\./\.\./components/extar does not"):
+        render.render("local", "data")
+
+    tree("overlays/local/kustomization.yaml", overlay + "patches:\n  - path: p.yaml\n")
+    tree("overlays/local/p.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: absent, namespace: ai}\n")
+    with pytest.raises(UsageError, match=r"^overlays/local does not build: .*absent"):
+        render.render("local", "data")
 
 
 def test_a_second_render_is_read_from_the_cache(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +163,7 @@ BROKEN = [
     (
         "base/ai/kustomization.yaml",
         "resources:\n  - ../../.upstream/cilium\n",
-        "base/ai/kustomization.yaml:2: ../../.upstream/cilium is not materialised yet",
+        "base/ai/kustomization.yaml:2: ../../.upstream/cilium is not made yet",
     ),
     ("components/extra/kustomization.yaml", "kind: Component\n", "components/extra: kustomization.yaml is empty"),
     ("base/ai/kustomization.yaml", "resources: [", "base/ai/kustomization.yaml:2: not valid YAML"),
@@ -154,6 +197,79 @@ def test_mistakes_are_one_line(tree: Tree, name: str, text: str, message: str) -
 
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+CANARY = "Tr0ub4dor-Secret"
+KUSTOMIZATION = "overlays/local/kustomization.yaml"
+OWN = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ai}\n"
+FULL = "resources: [../../base/ai, s.yaml]\n"
+
+
+def generated(entry: str) -> dict[str, str]:
+    """Return an overlay with a generator of secrets."""
+    return {KUSTOMIZATION: f"resources: [../../base/ai]\nsecretGenerator:\n- {{name: a, namespace: ai, {entry}}}\n"}
+
+
+def lines(text: str) -> dict[str, str]:
+    """Return an overlay whose generator reads a file of lines."""
+    return {**generated("envs: [s.env]"), "overlays/local/s.env": text}
+
+
+def own(text: str, patch: str = "") -> dict[str, str]:
+    """Return an overlay with a Secret of its own, and a patch."""
+    patches = f"patches:\n- target: {{kind: Secret}}\n  patch: |-\n    {patch}\n" if patch else ""
+    return {KUSTOMIZATION: FULL + patches, "overlays/local/s.yaml": OWN + text}
+
+
+PEM = f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----\n"
+TOLD = [
+    (generated(f"literals: [{CANARY}]"), f"{KUSTOMIZATION}:3: secretGenerator 'a': literal 1 has no '='"),
+    (generated(f"literals: [a=b, {{a: {CANARY}}}]"), f"{KUSTOMIZATION}:1: secretGenerator 'a': literal 2 is no text"),
+    (generated(f"literals: ['{CANARY}/x=y']"), f"{KUSTOMIZATION}:3: secretGenerator 'a': literal 1 has a key of other"),
+    (generated(f"literals: ['{CANARY}==']"), f"{KUSTOMIZATION}:3: secretGenerator 'a': literal 1 has no value behind"),
+    (generated(f"files: [{CANARY}]"), f"{KUSTOMIZATION}:3: secretGenerator 'a': file 1 does not exist"),
+    (generated(f"envs: [{CANARY}]"), f"{KUSTOMIZATION}:3: secretGenerator 'a': the file of an `envs` entry does not"),
+    (generated(f"literals: [a={CANARY}, a=b]"), "overlays/local does not build: "),
+    (lines(PEM), "overlays/local/s.env:1: secretGenerator 'a': the line has no '='"),
+    (lines(f"a=b\n\n# c\n{CANARY}=\n"), "overlays/local/s.env:4: secretGenerator 'a': the line has no value"),
+    (own(f"data: {CANARY}\n"), "Secret ai/s: data must hold KEY: VALUE"),
+    (own("stringData: {a: 735191}\n"), "Secret ai/s: stringData.a is no text; put it in quotes"),
+    (own(f"stringData: {{a: [{CANARY}]}}\n"), "Secret ai/s: stringData.a is no text; put it in quotes"),
+    (own(f"stringData: {{'{CANARY}+': b}}\n"), "Secret ai/s: a key of stringData has other signs"),
+    (own(f"stringData: {{a: {CANARY}: b}}\n"), "overlays/local/s.yaml:4: not valid YAML"),
+    (own(f"stringData: {{a: *{CANARY}}}\n"), "overlays/local/s.yaml:4: not valid YAML"),
+    (own("", f"{{a: [{CANARY}"), "overlays/local does not build: "),
+    (own(f"stringData: {CANARY}\n", "{kind: Secret, stringData: {a: b}}"), "overlays/local does not build: "),
+    (own("stringData: {a: b}\n", f"[{{op: tst, path: /stringData/a, value: {CANARY}}}]"), "overlays/local does not "),
+    ({KUSTOMIZATION: FULL, "overlays/local/s.yaml": f"kind: Secret\nstringData: {{a: {CANARY}}}\n"}, "overlays/local"),
+]
+
+
+@pytest.mark.parametrize(("files", "message"), TOLD, ids=range(len(TOLD)))
+def test_a_secret_in_the_wrong_place_is_not_shown(tree: Tree, files: dict[str, str], message: str) -> None:
+    """File and place are told, the value never is: neither by us nor in kustomize's words."""
+    for name, text in files.items():
+        tree(name, text)
+
+    with pytest.raises(UsageError) as caught:
+        render.render("local")
+
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    assert CANARY not in str(caught.value)
+    assert "735191" not in str(caught.value)
+
+
+def test_generators_that_are_right_build(tree: Tree) -> None:
+    """Values with any sign, empty ones of a ConfigMap, comments and files."""
+    tree("overlays/local/s.env", "# a\nA_b.c-d=x=y/+ z==\n\n")
+    tree("overlays/local/c.env", "EMPTY=\n")
+    text = "- {name: a, namespace: ai, envs: [s.env], literals: ['e=='], files: [k=s.env, c.env]}\n"
+    other = "configMapGenerator:\n- {name: c2, namespace: ai, env: c.env}\n"
+    tree(KUSTOMIZATION, f"resources: [../../base/ai]\nsecretGenerator:\n{text.replace('e==', 'e=f==')}{other}")
+
+    secret = next(entry for entry in render.render("local") if entry["kind"] == "Secret")
+    assert set(secret["data"]) == {"A_b.c-d", "e", "k", "c.env"}
 
 
 def test_unreadable_files_are_one_line(tree: Tree) -> None:

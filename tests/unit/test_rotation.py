@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from betelgeuse import rotation
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import UsageError
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Key, Obj, key_of
 from betelgeuse.rotation import (
     ROTATE,
     USED,

@@ -11,9 +11,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError, UsageError
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Key, Obj, key_of
 from betelgeuse.secrets import ANNOTATION, complete, ensure, password, recipes
 from tests.unit.fakes import FakeKube, obj
 

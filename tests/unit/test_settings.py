@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from betelgeuse import paths, yamls
+from betelgeuse import paths, sizes, yamls
 from betelgeuse.errors import UsageError
 from betelgeuse.kube.command import kubectl
 from betelgeuse.settings import KEYS, Settings, SshHost, _pairs, environments, load, parse, suggest
@@ -25,17 +25,13 @@ ACME_EMAIL=admin@example.org
 KUBE_CONTEXT=kind-x
 NODE_SUBNET=10.9.8.0/24
 SSH_HOSTS=a=root@192.0.2.1 b=admin@host.example.org:2222,c=root@[2001:db8::1]:22
-LLM_CPU=2
-LLM_MEMORY=1.5Gi
-EMBEDDINGS_CPU=500m
-EMBEDDINGS_MEMORY=512Mi
 """
 
 BAD = [
     ("DOMIAN=x.y", "e:1: unknown key DOMIAN; did you mean 'DOMAIN'?"),
     ("domain=x.y", "e:1: unknown key domain; did you mean 'DOMAIN'?"),
     ("QQQQ=1", "e:1: unknown key QQQQ"),
-    ("DOMAIN", "e:1: expected KEY=VALUE, got 'DOMAIN'"),
+    ("DOMAIN", "e:1: expected KEY=VALUE (the line is not shown)"),
     ("DOMAIN =x.y", "e:1: 'DOMAIN ' is not a key; write KEY=VALUE without spaces around '='"),
     ("=x", "e:1: '' is not a key"),
     ("DOMAIN=x.y ", "e:1: DOMAIN must be a bare value"),
@@ -52,7 +48,8 @@ BAD = [
     ("DOMAIN=localhost", "e:1: DOMAIN must be a lower-case DNS name"),
     ("DOMAIN=-a.b", "e:1: DOMAIN must be a lower-case DNS name"),
     (f"DOMAIN={'a.' * 101}b", "e:1: DOMAIN must be a lower-case DNS name"),
-    ("NODES=0", "e:1: NODES must be a whole number from 1 to 100, got '0'"),
+    ("NODES=0", "e:1: NODES must be a whole number from 1 to 9, got '0'"),
+    ("NODES=10", "e:1: NODES must be a whole number from 1 to 9, got '10'"),
     ("NODES=\u0661", "e:1: NODES must be a whole number"),
     ("NODES=3.5", "e:1: NODES must be a whole number"),
     (f"NODES={'9' * 5000}", "e:1: NODES must be a whole number"),
@@ -67,8 +64,22 @@ BAD = [
     ("SSH_HOSTS=root@1.2.3.4", "e:1: SSH_HOSTS must be name=user@address"),
     ("SSH_HOSTS=a=root@1.2.3.4:0", "e:1: SSH_HOSTS must be name=user@address"),
     ("SSH_HOSTS=a=root@x a=root@y", "e:1: SSH_HOSTS must be distinct names"),
-    ("LLM_CPU=two", "e:1: LLM_CPU must be a CPU quantity"),
-    ("LLM_MEMORY=1 GB", "e:1: LLM_MEMORY must be a memory quantity"),
+]
+
+LLM = ("../../base/ai/llm/sizes",)
+SIZES = {"LLM_CPU": LLM[0], "LLM_MEMORY": LLM[0], "DB_DISK": "../../base/db/sizes"}
+"""Apps whose sizes an environment may set, and those that this one's overlay lists."""
+
+BAD_SIZES = [
+    ("LLM_CPU=two\nLLM_MEMORY=2Gi", LLM, "e:2: LLM_CPU must be a CPU quantity, e.g. 2 or 500m, got 'two'"),
+    ("LLM_CPU=2\nLLM_MEMORY=1 GB", LLM, "e:3: LLM_MEMORY must be a quantity, e.g. 2Gi, got '1 GB'"),
+    ("LLLM_CPU=2", LLM, "e:2: unknown key LLLM_CPU; did you mean 'LLM_CPU'?"),
+    (
+        "LLM_CPU=2",
+        LLM,
+        "e: LLM_MEMORY is missing; ../../base/ai/llm/sizes, a component of overlays/x/kust",
+    ),
+    ("DB_DISK=1Gi", (), "e:2: DB_DISK has no effect until overlays/x/kustomization.yaml lists ../../base/db/sizes"),
 ]
 
 
@@ -90,13 +101,35 @@ def test_every_key_is_read() -> None:
             SshHost("b", "admin", "host.example.org", 2222),
             SshHost("c", "root", "2001:db8::1"),
         ),
-        llm_cpu="2",
-        llm_memory="1.5Gi",
-        embeddings_cpu="500m",
-        embeddings_memory="512Mi",
     )
     assert found.node_addresses == ("10.9.8.11", "10.9.8.12", "10.9.8.13")
     assert found.bridge_address == "10.9.8.1"
+
+
+def test_sizes_are_checked_and_stay_in_the_file() -> None:
+    """Kustomize spreads them; no step in Python needs one."""
+    text = "DOMAIN=a.b\nLLM_CPU=500m\nLLM_MEMORY=1.5Gi\n"
+
+    assert parse("x", "e", text, SIZES, LLM) == parse("x", "e", "DOMAIN=a.b\n", SIZES)
+
+
+@pytest.mark.parametrize(("lines", "listed", "message"), BAD_SIZES)
+def test_wrong_sizes_are_refused(lines: str, listed: tuple[str, ...], message: str) -> None:
+    """A size that nothing reads, one that is missing, one that is none."""
+    with pytest.raises(UsageError) as refusal:
+        parse("x", "e", f"DOMAIN=a.b\n{lines}", SIZES, listed)
+
+    assert str(refusal.value).startswith(message)
+
+
+def test_the_tree_says_which_sizes_there_are() -> None:
+    """An app brings its keys in its own folder; overlays that differ list it."""
+    llm, embeddings = "../../base/ai/llm/sizes", "../../base/ai/embeddings/sizes"
+    known = sizes.keys()
+
+    assert (known["LLM_CPU"], known["LLM_MEMORY"], known["EMBEDDINGS_CPU"]) == (llm, llm, embeddings)
+    assert sizes.listed("hetzner") == {llm, embeddings}
+    assert sizes.listed("local") == sizes.listed("no-such") == set()
 
 
 def test_keys_and_fields_are_the_same() -> None:
@@ -180,7 +213,7 @@ def test_nodes_can_be_overridden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODES", "3")
 
     assert (load("local").nodes, load("local", nodes=5).nodes) == (3, 5)
-    with pytest.raises(UsageError, match="--nodes must be a whole number from 1 to 100, got 'x'"):
+    with pytest.raises(UsageError, match="--nodes must be a whole number from 1 to 9, got 'x'"):
         load("local", nodes="x")
     monkeypatch.setenv("NODES", "")
     assert load("local").nodes == 2

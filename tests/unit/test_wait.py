@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from betelgeuse.apply_rules import key_of
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
-from betelgeuse.kube import Obj, UnreachableError
+from betelgeuse.kube import Obj, UnreachableError, key_of
 from betelgeuse.progress import Ticker
 from betelgeuse.readiness import State
 from betelgeuse.wait import Waiting, explain, observe, summary, until_ready
@@ -56,6 +55,31 @@ def test_observe_names_what_is_missing() -> None:
         "ConfigMap ai/c is missing",
         "Lamp ai/l has a kind the API server does not serve",
     ]
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_nothing_that_serves_is_not_ready(kind: str) -> None:
+    """Scaled to 0 by a hand, the controller is content; the tree is not. Where the tree itself says 0, all is well."""
+    stopped = obj("apps/v1", kind, "llm", "ai", spec={"replicas": 0}, status={"observedGeneration": 1})
+    fake = FakeKube(stopped)
+    wanted = "ai/llm is scaled to 0, so nothing serves; the tree wants {} (`invoke deploy` sets it back)"
+
+    def seen(**spec: object) -> list[str]:
+        return list(map(str, observe(fake.kube, [obj("apps/v1", kind, "llm", "ai", spec=spec)])))
+
+    assert (seen(replicas=2), seen(), seen(replicas=0)) == ([wanted.format(2)], [wanted.format(1)], [])
+
+
+def test_a_daemon_without_a_node_is_not_ready() -> None:
+    """Unless the tree itself chooses the nodes."""
+    idle = obj("apps/v1", "DaemonSet", "d", "ai", spec={}, status={"observedGeneration": 1})
+    chosen = {"template": {"spec": {"nodeSelector": {"gpu": "true"}}}}
+    fake = FakeKube(idle)
+
+    assert [str(entry) for entry in observe(fake.kube, [idle])] == [
+        "ai/d may run on no node, so nothing serves (its node selector, the nodes' taints)"
+    ]
+    assert observe(fake.kube, [idle | {"spec": chosen}]) == []
 
 
 def test_image_missing_on_the_node_shows() -> None:

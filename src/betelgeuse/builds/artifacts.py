@@ -1,17 +1,21 @@
 """Files of images: their content keys, without building anything, and where they are once they are built."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from betelgeuse import paths
 from betelgeuse.builds import golang, llama, maven, models, npm, pypi
 from betelgeuse.builds.store import hash_tree, key_of, produce
-from betelgeuse.errors import BuildError
+from betelgeuse.errors import BetelgeuseError, BuildError, UsageError
 from betelgeuse.programs import locks, table
-from betelgeuse.programs.model import Build, File, Kind, Program
+from betelgeuse.programs.model import Build, File, Kind, Program, Script
+from betelgeuse.programs.read import SCRIPT
+from betelgeuse.shell import run
 
 _SOURCES: Final = Path(__file__).parent
 
@@ -45,14 +49,62 @@ _BUILDS: Final[dict[Build, tuple[Callable[[Program, Path], None], Callable[[], d
 
 
 def _build_inputs(program: Program) -> dict[str, object]:
-    assert program.source.build is not None  # noqa: S101 - the table was checked
-    return {"packages": locks.requirements(program), **_BUILDS[program.source.build][1]()}
+    match program.source.build:
+        case Script(files):
+            script = (program.folder / SCRIPT).read_text("utf-8")
+            return {"script": script, "files": {path: key(file) for path, file in sorted(files.items())}}
+        case Build() as known:
+            return {"packages": locks.requirements(program), **_BUILDS[known][1]()}
+        case _:
+            message = f"{paths.shown(program.folder)}: `source` has no `build`"
+            raise UsageError(message)
 
 
 def _built(program: Program) -> Path:
-    assert program.source.build is not None  # noqa: S101 - the table was checked
-    make = _BUILDS[program.source.build][0]
-    return produce(program.source.build.value, _build_inputs(program), lambda out: make(program, out))
+    inputs = _build_inputs(program)
+    match program.source.build:
+        case Script(files):
+            # Outside produce(): these are results of their own, and their time is not this build's.
+            sources = {path: resolve(file) for path, file in files.items()}
+            return produce(f"build-{program.name}", inputs, lambda out: _run_script(program, sources, out))
+        case Build() as known:
+            return produce(known.value, inputs, lambda out: _BUILDS[known][0](program, out))
+        case _:
+            raise AssertionError  # _build_inputs has said it
+
+
+def _run_script(program: Program, sources: Mapping[str, Path], out: Path) -> None:
+    """Run build.sh in a folder with writable copies of its files; it leaves its result in $OUT."""
+    log = paths.CACHE / "logs" / f"build-{program.name}.log"
+    with TemporaryDirectory(prefix=".build-", dir=out) as scratch:
+        for path, source in sources.items():
+            _copy(source, Path(scratch) / path)
+        # Without a network: what is built is what the locks name.
+        argv = ["unshare", "--net", "sh", "-eu", str(program.folder / SCRIPT)]
+        try:
+            run(argv, cwd=Path(scratch), env={"OUT": str(out), "HOME": scratch}, log=log, timeout=3600)
+        except BetelgeuseError as error:
+            message = f"{paths.shown(program.folder / SCRIPT)} failed: {error}"
+            raise BuildError(message) from None
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True)
+    else:
+        shutil.copy(source, target)
+    # Go's module cache is read-only.
+    for path in [target, *target.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | 0o200)
+
+
+def _for_go(program: Program) -> golang.Built | None:
+    """Return what the program's build makes for its Go modules, None where they need nothing."""
+    if program.source.go is None or not program.source.go.replace:
+        return None
+    return golang.Built(lambda: _built(program), key_of(_build_inputs(program)))
 
 
 def _own(program: Program) -> Path:
@@ -68,7 +120,10 @@ class _Origin:
 
 
 _ORIGINS: Final = {
-    Kind.GO: _Origin(lambda program: golang.commands(program.name), golang.key),
+    Kind.GO: _Origin(
+        lambda program: golang.commands(program.name, _for_go(program)),
+        lambda program: golang.key(program, _for_go(program)),
+    ),
     # A module's checksum names its content.
     Kind.MODULE: _Origin(golang.module_folder, lambda program: " ".join(locks.checksum(program))),
     Kind.MAVEN: _Origin(maven.files, lambda program: key_of(maven.inputs(program))),

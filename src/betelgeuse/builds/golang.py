@@ -4,8 +4,11 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from betelgeuse import paths
 from betelgeuse.builds import pypi
@@ -60,14 +63,36 @@ def _source(program: Program) -> Go:
     return program.source.go
 
 
-def _key_inputs(program: Program) -> dict[str, object]:
+@dataclass(frozen=True)
+class Built:
+    """What a program's own build makes for its Go modules: where it will be, and its content key."""
+
+    folder: Callable[[], Path]
+    key: str
+
+
+def _key_inputs(program: Program, built: Built | None) -> dict[str, object]:
     mod, sums = locks.modules(program)
+    flags = _source(program)
     return {
         "go": run([str(toolchain()), "version"]).split()[2],
         "mod": mod,
         "sum": sums,
-        "flags": _source(program),
+        "flags": flags,
+        **({"build": built.key} if built else {}),
     }
+
+
+def _modfile(program: Program, built: Built | None, folder: Path) -> list[str]:
+    """Return the argument by which folders of the build's result stand for modules."""
+    if built is None:
+        return []
+    result = built.folder()
+    for name in (locks.GO, locks.SUMS):
+        shutil.copy(program.folder / name, folder)
+    edits = [f"-replace={module}={result / path}" for module, path in _source(program).replace.items()]
+    run([str(toolchain()), "mod", "edit", *edits, str(folder / locks.GO)], env=environment())
+    return [f"-modfile={folder / locks.GO}"]
 
 
 def _explain(what: str, error: Exception) -> BuildError:
@@ -81,8 +106,8 @@ def _explain(what: str, error: Exception) -> BuildError:
     return BuildError(f"build of {what} failed: {hint}: {text}")
 
 
-def commands(name: str) -> Path:
-    """Return a folder with a program's commands, built on first use."""
+def commands(name: str, built: Built | None = None) -> Path:
+    """Return a folder with a program's commands, built on first use; `built` where its source says `replace`."""
     program = table.program(name)
     flags = _source(program)
 
@@ -90,8 +115,6 @@ def commands(name: str) -> Path:
         variables = "".join(f" -X {variable}={value}" for variable, value in flags.variables.items())
         tags = ["-tags", flags.tags] if flags.tags else []
         argv = [
-            str(toolchain()),
-            "build",
             "-v",
             "-trimpath",
             # The linker drops debug information anyway (-s -w): not making it spares an eighth of the compile time.
@@ -105,13 +128,15 @@ def commands(name: str) -> Path:
         ]
         log = paths.CACHE / "logs" / f"go-{name}.log"
         try:
-            run(argv, cwd=program.folder, env=environment(cgo=flags.cgo), log=log, timeout=3600)
+            with TemporaryDirectory() as scratch:
+                command = [str(toolchain()), "build", *_modfile(program, built, Path(scratch)), *argv]
+                run(command, cwd=program.folder, env=environment(cgo=flags.cgo), log=log, timeout=3600)
         except BetelgeuseError as error:
             raise _explain(paths.shown(program.folder), error) from None
         for old, new in flags.rename.items():
             (out / old).rename(out / new)
 
-    return produce(f"go-{name}", _key_inputs(program), make)
+    return produce(f"go-{name}", _key_inputs(program, built), make)
 
 
 def module_folder(program: Program) -> Path:
@@ -129,6 +154,6 @@ def module_folder(program: Program) -> Path:
     return Path(answer["Dir"])
 
 
-def key(program: Program) -> str:
+def key(program: Program, built: Built | None = None) -> str:
     """Return the content key of a program's commands without building them."""
-    return key_of(_key_inputs(program))
+    return key_of(_key_inputs(program, built))

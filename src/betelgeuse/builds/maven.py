@@ -6,9 +6,9 @@ of ours: Maven checks that a file is what its repository says, not that it is wh
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -55,11 +55,9 @@ def _project(artifacts: Iterable[str], out: Path) -> str:
     return ET.tostring(project, encoding="unicode")
 
 
-def fetch(artifacts: Iterable[str], folder: Path, origin: Path) -> Path:
-    """Let one run of Maven put artifacts into a folder `out` of `folder`; its own parts stay beside it.
-
-    Raises BuildError, which names `origin` where the repository does not give an artifact.
-    """
+def _fetch(artifacts: Iterable[str], folder: Path, program: Program) -> Path:
+    """Let one run of Maven put artifacts into a folder `out` of `folder`; its own parts stay beside it."""
+    origin = program.folder / "program.yaml"
     (folder / "pom.xml").write_text(_project(artifacts, folder / "out"), "utf-8")
     argv = ["mvn", "--batch-mode", "--no-transfer-progress", f"-Dmaven.repo.local={folder / 'repository'}"]
     log = paths.CACHE / "logs" / "maven.log"
@@ -80,6 +78,29 @@ def _kept(artifact: str, sha256: str) -> Path:
     return paths.CACHE / "downloads" / f"{sha256[:16]}-{file_name(artifact)}"
 
 
+def _fetched(artifacts: Collection[str], program: Program) -> dict[str, str]:
+    """Fetch artifacts, keep each under its hash, and return the hashes."""
+    downloads = paths.CACHE / "downloads"
+    downloads.mkdir(parents=True, exist_ok=True)
+    digests = {}
+    # On the same disk as the target, so that the rename is one step.
+    with (
+        TemporaryDirectory(prefix=f".{os.getpid()}-maven-", dir=downloads) as folder,
+        step(f"download {len(artifacts)} artifacts of {program.name}"),
+    ):
+        out = _fetch(artifacts, Path(folder), program)
+        for artifact in artifacts:
+            file = out / file_name(artifact)
+            digests[artifact] = sha256_of(file)
+            file.rename(_kept(artifact, digests[artifact]))
+    return digests
+
+
+def digests(program: Program) -> dict[str, str]:
+    """Return the sha256 that each of a program's artifacts has now: what is to be locked."""
+    return _fetched(program.source.maven, program)
+
+
 def download(program: Program) -> Mapping[str, Path]:
     """Return the files of a program's artifacts, downloaded once and verified by their locked sha256.
 
@@ -88,23 +109,11 @@ def download(program: Program) -> Mapping[str, Path]:
     locked = locks.artifacts(program)
     files = {artifact: _kept(artifact, sha256) for artifact, sha256 in locked.items()}
     if missing := [artifact for artifact, file in files.items() if not file.is_file()]:
-        downloads = paths.CACHE / "downloads"
-        downloads.mkdir(parents=True, exist_ok=True)
-        # On the same disk as the target, so that the rename is one step.
-        folder = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}-maven-", dir=downloads))
-        try:
-            with step(f"download {len(missing)} artifacts of {program.name}"):
-                out = fetch(missing, folder, program.folder / "program.yaml")
-            for artifact in missing:
-                fetched = out / file_name(artifact)
-                if (got := sha256_of(fetched)) != locked[artifact]:
-                    message = (
-                        f"{artifact}: expected sha256 {locked[artifact]}, got {got}: the repository has another file"
-                    )
-                    raise BuildError(message)
-                fetched.rename(files[artifact])
-        finally:
-            shutil.rmtree(folder)
+        for artifact, got in _fetched(missing, program).items():
+            if got != locked[artifact]:
+                _kept(artifact, got).unlink()
+                message = f"{artifact}: expected sha256 {locked[artifact]}, got {got}; the file is another one"
+                raise BuildError(message)
     return files
 
 

@@ -11,6 +11,8 @@ from betelgeuse.programs.model import Installer, Npm, Program
 from betelgeuse.shell import run
 
 _SECONDS: Final = 1800.0
+_NO_ADDRESSES: Final = ("--omit-lockfile-registry-resolved",)
+"""Where packages come from is the configuration of whoever installs them."""
 _QUIET: Final = ("--no-audit", "--no-fund", "--no-update-notifier")
 
 
@@ -38,7 +40,7 @@ def installing(npm: Npm) -> list[str]:
 def resolving(npm: Npm) -> list[str]:
     """Return the command that writes the lock of the package.json in the current folder."""
     if npm.installer is Installer.NPM:
-        return [_program(npm), "install", "--package-lock-only", "--ignore-scripts", *_QUIET]
+        return [_program(npm), "install", "--package-lock-only", "--ignore-scripts", *_NO_ADDRESSES, *_QUIET]
     return [_program(npm), "install", "--lockfile-only", "--ignore-scripts"]
 
 

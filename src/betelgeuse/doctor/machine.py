@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, skip, warn
+from betelgeuse.clusters.local.layout import CGROUP_ROOT, ENV
+from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, shape, skip, warn
 
 _EMBEDDED: Final = frozenset({Shape.EMBEDDED})
 _HERE: Final = frozenset({Shape.EMBEDDED, Shape.DOCKER})
 _KIB_PER_GIB: Final = 2**20
+_BYTES_PER_GIB: Final = 2**30
+_NODES: Final = f"btg-{ENV}-*"
+_PLACES: Final = {paths.CACHE: 0.6, paths.STATE: 0.4}
+"""The shares of a profile's disk space."""
 _BUILT_AFTER: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This software did not exist before: an earlier clock is wrong, and every certificate would be 'not yet valid'."""
 
@@ -61,7 +66,7 @@ def _capabilities(context: Context) -> Finding:
 def _cpus(context: Context) -> Finding:
     have, want = context.probe.cpus, context.budget.cpu
     text = f"{have} usable, {want:g} needed"
-    return ok(text) if have >= want else fail(text)
+    return ok(text) if have >= want else fail(text, _smaller(context))
 
 
 def _meminfo(context: Context) -> dict[str, float]:
@@ -70,15 +75,31 @@ def _meminfo(context: Context) -> dict[str, float]:
     return {name: int(value.split()[0]) / _KIB_PER_GIB for name, value in pairs}
 
 
+def _own(context: Context) -> float:
+    """Return the GiB that our nodes use already: they stay the platform's."""
+    stats = context.probe.glob(f"{CGROUP_ROOT}/memory/{_NODES}/memory.stat")
+    found = [re.search(r"^total_rss (\d+)$", context.probe.read(path) or "", re.MULTILINE) for path in stats]
+    return sum(int(match[1]) for match in found if match) / _BYTES_PER_GIB
+
+
+def _free(context: Context) -> float:
+    """Return the GiB of memory that the platform has or can have."""
+    info = _meminfo(context)
+    return info.get("MemAvailable", info.get("MemTotal", 0.0)) + _own(context)
+
+
 def _memory(context: Context) -> Finding:
-    info, want = _meminfo(context), context.budget.memory_gib
+    info, want, free, own = _meminfo(context), context.budget.memory_gib, _free(context), _own(context)
     if "MemTotal" not in info:
         return skip("/proc/meminfo does not tell")
-    total, free = info["MemTotal"], info.get("MemAvailable", info["MemTotal"])
-    text = f"{total:.1f} GiB, {free:.1f} GiB of it available; {want:g} GiB needed"
-    if total < want:
-        return fail(text)
-    return ok(text) if free >= want else warn(text, "end other programs, unless the platform itself uses the memory")
+    used = f", {own:.1f} of which our nodes use" if own else ""
+    text = f"profile {context.profile.name} needs {want:g} GiB of memory; {free:.1f} are free{used}"
+    if free >= want:
+        return ok(text)
+    if shape(context.settings.env) is not Shape.EMBEDDED and info["MemTotal"] >= want:
+        # What containers of ours use cannot be told from other programs'.
+        return warn(text, "end other programs, unless the platform itself uses the memory")
+    return fail(text, _smaller(context))
 
 
 def _swap(context: Context) -> Finding:
@@ -89,16 +110,30 @@ def _swap(context: Context) -> Finding:
     return ok("not in use" if info.get("SwapTotal") else "none")
 
 
-def _disk(place: Path, share: float) -> Callable[[Context], Finding]:
+def _has_room(context: Context, place: Path, want: float) -> bool:
+    # What is built already needs no second copy.
+    return context.probe.free_gib(str(place)) >= want or bool(context.probe.glob(f"{place}/*/*"))
+
+
+def _disk(place: Path) -> Callable[[Context], Finding]:
     def look(context: Context) -> Finding:
-        free, want = context.probe.free_gib(str(place)), context.budget.disk_gib * share
+        free, want = context.probe.free_gib(str(place)), context.budget.disk_gib * _PLACES[place]
         text = f"{free:.1f} GiB free at {place}, {want:g} GiB needed"
         if free >= want:
             return ok(text)
-        # What is built already needs no second copy.
-        return warn(text) if context.probe.glob(f"{place}/*/*") else fail(text)
+        return warn(text) if _has_room(context, place, want) else fail(text, _smaller(context))
 
     return look
+
+
+def _smaller(context: Context) -> str:
+    """Return the advice to take the largest smaller profile that fits this machine; empty where none does."""
+    for profile in context.smaller:
+        needs = profile.budget
+        rooms = [_has_room(context, place, needs.disk_gib * share) for place, share in _PLACES.items()]
+        if context.probe.cpus >= needs.cpu and _free(context) >= needs.memory_gib and all(rooms):
+            return f"--profile={profile.name} fits: {needs}"
+    return ""
 
 
 def mount_of(mounts: str, path: str) -> tuple[str, str, set[str]]:
@@ -191,7 +226,7 @@ CHECKS: Final = (
     Check(
         "memory",
         "the control plane, the CNI and both models stay resident",
-        "use a machine with more memory, or lower NODES, LLM_MEMORY and EMBEDDINGS_MEMORY in environment.env",
+        "end other programs, use a machine with more memory, or a smaller profile",
         _memory,
         _HERE,
     ),
@@ -200,14 +235,14 @@ CHECKS: Final = (
         "disk-cache",
         "compilers' caches and finished builds are kept there",
         "free space, or set BETELGEUSE_CACHE to a folder on a larger disk",
-        _disk(paths.CACHE, 0.6),
+        _disk(paths.CACHE),
         _EMBEDDED,
     ),
     Check(
         "disk-state",
         "the nodes' images, volumes and logs are there",
         "free space, or set BETELGEUSE_STATE to a folder on a larger disk",
-        _disk(paths.STATE, 0.4),
+        _disk(paths.STATE),
         _EMBEDDED,
     ),
     Check(

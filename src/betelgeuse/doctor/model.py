@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from betelgeuse.budget import Budget
 from betelgeuse.doctor.probe import Probe
+from betelgeuse.profiles import Budget, Profile
 from betelgeuse.settings import Settings
 
 
@@ -41,8 +41,14 @@ class Context:
 
     settings: Settings
     probe: Probe
-    budget: Budget
-    """What the profile asks of the machine."""
+    profile: Profile
+    smaller: tuple[Profile, ...] = ()
+    """Profiles with a part of its areas, largest first: what to advise where the machine is too small."""
+
+    @property
+    def budget(self) -> Budget:
+        """What the profile asks of the machine."""
+        return self.profile.budget
 
 
 @dataclass(frozen=True)

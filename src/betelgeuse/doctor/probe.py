@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
+from betelgeuse.surroundings import environment
+
 _ABSENT = 127
 _CONNECT_SECONDS = 3.0
 """A server's SSH port answers in far less, anywhere on earth."""
@@ -129,7 +131,7 @@ class Machine:
         try:
             done = subprocess.run(  # noqa: S603 - argument lists written in this package, no shell
                 argv,
-                env={**os.environ, "LC_ALL": "C", **(env or {})},
+                env=environment(env),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=timeout,

@@ -2,11 +2,12 @@
 
 import re
 import sys
+from datetime import datetime
 from importlib.metadata import requires
 from typing import Final
 
 from betelgeuse import paths, system
-from betelgeuse.builds import golang
+from betelgeuse.builds import bases, golang
 from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, skip, warn
 
 _EMBEDDED: Final = frozenset({Shape.EMBEDDED})
@@ -18,7 +19,9 @@ _NETWORK_SECONDS: Final = 60.0
 """A registry's answer to one small request, over a slow line."""
 _TELLING: Final = re.compile(r"\b[45]\d\d\b|error|fail|^E:", re.IGNORECASE)
 """The lines of a client's output that say why it failed."""
-_APT_HELPER: Final = "/usr/lib/apt/apt-helper"
+_DAY: Final = 86400
+_STALE_DAYS: Final = 14
+"""Debian publishes security updates every few days; two weeks are long for what faces a network."""
 _MODULE: Final = "sigs.k8s.io/yaml@v1.6.0"
 """A small module nearly everything here depends on."""
 
@@ -70,6 +73,18 @@ def _go(context: Context) -> Finding:
     return ok(found[0])
 
 
+def _bases(context: Context) -> Finding:
+    dates = {path.rpartition("/")[2]: context.probe.read(path) for path in context.probe.glob(f"{bases.FOLDER}/*")}
+    if not dates:
+        return ok("none yet; deploy makes them of the newest packages")
+    ages = {
+        suite: context.probe.now - datetime.fromisoformat((date or "").strip()).timestamp()
+        for suite, date in dates.items()
+    }
+    told = ", ".join(f"{suite} {age / _DAY:.0f} days" for suite, age in sorted(ages.items()))
+    return ok(told) if max(ages.values()) <= _STALE_DAYS * _DAY else warn(f"old packages: {told}")
+
+
 def _refusal(context: Context, client: str, text: str) -> Finding:
     """Say how a registry failed; with finished builds in the cache a deploy may need nothing of it."""
     lines = [line for line in text.splitlines() if _TELLING.search(line)] or text.splitlines()[-1:]
@@ -103,7 +118,7 @@ def _goproxy(context: Context) -> Finding:
 
 
 def _apt(context: Context) -> Finding:
-    if not context.probe.exists(_APT_HELPER):
+    if not context.probe.exists(bases.HELPER):
         return skip("no apt on this machine")
     shape = "$(REPO_URI)dists/$(RELEASE)/InRelease"
     code, text = context.probe.run("apt-get", "indextargets", "--format", shape)
@@ -112,7 +127,7 @@ def _apt(context: Context) -> Finding:
         return fail("no package source is configured", "write /etc/apt/sources.list, then apt-get update")
     target = f"{context.probe.scratch()}/InRelease"
     # An older copy is no obstacle; only the answer matters.
-    code, text = context.probe.run(_APT_HELPER, "-qq", "download-file", sources[0], target, timeout=_NETWORK_SECONDS)
+    code, text = context.probe.run(bases.HELPER, "-qq", "download-file", sources[0], target, timeout=_NETWORK_SECONDS)
     return ok(f"{len(sources)} sources configured, the first answers") if code == 0 else _refusal(context, "apt", text)
 
 
@@ -147,6 +162,13 @@ CHECKS: Final = (
         _distributions,
     ),
     Check("packages", "builds and nodes use these Debian packages", "invoke setup", _packages, _EMBEDDED),
+    Check(
+        "bases",
+        "images hold Debian's packages, security updates included",
+        "invoke images --refresh",
+        _bases,
+        _EMBEDDED,
+    ),
     Check("go", "most components are built from pinned Go modules", "nothing", _go, _EMBEDDED),
     Check(
         "registry-pip",

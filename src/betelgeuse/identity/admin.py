@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Protocol
@@ -23,13 +24,22 @@ RESCUE: Final = "rescue"
 """Administrator that docs/how-to/identity.md has made when nobody knows the password of the ordinary one."""
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What Keycloak has against a request: its words, and the field where they are about one."""
+
+    words: str
+    field: str = ""
+
+
 class KeycloakError(BetelgeuseError):
     """Keycloak answered with a failure, or not at all (status 0)."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
-        """Keep the status, which decides what to do next."""
+    def __init__(self, message: str, status: int = 0, problems: Sequence[Problem] = ()) -> None:
+        """Keep the status and the problems, which decide what to do next."""
         super().__init__(message)
         self.status = status
+        self.problems = tuple(problems)
 
 
 class Api(Protocol):
@@ -58,16 +68,25 @@ class Credentials:
     """Passwords that Keycloak may still have when a rotation was interrupted."""
 
 
-def reason(status: int, content: bytes) -> str:
-    """Return Keycloak's own words for a failure, on one line."""
+def problems(content: bytes) -> list[Problem]:
+    """Return what Keycloak has against a request; of several fields it makes a list."""
     try:
         body = json.loads(content)
     except ValueError:
         body = {}
-    words = ""
-    if isinstance(body, dict):
-        words = str(body.get("error_description") or body.get("errorMessage") or body.get("error") or "")
-    return f"{' '.join((words or 'no explanation').split())[:200]} (HTTP {status})"
+    found: list[Problem] = []
+    listed = body.get("errors") if isinstance(body, dict) else None
+    for entry in listed if isinstance(listed, list) else [body]:
+        if isinstance(entry, dict):
+            words = str(entry.get("error_description") or entry.get("errorMessage") or entry.get("error") or "")
+            found += [Problem(" ".join(words.split())[:200], str(entry.get("field") or ""))] if words else []
+    return found
+
+
+def reason(status: int, content: bytes) -> str:
+    """Return Keycloak's own words for a failure, on one line."""
+    words = "; ".join(problem.words for problem in problems(content))
+    return f"{words or 'no explanation'} (HTTP {status})"
 
 
 def _reason(answer: requests.Response) -> str:
@@ -131,7 +150,7 @@ class Admin:
             answer = send(method, url, json=body)
         if answer.status_code >= HTTPStatus.BAD_REQUEST and answer.status_code != HTTPStatus.NOT_FOUND:
             message = f"Keycloak refuses {method} {path or '/'}: {_reason(answer)}"
-            raise KeycloakError(message, answer.status_code)
+            raise KeycloakError(message, answer.status_code, problems(answer.content))
         return answer
 
     def _must_exist(self, method: str, path: str, answer: requests.Response) -> None:
@@ -162,7 +181,9 @@ class Admin:
 def user_id(api: Api, realm: str, username: str) -> str:
     """Return the id of a realm's user; empty when there is none of that name."""
     found = api.get(f"/{realm}/users?exact=true&username={quote(username, safe='')}") or []
-    return str(found[0]["id"]) if found else ""
+    # Keycloak keeps names in lower case, and takes an empty one for no question at all.
+    same = [user for user in found if str(user["username"]).casefold() == username.casefold()]
+    return str(same[0]["id"]) if same else ""
 
 
 def _set_password(admin: Admin, credentials: Credentials) -> None:

@@ -13,18 +13,15 @@ or of a client that asks for tokens by itself, for the APIs it names:
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-from betelgeuse import yamls
-from betelgeuse.apply_rules import Key, key_of
-from betelgeuse.edge import hosts
 from betelgeuse.errors import UsageError
 from betelgeuse.kube import Obj, describe
 from betelgeuse.secrets import recipes
 from betelgeuse.settings import suggest
+from betelgeuse.tree.clients import ANNOTATION, Client, client_of, declaration
+from betelgeuse.tree.listeners import hostnames
 
-ANNOTATION: Final = "betelgeuse.io/oidc-client"
 SECRET_KEY: Final = "client-secret"  # noqa: S105 - the name of a key, as Envoy Gateway expects it
 
 _ID: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -35,19 +32,6 @@ BUILT_IN: Final = frozenset(
     {"account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console"}
 )
 """Clients that Keycloak makes in every realm."""
-
-
-@dataclass(frozen=True)
-class Client:
-    """One client: with a host it is one that people log in with, else it gets tokens for its audiences."""
-
-    id: str
-    secret: Key
-    """Where its key is."""
-    host: str = ""
-    """The full name of the application's host."""
-    callback: str = ""
-    audiences: tuple[str, ...] = ()
 
 
 def known_audiences(objects: Iterable[Obj]) -> set[str]:
@@ -64,7 +48,7 @@ def _only(value: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
             raise UsageError(message)
 
 
-def _login(value: object, domain: str, served: set[str], where: str) -> tuple[str, str]:
+def _login(value: object, domain: str, served: set[str], where: str) -> None:
     if not isinstance(value, dict):
         message = f"{where}: login must be {{host: <name below {domain}>, callback: <path>}}"
         raise UsageError(message)
@@ -78,10 +62,9 @@ def _login(value: object, domain: str, served: set[str], where: str) -> tuple[st
     if not _CALLBACK.fullmatch(callback) or "//" in callback or "/../" in f"{callback}/":
         message = f"{where}: callback must be one exact path such as /oauth2/callback, got {callback[:60]!r}"
         raise UsageError(message)
-    return host, callback
 
 
-def _audiences(value: object, known: set[str], where: str) -> tuple[str, ...]:
+def _audiences(value: object, known: set[str], where: str) -> None:
     if not isinstance(value, list) or not value:
         message = f"{where}: audiences must be a list of APIs, e.g. [llm]"
         raise UsageError(message)
@@ -91,7 +74,6 @@ def _audiences(value: object, known: set[str], where: str) -> tuple[str, ...]:
             have = ", ".join(sorted(known)) or "none"
             message = f"{where}: no SecurityPolicy accepts the audience {audience!r}{near} (accepted: {have})"
             raise UsageError(message)
-    return tuple(sorted(set(map(str, value))))
 
 
 def _client(obj: Obj, domain: str, known: set[str], served: set[str]) -> Client:
@@ -99,11 +81,10 @@ def _client(obj: Obj, domain: str, known: set[str], served: set[str]) -> Client:
     if obj["kind"] != "Secret":
         message = f"{where} belongs on the Secret that holds the client's key"
         raise UsageError(message)
-    documents = yamls.parse(str(obj["metadata"]["annotations"][ANNOTATION]), where)
-    if len(documents) != 1 or not isinstance(documents[0], dict):
+    value = declaration(obj)
+    if not isinstance(value, dict):
         message = f"{where} must be a map with `id` and either `login` or `audiences`"
         raise UsageError(message)
-    value = documents[0]
     _only(value, _KEYS, where)
     name = str(value.get("id"))
     if "id" not in value or not _ID.fullmatch(name):
@@ -119,14 +100,15 @@ def _client(obj: Obj, domain: str, known: set[str], served: set[str]) -> Client:
         message = f"{where}: the Secret's betelgeuse.io/generate has no recipe for {SECRET_KEY}, e.g. hex:32"
         raise UsageError(message)
     if "login" in value:
-        host, callback = _login(value["login"], domain, served, where)
-        return Client(name, key_of(obj), host=host, callback=callback)
-    return Client(name, key_of(obj), audiences=_audiences(value["audiences"], known, where))
+        _login(value["login"], domain, served, where)
+    else:
+        _audiences(value["audiences"], known, where)
+    return client_of(obj, value, domain)
 
 
 def clients(objects: Sequence[Obj], domain: str) -> list[Client]:
     """Return the clients that the tree declares, by id; a wrong declaration is a UsageError that names it."""
-    known, served = known_audiences(objects), hosts(objects)
+    known, served = known_audiences(objects), hostnames(objects)
     found: dict[str, Client] = {}
     for obj in objects:
         if ANNOTATION not in (obj["metadata"].get("annotations") or {}):

@@ -9,13 +9,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Final
-from urllib.parse import urlsplit
 
 from betelgeuse.errors import BetelgeuseError
-from betelgeuse.kube import Kube
 from betelgeuse.kube.command import in_namespace
 from betelgeuse.settings import Settings
 from betelgeuse.shell import tail
+from betelgeuse.surroundings import environment
 
 _SECONDS: Final = 20.0
 """How long the way through API server, kubelet and runtime may take to open: a busy node needs a few."""
@@ -80,12 +79,9 @@ def held(argv: Sequence[str], where: str, env: dict[str, str], seconds: float = 
 
 
 @contextmanager
-def to_pod(settings: Settings, kube: Kube, namespace: str, pod: str, port: int) -> Iterator[int]:
+def to_pod(settings: Settings, namespace: str, pod: str, port: int) -> Iterator[int]:
     """Give a local port, chosen by the kernel, that leads to a pod's."""
     argv = in_namespace(settings, namespace)
     argv += ["port-forward", "--address", "127.0.0.1", f"pod/{pod}", f":{port}"]
-    # A proxy for the Internet does not know the nodes inside this machine.
-    direct = ",".join(filter(None, (os.environ.get("NO_PROXY"), urlsplit(kube.host).hostname)))
-    env = {**os.environ, "NO_PROXY": direct, "no_proxy": direct}
-    with held(argv, f"pod {namespace}/{pod}", env) as local:
+    with held(argv, f"pod {namespace}/{pod}", environment()) as local:
         yield local

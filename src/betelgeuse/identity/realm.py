@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from betelgeuse.identity.declarations import Client
+from betelgeuse.tree import Client
 
 Rep = dict[str, Any]
 """A representation of Keycloak's Admin API: plain data."""

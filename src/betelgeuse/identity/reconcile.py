@@ -183,7 +183,10 @@ class Reconcile:
             for name in sorted(names):
                 self._note(what, f"right {name} {word}")
                 if not self.dry_run:
-                    role = self.api.get(f"{_AT}/clients/{management}/roles/{name}")
+                    role = self.api.get(f"{_AT}/clients/{management}/roles/{name}") or {}
+                    if role.get("name") != name:
+                        message = f"Keycloak has no role {name!r} of client {MANAGEMENT}"
+                        raise BetelgeuseError(message)
                     send(path, [role])
 
     def _prune(self, live: Mapping[str, Rep]) -> None:

@@ -11,9 +11,12 @@ import urllib3
 
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.identity.admin import reason
-from betelgeuse.identity.declarations import Client
+from betelgeuse.identity.declarations import SECRET_KEY
 from betelgeuse.identity.realm import REALM
+from betelgeuse.kube import Kube
+from betelgeuse.rotation import value
 from betelgeuse.settings import Settings, suggest
+from betelgeuse.tree import Client
 
 _SECONDS: Final = 20.0
 _HTTPS: Final = 443
@@ -33,6 +36,15 @@ def machine(clients: Sequence[Client], name: str) -> Client:
     else:
         message = f"no client {name!r}{suggest(name, sorted(found))} (programs use: {have})"
     raise UsageError(message)
+
+
+def key(kube: Kube, client: Client, env: str) -> str:
+    """Return a client's own key, as the cluster keeps it; BetelgeuseError when its Secret holds none."""
+    found = value(kube.get("v1", "Secret", client.secret.name, client.secret.namespace), SECRET_KEY)
+    if not found:
+        message = f"{client.secret} holds no key yet; `invoke deploy --env={env}` makes it"
+        raise BetelgeuseError(message)
+    return found
 
 
 def _pool(host: str, address: str, roots: Path | None) -> urllib3.HTTPSConnectionPool:

@@ -4,27 +4,35 @@ The official client reads the kubeconfig and holds the TLS connections; its gene
 tree is plain data and half of it is custom resources.
 """
 
+import base64
 import json
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from betelgeuse.errors import BetelgeuseError
+from betelgeuse.kube.expiry import ended, remedy
+from betelgeuse.kube.objects import Obj
+from betelgeuse.kube.resources import Resource, resources
+from betelgeuse.settings import LOCAL
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
-
-Obj = dict[str, Any]
-"""A Kubernetes object as the API speaks it."""
 
 _REQUEST_SECONDS: Final = 60.0
 """Longest a single answer may take: admission webhooks are allowed 30 s of it."""
 _DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _WARNING: Final = re.compile(r'^\d+ \S+ "(.*)"$')
 _PAGE: Final = 1000
+_UNAUTHORIZED: Final = 401
+_PART: Final = re.compile(r"""[^\s\[\]{}'",:]+""")
+_NONE: Final = 2
+"""Characters of what is no secret yet."""
+_SHORT: Final = 6
 _NOT_FOUND: Final = 404
 _ERROR: Final = 400
 
@@ -48,54 +56,31 @@ class UnknownKindError(ApiError):
     """The server does not serve this kind (yet): its CRD is missing or not established."""
 
 
-@dataclass(frozen=True)
-class Resource:
-    """Where the API serves one kind."""
-
-    api_version: str
-    kind: str
-    plural: str
-    namespaced: bool
-    listable: bool = True
-
-    @property
-    def root(self) -> str:
-        """The path of the API group and version."""
-        return f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
-
-    def path(self, namespace: str | None = None, name: str | None = None) -> str:
-        """Return the path of a collection or of one object."""
-        middle = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
-        end = f"/{quote(name, safe='')}" if name else ""
-        return f"{self.root}{middle}/{self.plural}{end}"
-
-
 def selecting(labels: Mapping[str, str]) -> str:
     """Return labels as a list request takes them: `app=llm,tier=api`."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
-def describe(obj: Mapping[str, Any]) -> str:
-    """Return how people name an object: `Deployment ai/llm`."""
-    meta = obj.get("metadata") or {}
-    namespace = meta.get("namespace")
-    name = meta.get("name", "?")
-    return f"{obj.get('kind', '?')} {namespace}/{name}" if namespace else f"{obj.get('kind', '?')} {name}"
+def _without_values(error: ApiError, obj: Mapping[str, Any]) -> ApiError:
+    """Return the refusal of a Secret without its values, whatever the server or a webhook repeats of them."""
+    if obj.get("kind") != "Secret":
+        return error
+    sections = [section for name in ("data", "stringData") if isinstance(section := obj.get(name), dict)]
+    held = [str(value) for section in sections for value in section.values()]
+    for value in tuple(held):
+        with suppress(ValueError):
+            held.append(base64.b64decode(value).decode())
+    parts = {part for value in held for part in (value, *_PART.findall(value)) if len(part) > _NONE}
+    found = sorted(parts, key=len, reverse=True)
 
+    def hidden(text: str) -> str:
+        for part in found:
+            # A short one only where it stands alone: `7` is in every message.
+            text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)" if len(part) < _SHORT else re.escape(part), "***", text)
+        return text
 
-def _resources(answer: Mapping[str, Any]) -> dict[tuple[str, str], Resource]:
-    """Read an aggregated discovery document."""
-    found: dict[tuple[str, str], Resource] = {}
-    for group in answer.get("items", []):
-        group_name = group["metadata"].get("name", "")
-        for version in group.get("versions", []):
-            api_version = f"{group_name}/{version['version']}" if group_name else version["version"]
-            for entry in version.get("resources", []):
-                kind = (entry.get("responseKind") or {}).get("kind")
-                if kind:
-                    namespaced, listable = entry.get("scope") == "Namespaced", "list" in entry.get("verbs", ())
-                    found[api_version, kind] = Resource(api_version, kind, entry["resource"], namespaced, listable)
-    return found
+    causes = tuple({name: hidden(str(text)) for name, text in cause.items()} for cause in error.causes)
+    return type(error)(hidden(str(error)), error.status, error.reason, causes)
 
 
 def _api_error(method: str, path: str, status: int, body: bytes) -> ApiError:
@@ -117,6 +102,8 @@ class Kube:
     host: str
     pool: "PoolManager"
     headers: Mapping[str, str]
+    certificate: str = ""
+    """File of the client certificate, where we show one."""
     warnings: dict[str, set[str]] = field(default_factory=dict)
     """What the API server warned about so far (a pod that breaks a Pod Security level), and for which requests."""
     _kinds: dict[tuple[str, str], Resource] = field(default_factory=dict)
@@ -151,6 +138,9 @@ class Kube:
             text = quoted[1].replace('\\"', '"') if quoted else warning
             with self._lock:
                 self.warnings.setdefault(text, set()).add(path)
+        if answer.status == _UNAUTHORIZED and (day := ended(self.certificate)):
+            message = f"{self.env!r} knows us no longer: our certificate ended on {day}; {remedy(self.env)}"
+            raise ApiError(message, answer.status, "Unauthorized")
         if answer.status >= _ERROR:
             raise _api_error(method, path, answer.status, answer.data)
         return answer.data
@@ -158,9 +148,15 @@ class Kube:
     def _unreachable(self, error: Exception) -> UnreachableError:
         cause: object = getattr(error, "reason", None) or error
         text = " ".join(str(cause).split()).rpartition(": ")[2]
+        if "certificate has expired" in text:
+            return UnreachableError(
+                f"the certificate of the API server of {self.env!r} at {self.host} has expired; {remedy(self.env)}"
+            )
+        # Where the machines are not ours, a deploy starts none.
+        starts = f", `invoke deploy --env={self.env}` starts it" if self.env == LOCAL else ""
         return UnreachableError(
             f"the API server of {self.env!r} at {self.host} does not answer: {text}; "
-            f"`invoke doctor --env={self.env}` looks why, `invoke deploy --env={self.env}` starts it"
+            f"`invoke doctor --env={self.env}` looks why{starts}"
         )
 
     def raw(self, path: str, query: Mapping[str, object] | None = None, timeout: float = _REQUEST_SECONDS) -> str:
@@ -171,7 +167,7 @@ class Kube:
         """Ask again which kinds are served."""
         found: dict[tuple[str, str], Resource] = {}
         for root in ("/apis", "/api"):
-            found |= _resources(json.loads(self.request("GET", root, accept=_DISCOVERY)))
+            found |= resources(json.loads(self.request("GET", root, accept=_DISCOVERY)))
         with self._lock:
             self._kinds = found
 
@@ -235,13 +231,35 @@ class Kube:
         query |= {"dryRun": "All"} if dry_run else {}
         # The media type says YAML; JSON is YAML, and cheaper to write.
         kind = "application/apply-patch+yaml"
-        answer: Obj = json.loads(self.request("PATCH", self._path(obj), query=query, body=obj, content_type=kind))
+        return self._send("PATCH", self._path(obj), obj, query, kind)
+
+    def _send(self, method: str, path: str, obj: Obj, query: Mapping[str, object], kind: str) -> Obj:
+        try:
+            answer: Obj = json.loads(self.request(method, path, query=query, body=obj, content_type=kind))
+        except ApiError as error:
+            raise _without_values(error, obj) from None
+        return answer
+
+    def json_patch(self, obj: Obj, operations: Sequence[Obj], manager: str, *, dry_run: bool = False) -> Obj:
+        """Change an object by JSON Patch (RFC 6902)."""
+        query: dict[str, object] = {"fieldManager": manager}
+        query |= {"dryRun": "All"} if dry_run else {}
+        kind = "application/json-patch+json"
+        try:
+            answer: Obj = json.loads(
+                self.request("PATCH", self._path(obj), query=query, body=operations, content_type=kind)
+            )
+        except ApiError as error:
+            raise _without_values(error, obj) from None
         return answer
 
     def create(self, obj: Obj, manager: str) -> Obj:
         """Create an object that must not exist yet."""
-        query = {"fieldManager": manager}
-        answer: Obj = json.loads(self.request("POST", self._path(obj, named=False), query=query, body=obj))
+        return self._send("POST", self._path(obj, named=False), obj, {"fieldManager": manager}, "application/json")
+
+    def replace(self, obj: Obj, manager: str) -> Obj:
+        """Write an object as a whole; with its resourceVersion, only over that very version (else HTTP 409)."""
+        answer: Obj = json.loads(self.request("PUT", self._path(obj), query={"fieldManager": manager}, body=obj))
         return answer
 
     def delete(self, obj: Obj, *, uid: str = "", propagation: str = "Background") -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from betelgeuse.kube.connect import context_of, kubeconfig
+from betelgeuse.kube.connect import context_of, kubeconfigs
 from betelgeuse.settings import Settings
 from betelgeuse.shell import run
 
@@ -22,8 +22,10 @@ def kubectl() -> str:
 
 def in_namespace(settings: Settings, namespace: str) -> list[str]:
     """Return the beginning of a kubectl command that works in a namespace of the cluster that `connect` opens."""
-    where = ["--kubeconfig", str(kubeconfig(settings)), "--context", context_of(settings)]
-    return [kubectl(), *where, "--namespace", namespace]
+    files = kubeconfigs(settings)
+    # Of several, kubectl hears by KUBECONFIG, which its environment keeps: the option takes one file.
+    chosen = ["--kubeconfig", str(files[0])] if len(files) == 1 else []
+    return [kubectl(), *chosen, "--context", context_of(settings), "--namespace", namespace]
 
 
 def exec_in(  # noqa: PLR0913 - where, what, and two options by keyword

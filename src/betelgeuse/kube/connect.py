@@ -1,7 +1,7 @@
 """Find the cluster of an environment, and refuse any other."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, cast
@@ -12,23 +12,28 @@ import yaml
 from betelgeuse import paths
 from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
 from betelgeuse.kube.api import Kube
-from betelgeuse.settings import Settings, environments, load, suggest
+from betelgeuse.settings import LOCAL, Settings, environments, load, suggest
 
 _CONNECTIONS: Final = 16
 """More threads than this never apply at once."""
 
 
-def kubeconfig(settings: Settings) -> Path:
-    """Return the file that names the environment's cluster: ours when a deploy left one, else the user's."""
+def kubeconfigs(settings: Settings) -> tuple[Path, ...]:
+    """Return the files that name the environment's cluster: ours when a deploy left one, else all of the user's."""
     ours = paths.kubeconfig_path(settings.env)
     if ours.exists():
-        return ours
+        return (ours,)
     listed = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-    for candidate in listed.split(os.pathsep):
-        if candidate and Path(candidate).exists():
-            return Path(candidate)
+    if found := tuple(Path(name) for name in listed.split(os.pathsep) if name and Path(name).exists()):
+        return found
     env = settings.env
-    message = f"no cluster for environment {env!r}: {ours} does not exist; run `invoke deploy --env={env}` first"
+    if env == LOCAL:
+        message = f"no cluster for environment {env!r}: {ours} does not exist; run `invoke deploy --env={env}` first"
+    else:
+        message = (
+            f"no cluster for environment {env!r}: no kubeconfig is at {listed}; make the cluster, and let KUBECONFIG "
+            f"name the file with its context {context_of(settings)!r}"
+        )
     raise BetelgeuseError(message)
 
 
@@ -49,22 +54,36 @@ def check_listed(settings: Settings, context: str) -> None:
         raise RefusedError(message)
 
 
-def check_kubeconfig(path: Path, context: str) -> None:
-    """Raise unless the file holds the context and verifies the server's certificate."""
+def _document(path: Path) -> object:
     try:
-        document = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
+        return yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         message = f"{path} is not a readable kubeconfig: {' '.join(str(error).split())[:200]}"
         raise UsageError(message) from None
-    contexts = dict(_named(document, "contexts"))
+
+
+def check_kubeconfig(files: Sequence[Path], context: str) -> tuple[Path, ...]:
+    """Return the files that say something; raise unless they hold the context and verify the server's certificate.
+
+    Merged as kubectl does it: of two entries with one name, the first counts.
+    """
+    documents = {path: document for path in files if (document := _document(path)) is not None}
+    where = ", ".join(map(str, files))
+
+    def merged(section: str) -> dict[str, dict[str, Any]]:
+        entries = [entry for document in documents.values() for entry in _named(document, section)]
+        return dict(reversed(entries))
+
+    contexts = merged("contexts")
     if context not in contexts:
         have = ", ".join(sorted(contexts)) or "none"
-        message = f"{path} has no context {context!r}{suggest(context, contexts)} (it has: {have}); refused"
+        message = f"{where}: no context {context!r}{suggest(context, contexts)} (there are: {have}); refused"
         raise RefusedError(message)
-    cluster = dict(_named(document, "clusters")).get(str(contexts[context].get("cluster")), {})
+    cluster = merged("clusters").get(str(contexts[context].get("cluster")), {})
     if cluster.get("insecure-skip-tls-verify"):
-        message = f"{path}: context {context!r} skips TLS verification; give its cluster a certificate-authority"
+        message = f"{where}: context {context!r} skips TLS verification; give its cluster a certificate-authority"
         raise RefusedError(message)
+    return tuple(documents)
 
 
 def context_of(settings: Settings) -> str:
@@ -77,8 +96,8 @@ def connect(settings: Settings, *, context: str | None = None) -> Kube:
     wanted = context or context_of(settings)
     if wanted != settings.kube_context:
         check_listed(settings, wanted)
-    path = kubeconfig(settings)
-    check_kubeconfig(path, wanted)
+    files = check_kubeconfig(kubeconfigs(settings), wanted)
+    listed = os.pathsep.join(map(str, files))
 
     # 0.3 s of import: only commands that talk to a cluster pay it.
     from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
@@ -87,9 +106,9 @@ def connect(settings: Settings, *, context: str | None = None) -> Kube:
     configuration = Configuration()
     configuration.connection_pool_maxsize = _CONNECTIONS
     try:
-        load_kube_config(str(path), wanted, configuration, persist_config=False)  # type: ignore[no-untyped-call]
+        load_kube_config(listed, wanted, configuration, persist_config=False)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{path}: context {wanted!r} cannot be used: {' '.join(str(error).split())[:200]}"
+        message = f"{listed}: context {wanted!r} cannot be used: {' '.join(str(error).split())[:200]}"
         raise UsageError(message) from None
     if _private(configuration.host):
         # HTTPS_PROXY is meant for the Internet; a proxy cannot reach nodes inside this machine.
@@ -97,7 +116,7 @@ def connect(settings: Settings, *, context: str | None = None) -> Kube:
     settings_of_auth = cast("Mapping[str, Mapping[str, object]]", configuration.auth_settings())
     auth = {str(entry["key"]): str(entry["value"]) for entry in settings_of_auth.values()}
     pool = ApiClient(configuration).rest_client.pool_manager
-    return Kube(settings.env, configuration.host.rstrip("/"), pool, auth)
+    return Kube(settings.env, configuration.host.rstrip("/"), pool, auth, str(configuration.cert_file or ""))
 
 
 def _private(host: str) -> bool:

@@ -129,6 +129,18 @@ def _names(binding: Obj, account: Account) -> bool:
     return False
 
 
+def accounts(objects: Iterable[Obj], namespaces: Iterable[str]) -> tuple[Account, ...]:
+    """Return every service account that objects declare or bind, and the default one of each namespace."""
+    objects = list(objects)
+    named = {
+        Account(obj["metadata"]["namespace"], obj["metadata"]["name"])
+        for obj in objects
+        if obj["kind"] == "ServiceAccount"
+    }
+    defaults = {Account(namespace, DEFAULT) for namespace in namespaces}
+    return tuple(sorted(named | defaults | Access.read(objects).bound()))
+
+
 def powers(rights: Iterable[Right]) -> set[str]:
     """Return the rights by which an account becomes more than it is, by name."""
     found = set()

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
-from typing import Any, Final
+from typing import Final
 
 from betelgeuse.kube import Obj
+from betelgeuse.tree.listeners import listeners
+from betelgeuse.tree.workloads import WORKLOADS, labels, pod_spec, ports
 
-WORKLOADS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
 _EVERYONE: Final = "all"
 POD: Final = frozenset({"cluster", _EVERYONE})
@@ -53,33 +54,12 @@ class Party:
         return bool(self.address) and ip_address(self.address) in ip_network(block)
 
 
-def containers(spec: Mapping[str, Any]) -> Iterator[Obj]:
-    """Yield every container of a pod spec that serves."""
-    yield from spec.get("initContainers") or ()
-    yield from spec.get("containers") or ()
-
-
-def ports_of(spec: Mapping[str, Any]) -> tuple[tuple[str, int, str], ...]:
-    """Return what a pod's containers declare to listen on."""
-    declared = [port for container in containers(spec) for port in container.get("ports") or ()]
-    return tuple((port.get("name", ""), port["containerPort"], port.get("protocol", "TCP")) for port in declared)
-
-
 def of_pod(pod: Obj) -> Party:
     """Return a living pod as a party; one on the node's network is the node."""
     meta, spec = pod["metadata"], pod["spec"]
     entities = NODE if spec.get("hostNetwork") else POD
-    labels = meta.get("labels") or {}
     address = (pod.get("status") or {}).get("podIP", "")
-    return Party(meta["namespace"], meta["name"], labels, entities, ports_of(spec), address)
-
-
-def _template(obj: Obj) -> Obj:
-    if obj["kind"] == "Pod":
-        return obj
-    spec = obj["spec"]["jobTemplate"]["spec"] if obj["kind"] == "CronJob" else obj["spec"]
-    found: Obj = spec["template"]
-    return found
+    return Party(meta["namespace"], meta["name"], meta.get("labels") or {}, entities, ports(spec), address)
 
 
 _PROXY: Final = {
@@ -94,11 +74,17 @@ _SHIFT: Final = 10000
 
 def _proxies(objects: Iterable[Obj]) -> Iterator[Party]:
     """Yield the proxies of each Gateway, which its controller starts."""
-    for gateway in (obj for obj in objects if obj["kind"] == "Gateway"):
-        numbers = sorted({listener["port"] for listener in gateway["spec"]["listeners"]})
+    found = [listener for listener in listeners(objects) if listener.owner.kind == "Gateway"]
+    for gateway in sorted({listener.owner for listener in found}):
+        numbers = sorted({listener.port for listener in found if listener.owner == gateway})
         inner = [number + _SHIFT if number < _PRIVILEGED_PORTS else number for number in numbers]
-        ports = tuple(("", number, "TCP") for number in inner)
-        yield Party(gateway["metadata"]["namespace"], gateway["metadata"]["name"], _PROXY, POD, ports)
+        yield Party(gateway.namespace, gateway.name, _PROXY, POD, tuple(("", number, "TCP") for number in inner))
+
+
+def unwritten(objects: Iterable[Obj]) -> Iterator[Party]:
+    """Yield the pods that no object of the tree describes: controllers and kubeadm start them."""
+    yield from _proxies(objects)
+    yield Party("kube-system", "coredns", {"k8s-app": "kube-dns"}, POD, (("dns", 53, "UDP"), ("dns-tcp", 53, "TCP")))
 
 
 def outsiders() -> tuple[Party, ...]:
@@ -116,15 +102,10 @@ def of_tree(objects: Iterable[Obj]) -> tuple[Party, ...]:
     found = {}
     for obj in objects:
         if obj["kind"] in WORKLOADS:
-            template, meta = _template(obj), obj["metadata"]
-            spec = template.get("spec") or {}
+            spec, meta = pod_spec(obj), obj["metadata"]
             if not spec.get("hostNetwork"):
-                labels = template["metadata"].get("labels") or {}
-                party = Party(meta["namespace"], meta["name"], labels, POD, ports_of(spec))
+                party = Party(meta["namespace"], meta["name"], labels(obj), POD, ports(spec))
                 found[str(party)] = party
-    for proxy in _proxies(objects):
-        found[str(proxy)] = proxy
-    # kubeadm installs it, so no object of the tree describes it.
-    dns = Party("kube-system", "coredns", {"k8s-app": "kube-dns"}, POD, (("dns", 53, "UDP"), ("dns-tcp", 53, "TCP")))
-    found.setdefault(str(dns), dns)
+    for party in unwritten(objects):
+        found.setdefault(str(party), party)
     return (*(found[name] for name in sorted(found)), *outsiders())

@@ -113,7 +113,7 @@ def packages(program: Program) -> Mapping[str, str]:
     npm = program.source.npm
     assert npm is not None  # noqa: S101 - callers have asked
     manifest = text(program, PACKAGE)
-    if json.loads(manifest).get("dependencies") != dict(npm.packages):
+    if npm.packages and json.loads(manifest).get("dependencies") != dict(npm.packages):
         message = "has other dependencies than program.yaml"
         raise _wrong(program, PACKAGE, message)
     lock = NPM[npm.installer]

@@ -38,6 +38,23 @@ class Build(Enum):
     MINILM = "minilm"
 
 
+@dataclass(frozen=True)
+class File:
+    """One file or folder that goes into an image or into a build."""
+
+    program: str
+    kind: Kind
+    path: str = "."
+
+
+@dataclass(frozen=True)
+class Script:
+    """A build by a script of the program's folder, without a network."""
+
+    files: Mapping[str, File]
+    """What the script finds in its folder, by path: copies, which it may change."""
+
+
 class Installer(Enum):
     """What installs npm packages from their lock."""
 
@@ -58,13 +75,16 @@ class Go:
     """Linker variables (`-X`)."""
     rename: Mapping[str, str] = field(default_factory=dict)
     """Names of the results, by the names that Go gives them."""
+    replace: Mapping[str, str] = field(default_factory=dict)
+    """Folders of the build's result that stand for a module: where assets have to be made before Go embeds them."""
 
 
 @dataclass(frozen=True)
 class Npm:
-    """npm packages with their exact versions."""
+    """npm packages with their exact versions, and what installs them."""
 
-    packages: Mapping[str, str]
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """None: package.json is written by hand, as where it is another project's own."""
     installer: Installer = Installer.NPM
 
 
@@ -80,16 +100,7 @@ class Source:
     """Requirements, each pinned with `==`."""
     debian: str = ""
     """A suite: the program is a package of it, and its images stand on it."""
-    build: Build | None = None
-
-
-@dataclass(frozen=True)
-class File:
-    """One file or folder that goes into an image."""
-
-    program: str
-    kind: Kind
-    path: str = "."
+    build: Build | Script | None = None
 
 
 @dataclass(frozen=True)

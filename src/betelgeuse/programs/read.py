@@ -19,11 +19,13 @@ from betelgeuse.programs.model import (
     Kind,
     Npm,
     Program,
+    Script,
     Source,
 )
 from betelgeuse.settings import suggest
 
 FILE: Final = "program.yaml"
+SCRIPT: Final = "build.sh"
 _IMAGE: Final = (
     "base",
     "cmd",
@@ -54,16 +56,14 @@ def _go(entry: Entry) -> Go:
         tags=said["tags"].text() if "tags" in said else "",
         variables=said["variables"].table() if "variables" in said else {},
         rename=said["rename"].table() if "rename" in said else {},
+        replace=said["replace"].table() if "replace" in said else {},
     )
 
 
 def _npm(entry: Entry) -> Npm:
     said = entry.known(each.name for each in fields(Npm))
-    if "packages" not in said:
-        message = "needs `packages`, names with exact versions"
-        raise entry.wrong(message)
     installer = said["installer"].choice(Installer) if "installer" in said else Installer.NPM
-    return Npm(said["packages"].table(), installer)
+    return Npm(said["packages"].table() if "packages" in said else {}, installer)
 
 
 def _maven(entry: Entry) -> tuple[str, ...]:
@@ -90,7 +90,22 @@ def _suite(entry: Entry) -> str:
     return suite
 
 
-def _source(entry: Entry) -> Source:
+def _build(entry: Entry, folder: Path) -> Build | Script:
+    if isinstance(entry.value, str):
+        return entry.choice(Build)
+    if not (folder / SCRIPT).is_file():
+        message = f"{paths.shown(folder / SCRIPT)} does not exist"
+        raise entry.wrong(message)
+    said = entry.known(["files"])
+    files = {path: _file(each, folder.name) for path, each in said["files"].named().items()} if "files" in said else {}
+    for path in files:
+        if path.startswith("/") or ".." in PurePosixPath(path).parts:
+            message = f"{path} is outside of the folder in which the script runs"
+            raise entry.wrong(message)
+    return Script(files)
+
+
+def _source(entry: Entry, folder: Path) -> Source:
     said = entry.known(each.name for each in fields(Source))
     return Source(
         go=_go(said["go"]) if "go" in said else None,
@@ -98,7 +113,7 @@ def _source(entry: Entry) -> Source:
         npm=_npm(said["npm"]) if "npm" in said else None,
         pypi=_pypi(said["pypi"]) if "pypi" in said else (),
         debian=_suite(said["debian"]) if "debian" in said else "",
-        build=said["build"].choice(Build) if "build" in said else None,
+        build=_build(said["build"], folder) if "build" in said else None,
     )
 
 
@@ -132,12 +147,12 @@ def _usual(name: str, program: str, source: Source, entrypoint: tuple[str, ...])
 
     An application of Python or Node goes to /opt/<image> whole; a Go command to where the entry point is.
     """
+    if source.go and entrypoint:
+        return SCRATCH, {entrypoint[0]: File(program, Kind.GO, PurePosixPath(entrypoint[0]).name)}, ""
     if source.pypi:
         return "python", {f"/opt/{name}": File(program, Kind.PYPI)}, ""
     if source.npm:
         return "node", {f"/opt/{name}": File(program, Kind.NPM)}, f"/opt/{name}"
-    if source.go and entrypoint:
-        return SCRATCH, {entrypoint[0]: File(program, Kind.GO, PurePosixPath(entrypoint[0]).name)}, ""
     return SCRATCH, {}, ""
 
 
@@ -154,7 +169,7 @@ def _image(entry: Entry, name: str, folder: Path, source: Source) -> Image:
     if "files" in said or dockerfile:
         base, workdir = SCRATCH, ""
         files = _files(said["files"], folder.name, dockerfile) if "files" in said else {}
-    elif source.pypi:
+    elif f"/opt/{name}" in files and source.pypi:
         env = {"PYTHONPATH": f"/opt/{name}", **env}
     base = said["base"].text() if "base" in said else source.debian or base
     for key in ("packages", "env", "user", "workdir", "entrypoint", "cmd"):
@@ -224,7 +239,7 @@ def read(folder: Path) -> Program:
     major, minor = [*version.split("."), ""][:2]
     entry = Entry(plain.file, "", plain.value, {"version": version, "major": major, "minor": minor})
     keys = entry.known(["version", "source", "images", "bundles"])
-    source = _source(keys["source"]) if "source" in keys else Source()
+    source = _source(keys["source"], folder) if "source" in keys else Source()
     images = keys["images"].named() if "images" in keys else {}
     bundles = keys["bundles"].named() if "bundles" in keys else {}
     if bundles and source.go is None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from betelgeuse import paths
 from betelgeuse.errors import UsageError
-from betelgeuse.programs.model import SCRATCH, SUITES, Bundle, File, Image, Kind, Program
+from betelgeuse.programs.model import SCRATCH, SUITES, Bundle, File, Image, Kind, Program, Script
 from betelgeuse.programs.read import FILE, read
 from betelgeuse.settings import suggest
 
@@ -32,6 +32,9 @@ def load(folders: Iterable[Path]) -> Mapping[str, Program]:
     known = _unique(programs.values())
     for image in known.values():
         _check(image, programs, known)
+    for each in programs.values():
+        if isinstance(each.source.build, Script):
+            _check_files(f"{_file(each)}: source.build", each.source.build.files, programs)
     return programs
 
 
@@ -66,7 +69,11 @@ def _check(image: Image, programs: Mapping[str, Program], known: Mapping[str, Im
     if image.name in {parent.name for parent in ancestors(image, known)}:
         message = f"{where}.base: the image stands on itself, by way of {image.parent}"
         raise UsageError(message)
-    for path, file in image.files.items():
+    _check_files(where, image.files, programs)
+
+
+def _check_files(where: str, files: Mapping[str, File], programs: Mapping[str, Program]) -> None:
+    for path, file in files.items():
         if problem := _unobtainable(file, programs):
             message = f"{where}.files.{path}: {problem}"
             raise UsageError(message)

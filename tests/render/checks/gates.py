@@ -7,12 +7,10 @@ from urllib.parse import urlsplit
 from betelgeuse import secrets
 from betelgeuse.errors import UsageError
 from betelgeuse.identity import declarations, realm
-from betelgeuse.kube import Obj
-from conformance import gates
-from conformance.gates import Gate
-from conformance.refs import Ref
+from betelgeuse.kube import Obj, describe
+from betelgeuse.tree import Client, gates
 from tests.render.checks.edge import app_routes
-from tests.render.trees import Tree, shown
+from tests.render.trees import Tree
 
 _BEARER: Final = "Bearer "
 _CALLBACK: Final = "/oauth2/callback"
@@ -38,37 +36,26 @@ _IDENTITY_HEADERS: Final = (
 )
 
 
-def _gate(tree: Tree, route: Obj) -> Gate:
-    own = route["metadata"]["namespace"]
-    parents = [Ref(ref.get("kind", "Gateway"), ref.get("namespace", own), ref["name"]) for ref in _parents(route)]
-    return gates.of_route(route, parents, list(tree.kind("SecurityPolicy")))
-
-
-def _parents(route: Obj) -> list[Mapping[str, Any]]:
-    return list(route["spec"]["parentRefs"])
-
-
 def guarded(tree: Tree, kind: str) -> Iterator[tuple[Obj, Obj]]:
     """Yield (route, policy) of the routes behind gates of a class."""
-    policies = {(o["metadata"]["namespace"], o["metadata"]["name"]): o for o in tree.kind("SecurityPolicy")}
     for route in app_routes(tree):
-        gate = _gate(tree, route)
+        gate = tree.gate(route)
         if gate.kind == kind and gate.policy:
-            yield route, policies[gate.policy.namespace, gate.policy.name]
+            yield route, tree.find(gate.policy)
 
 
 def hosts_have_a_gate(tree: Tree) -> Iterator[str]:
     """Each application's route asks who calls in one way, or says why it asks nobody; labels say which way."""
     for route in app_routes(tree):
-        gate = _gate(tree, route)
+        gate = tree.gate(route)
         told = (route["metadata"].get("labels") or {}).get(gates.LABEL, "")
         if not gate.kind:
-            yield f"{shown(route)}: neither one SecurityPolicy with a gate nor a reason in {gates.REASON}"
+            yield f"{describe(route)}: neither one SecurityPolicy with a gate nor a reason in {gates.REASON}"
         elif gate.kind == gates.PUBLIC:
             if told:
-                yield f"{shown(route)}: is open, yet labelled {told}"
+                yield f"{describe(route)}: is open, yet labelled {told}"
         elif {gate.label, told} != {gate.kind}:
-            yield f"{shown(route)}: is behind a {gate.kind}; its policy says {gate.label!r}, its own label {told!r}"
+            yield f"{describe(route)}: is behind a {gate.kind}; its policy says {gate.label!r}, its own label {told!r}"
 
 
 def _issuer(tree: Tree) -> str:
@@ -81,16 +68,16 @@ def tokens_are_checked(tree: Tree) -> Iterator[str]:
     for policy in tree.kind("SecurityPolicy"):
         jwt = policy["spec"].get("jwt", {})
         if jwt.get("optional") or jwt.get("failOpen"):
-            yield f"{shown(policy)}: lets in who has no valid token"
+            yield f"{describe(policy)}: lets in who has no valid token"
         for provider in jwt.get("providers", ()):
             if provider.get("issuer") != _issuer(tree):
-                yield f"{shown(policy)}: issuer {provider.get('issuer')}, must be {_issuer(tree)}"
+                yield f"{describe(policy)}: issuer {provider.get('issuer')}, must be {_issuer(tree)}"
             if not provider.get("audiences"):
-                yield f"{shown(policy)}: accepts tokens for any audience"
+                yield f"{describe(policy)}: accepts tokens for any audience"
             yield from _places(policy, provider.get("extractFrom") or {})
             for audience in provider.get("audiences", ()):
-                if (other := owners.setdefault(audience, shown(policy))) != shown(policy):
-                    yield f"{shown(policy)}: audience {audience} is already that of {other}"
+                if (other := owners.setdefault(audience, describe(policy))) != describe(policy):
+                    yield f"{describe(policy)}: audience {audience} is already that of {other}"
 
 
 def _places(policy: Obj, places: Mapping[str, Any]) -> Iterator[str]:
@@ -99,13 +86,13 @@ def _places(policy: Obj, places: Mapping[str, Any]) -> Iterator[str]:
     taken = {each.get("valuePrefix", "") for each in entries if each.get("name") == "Authorization"}
     bearer = all(each.lower() == _BEARER.lower() for each in taken)
     if set(places) != {"headers"} or not taken or not bearer or any(e["name"] != "Authorization" for e in entries):
-        yield f"{shown(policy)}: takes tokens from elsewhere than `Authorization: Bearer`"
+        yield f"{describe(policy)}: takes tokens from elsewhere than `Authorization: Bearer`"
     # The gateway itself writes what follows a login.
     elif "oidc" not in policy["spec"] and not {_BEARER, _BEARER.lower(), _BEARER.upper()} <= taken:
-        yield f"{shown(policy)}: takes `Bearer` in one spelling only; the case of a scheme does not matter"
+        yield f"{describe(policy)}: takes `Bearer` in one spelling only; the case of a scheme does not matter"
 
 
-def _declared(tree: Tree) -> list[declarations.Client]:
+def _declared(tree: Tree) -> list[Client]:
     """Return the clients of the realm; none when one is declared wrongly, which is a check of its own."""
     try:
         return declarations.clients(tree.objects, tree.settings.domain)
@@ -117,7 +104,7 @@ def logins_are_strict(tree: Tree) -> Iterator[str]:
     """A login is by a client that the tree declares, with cookies of one host, and only for named groups."""
     declared = {client.id: client for client in _declared(tree)}
     for route, policy in guarded(tree, gates.LOGIN):
-        oidc, where = policy["spec"]["oidc"], shown(policy)
+        oidc, where = policy["spec"]["oidc"], describe(policy)
         client = declared.get(oidc.get("clientID", ""))
         secret = (policy["metadata"]["namespace"], oidc["clientSecret"]["name"])
         if client is None or (client.secret.namespace, client.secret.name) != secret:
@@ -163,9 +150,9 @@ def _sessions(tree: Tree, policy: Obj) -> Iterator[str]:
     check, own = policy["spec"].get("extAuth", {}), policy["metadata"]["namespace"]
     asked = [(ref.get("namespace", own), ref["name"]) for ref in check.get("http", {}).get("backendRefs", ())]
     if asked != [_SESSIONS]:
-        yield f"{shown(policy)}: does not ask {'/'.join(_SESSIONS)} whether sessions live"
+        yield f"{describe(policy)}: does not ask {'/'.join(_SESSIONS)} whether sessions live"
     elif not check.get("failOpen"):
-        yield f"{shown(policy)}: lets nobody in while {'/'.join(_SESSIONS)} is away"
+        yield f"{describe(policy)}: lets nobody in while {'/'.join(_SESSIONS)} is away"
     grants = [grant for grant in tree.kind("ReferenceGrant") if grant["metadata"]["namespace"] == _SESSIONS[0]]
     granted = {
         origin["namespace"]
@@ -175,7 +162,7 @@ def _sessions(tree: Tree, policy: Obj) -> Iterator[str]:
         if origin["kind"] == "SecurityPolicy"
     }
     if own not in granted:
-        yield f"{shown(policy)}: no ReferenceGrant lets {own} ask {'/'.join(_SESSIONS)}"
+        yield f"{describe(policy)}: no ReferenceGrant lets {own} ask {'/'.join(_SESSIONS)}"
 
 
 def _own_paths(route: Obj, oidc: Mapping[str, Any]) -> Iterator[str]:
@@ -184,7 +171,7 @@ def _own_paths(route: Obj, oidc: Mapping[str, Any]) -> Iterator[str]:
     for path in (_CALLBACK, oidc.get("logoutPath", "/logout")):
         prefixes = (each["value"] for each in matches if each["type"] == "PathPrefix")
         if {"type": "Exact", "value": path} not in matches and not any(path.startswith(each) for each in prefixes):
-            yield f"{shown(route)}: does not match {path}, which its gate answers"
+            yield f"{describe(route)}: does not match {path}, which its gate answers"
 
 
 def passwords_are_made(tree: Tree) -> Iterator[str]:
@@ -195,7 +182,7 @@ def passwords_are_made(tree: Tree) -> Iterator[str]:
             secret = found.get((policy["metadata"]["namespace"], basic["users"]["name"]))
             recipe = secrets.recipes(secret).get(".htpasswd") if secret else None
             if recipe is None or recipe.kind != "htpasswd":
-                yield f"{shown(policy)}: Secret {basic['users']['name']} has no recipe htpasswd:… for .htpasswd"
+                yield f"{describe(policy)}: Secret {basic['users']['name']} has no recipe htpasswd:… for .htpasswd"
 
 
 def identity_is_asked_inside(tree: Tree) -> Iterator[str]:
@@ -213,9 +200,9 @@ def identity_is_asked_inside(tree: Tree) -> Iterator[str]:
         for source, field in asked:
             url = urlsplit(str(source.get(field)))
             if url.scheme != "http" or (url.port or 80) not in services.get(url.hostname or "", ()):
-                yield f"{shown(policy)}: {field} {source.get(field)} is not a Service of the tree"
+                yield f"{describe(policy)}: {field} {source.get(field)} is not a Service of the tree"
             if "backendRefs" in source:
-                yield f"{shown(policy)}: {field} has backendRefs: without a ready pod the whole route would answer 500"
+                yield f"{describe(policy)}: {field} has backendRefs: without a ready pod the route would answer 500"
 
 
 def _told_by(policy: Obj) -> set[str]:
@@ -244,11 +231,11 @@ def callers_are_limited(tree: Tree) -> Iterator[str]:
         headers = [h for rule in rules for each in rule.get("clientSelectors", ()) for h in each.get("headers", ())]
         distinct = {each["name"].lower() for each in headers if each.get("type") == "Distinct"}
         if not distinct & _told_by(policy):
-            yield f"{shown(route)}: no rate limit per client, by a header that its gate fills"
+            yield f"{describe(route)}: no rate limit per client, by a header that its gate fills"
         answers = [each for spec in own for each in spec.get("responseOverride", ()) if _about(each, 429)]
         setting = [h["name"] for each in answers for h in each["response"].get("header", {}).get("set", ())]
         if "Retry-After" not in setting:
-            yield f"{shown(route)}: a client that is refused for its rate is not told when to come back"
+            yield f"{describe(route)}: a client that is refused for its rate is not told when to come back"
 
 
 def _about(override: Mapping[str, Any], status: int) -> bool:
@@ -261,13 +248,13 @@ def identity_headers_are_dropped(tree: Tree) -> Iterator[str]:
     for policy in tree.kind("ClientTrafficPolicy"):
         headers = policy["spec"].get("headers", {})
         if headers.get("withUnderscoresAction") not in {"DropHeader", "RejectRequest"}:
-            yield f"{shown(policy)}: lets headers with underscores pass"
+            yield f"{describe(policy)}: lets headers with underscores pass"
         removed = headers.get("earlyRequestHeaders", {}).get("removeOnMatch", ())
         exact = {each["value"] for each in removed if each["type"] == "Exact"}
         prefixes = tuple(each["value"] for each in removed if each["type"] == "Prefix")
         for name in sorted(names):
             if name not in exact and not name.startswith(prefixes):
-                yield f"{shown(policy)}: lets a client say {name}"
+                yield f"{describe(policy)}: lets a client say {name}"
 
 
 def clients_are_declared_well(tree: Tree) -> Iterator[str]:

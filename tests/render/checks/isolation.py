@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from betelgeuse.kube import describe
 from betelgeuse.policy.selectors import POD_NAMESPACE
 from conformance import exemptions
 from tests.render.exemptions import NO_DEFAULT_DENY
-from tests.render.trees import POLICIES, Pods, Tree, shown
+from tests.render.trees import POLICIES, Pods, Tree
 
 _MODES: Final = ("enforce", "audit", "warn")
 
@@ -28,7 +29,7 @@ def namespaces_are_declared(tree: Tree) -> Iterator[str]:
     for obj in tree.objects:
         namespace = obj["metadata"].get("namespace", "")
         if namespace and namespace not in declared:
-            yield f"{shown(obj)}: the tree makes no namespace {namespace}"
+            yield f"{describe(obj)}: the tree makes no namespace {namespace}"
 
 
 def namespaces_deny_by_default(tree: Tree) -> Iterator[str]:
@@ -81,10 +82,10 @@ def policies_select_pods(tree: Tree) -> Iterator[str]:
     """Every policy is for pods that will run, and every peer it names is one: a typo would be silence."""
     for policy in tree.kind(*POLICIES):
         if not _subjects(tree, policy):
-            yield f"{shown(policy)}: is for no pod"
+            yield f"{describe(policy)}: is for no pod"
         for where, namespaces, selector, _ in _peers(policy):
             if not tree.selected(namespaces, selector):
-                yield f"{shown(policy)}: {where} names no pod ({selector})"
+                yield f"{describe(policy)}: {where} names no pod ({selector})"
 
 
 def policies_name_real_ports(tree: Tree) -> Iterator[str]:
@@ -97,12 +98,12 @@ def policies_name_real_ports(tree: Tree) -> Iterator[str]:
                 number = port.get("port")
                 wanted = int(number) if isinstance(number, str) and number.isdigit() else number
                 if wanted is not None and wanted not in listening:
-                    yield f"{shown(policy)}: ingress[{index}]: nothing it is for listens on {wanted!r}"
+                    yield f"{describe(policy)}: ingress[{index}]: nothing it is for listens on {wanted!r}"
         for where, namespaces, selector, ports in _peers(policy):
             known = {port for pods in tree.selected(namespaces, selector) for port in pods.ports}
             if where.startswith("egress") and known:
                 yield from (
-                    f"{shown(policy)}: {where}: no peer listens on {port!r}" for port in ports if port not in known
+                    f"{describe(policy)}: {where}: no peer listens on {port!r}" for port in ports if port not in known
                 )
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from betelgeuse.kube import Obj
-from tests.render.trees import WORKLOADS, Tree, containers, pod_spec, shown
+from betelgeuse.kube import Obj, describe
+from betelgeuse.tree.workloads import WORKLOADS, containers, pod_spec
+from tests.render.trees import Tree
 
 Ref = tuple[str, str, str]
 """kind, namespace (empty for cluster-wide kinds), name."""
@@ -55,7 +56,7 @@ def pods_find_what_they_mount(tree: Tree) -> Iterator[str]:
         namespace = obj["metadata"].get("namespace", "")
         for kind, name in _pod_references(pod_spec(obj)):
             if not _exists(tree, (kind, namespace, name)):
-                yield f"{shown(obj)}: {kind} {namespace}/{name} does not exist"
+                yield f"{describe(obj)}: {kind} {namespace}/{name} does not exist"
 
 
 def services_select_pods(tree: Tree) -> Iterator[str]:
@@ -66,12 +67,12 @@ def services_select_pods(tree: Tree) -> Iterator[str]:
             continue
         pods = tree.selected(obj["metadata"]["namespace"], {"matchLabels": selector})
         if not pods:
-            yield f"{shown(obj)}: selects no pod ({selector})"
+            yield f"{describe(obj)}: selects no pod ({selector})"
             continue
         for port in obj["spec"].get("ports", ()):
             target = port.get("targetPort", port["port"])
             if all(target not in each.ports for each in pods):
-                yield f"{shown(obj)}: port {target!r} is none of {pods[0].owner}"
+                yield f"{describe(obj)}: port {target!r} is none of {pods[0].owner}"
 
 
 def routes_lead_somewhere(tree: Tree) -> Iterator[str]:
@@ -83,7 +84,7 @@ def routes_lead_somewhere(tree: Tree) -> Iterator[str]:
                 key = (ref.get("namespace", route["metadata"]["namespace"]), ref["name"])
                 ports = [port["port"] for port in services.get(key, {}).get("spec", {}).get("ports", ())]
                 if ref.get("kind", "Service") == "Service" and ref.get("port") not in ports:
-                    yield f"{shown(route)}: backend {'/'.join(key)}:{ref.get('port')} does not exist"
+                    yield f"{describe(route)}: backend {'/'.join(key)}:{ref.get('port')} does not exist"
 
 
 def _space(obj: Obj) -> str:
@@ -149,7 +150,7 @@ def names_lead_to_objects(tree: Tree) -> Iterator[str]:
         refer = _REFS.get(obj["kind"])
         for ref in refer(obj) if refer else ():
             if not _exists(tree, ref):
-                yield f"{shown(obj)}: {ref[0]} {'/'.join(filter(None, ref[1:]))} does not exist"
+                yield f"{describe(obj)}: {ref[0]} {'/'.join(filter(None, ref[1:]))} does not exist"
 
 
 CHECKS: Final = (pods_find_what_they_mount, services_select_pods, routes_lead_somewhere, names_lead_to_objects)

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
-from conformance import gates
+from betelgeuse.kube import describe
+from betelgeuse.tree import gates
 from tests.render.checks.gates import guarded
-from tests.render.trees import Tree, shown
+from tests.render.trees import Tree
 
 _PROTOCOL: Final = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings")
 """Paths at which a model is asked."""
@@ -34,16 +35,16 @@ def requests_are_checked(tree: Tree) -> Iterator[str]:
             for ref in check.get("http", {}).get("backendRefs", ())
         ]
         if backends != [_CHECK] or check["http"].get("path") != "/check":
-            yield f"{shown(policy)}: does not ask {'/'.join(_CHECK)} at /check about {', '.join(asked)}"
+            yield f"{describe(policy)}: does not ask {'/'.join(_CHECK)} at /check about {', '.join(asked)}"
             continue
         if check.get("failOpen") or check.get("statusOnError") != _CLOSED:
-            yield f"{shown(policy)}: lets requests pass while nobody checks them, or says so with another status"
+            yield f"{describe(policy)}: lets requests pass while nobody checks them, or says so with another status"
         if check.get("bodyToExtAuth", {}).get("maxRequestBytes") != _bytes(limits[meta["namespace"], meta["name"]]):
-            yield f"{shown(policy)}: the check does not see a body of as many bytes as the route takes"
+            yield f"{describe(policy)}: the check does not see a body of as many bytes as the route takes"
         known = _apis(tree).get(meta["name"], {})
         if sorted(known.get("paths", ())) != asked:
-            yield f"{shown(policy)}: {'/'.join(_CHECK)} knows {known.get('paths')}, not {asked}"
-        yield from (f"{shown(route)}: {fault}" for fault in _started(tree, meta, known))
+            yield f"{describe(policy)}: {'/'.join(_CHECK)} knows {known.get('paths')}, not {asked}"
+        yield from (f"{describe(route)}: {fault}" for fault in _started(tree, meta, known))
 
 
 def _bytes(quantity: str) -> int:
@@ -94,8 +95,10 @@ def full_is_told_from_away(tree: Tree) -> Iterator[str]:
         headers = policy["spec"].get("headers", {})
         removed = {name.lower() for name in headers.get("lateResponseHeaders", {}).get("remove", ())}
         if "x-envoy-overloaded" in chosen and not headers.get("enableEnvoyHeaders"):
-            yield f"{shown(policy)}: without enableEnvoyHeaders nobody says that every place is taken"
-        yield from (f"{shown(policy)}: removes {name} before words are chosen by it" for name in removed & set(chosen))
+            yield f"{describe(policy)}: without enableEnvoyHeaders nobody says that every place is taken"
+        yield from (
+            f"{describe(policy)}: removes {name} before words are chosen by it" for name in removed & set(chosen)
+        )
 
 
 CHECKS: Final = (requests_are_checked, full_is_told_from_away)

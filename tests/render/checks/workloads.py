@@ -6,11 +6,12 @@ from typing import Final
 
 import yaml
 
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Obj, describe
+from betelgeuse.tree.workloads import WORKLOADS, containers, pod_spec
 from conformance import exemptions
 from conformance.workloads.rules import RULES, faults
 from tests.render.exemptions import NO_READINESS
-from tests.render.trees import WORKLOADS, Tree, containers, pod_spec, shown, strings
+from tests.render.trees import Tree, strings
 
 _IMAGE: Final = re.compile(r"^[a-z0-9.-]+(:\d+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9._-]+)?(@sha256:[0-9a-f]{64})?$")
 _OWN: Final = "betelgeuse.local/"
@@ -31,7 +32,7 @@ def pods_keep_the_rules(tree: Tree) -> Iterator[str]:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         for rule in RULES:
             if not allowed.allows(namespace, name, rule):
-                yield from (f"{shown(obj)}: {rule}: {fault}" for fault in faults(pod, rule))
+                yield from (f"{describe(obj)}: {rule}: {fault}" for fault in faults(pod, rule))
 
 
 def _templates_inside(tree: Tree) -> Iterator[tuple[str, Obj]]:
@@ -39,7 +40,7 @@ def _templates_inside(tree: Tree) -> Iterator[tuple[str, Obj]]:
     for obj in tree.kind("ConfigMap"):
         for key, text in (obj.get("data") or {}).items():
             if "\nkind: Pod\n" in text:
-                yield f"{shown(obj)}: data.{key}", yaml.safe_load(text)
+                yield f"{describe(obj)}: data.{key}", yaml.safe_load(text)
 
 
 def images(tree: Tree) -> Iterator[tuple[str, str]]:
@@ -52,7 +53,7 @@ def images(tree: Tree) -> Iterator[tuple[str, str]]:
                 if at.endswith(".image") or (
                     at.endswith(".value") and _IMAGE.match(text) and ":" in text.rpartition("/")[2]
                 ):
-                    yield f"{shown(obj)}: {at}", text
+                    yield f"{describe(obj)}: {at}", text
 
 
 def images_are_pinned(tree: Tree) -> Iterator[str]:
@@ -75,7 +76,7 @@ def images_are_ours_where_nothing_can_be_pulled(tree: Tree) -> Iterator[str]:
     for obj in tree.kind(*WORKLOADS):
         for container in containers(pod_spec(obj)):
             if container.get("imagePullPolicy") == "Always":
-                yield f"{shown(obj)}: container {container['name']} always pulls"
+                yield f"{describe(obj)}: container {container['name']} always pulls"
 
 
 def pods_say_whether_they_serve(tree: Tree) -> Iterator[str]:
@@ -87,7 +88,7 @@ def pods_say_whether_they_serve(tree: Tree) -> Iterator[str]:
             if pods.owner in NO_READINESS:
                 continue
             if pods.spec and not any("readinessProbe" in each for each in pods.spec.get("containers", ())):
-                yield f"{pods.owner}: is behind {shown(obj)} without a readinessProbe"
+                yield f"{pods.owner}: is behind {describe(obj)} without a readinessProbe"
 
 
 def tokens_are_not_mounted_for_nothing(tree: Tree) -> Iterator[str]:
@@ -105,7 +106,7 @@ def tokens_are_not_mounted_for_nothing(tree: Tree) -> Iterator[str]:
             "automountServiceAccountToken", accounts.get(account, {}).get("automountServiceAccountToken", True)
         )
         if mounted and account not in bound:
-            yield f"{shown(obj)}: mounts a token of {account[1]}, which has no role; switch it off"
+            yield f"{describe(obj)}: mounts a token of {account[1]}, which has no role; switch it off"
 
 
 CHECKS: Final = (

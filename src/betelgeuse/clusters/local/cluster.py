@@ -63,7 +63,8 @@ def inside(node: Node, argv: Sequence[str], *, data: str | None = None, log: Pat
         message = f"{node.name} is not running: run `invoke deploy` to boot it"
         raise BetelgeuseError(message)
     enter = ["nsenter", "--target", str(pid), "--mount", "--uts", "--net", "--pid", "--"]
-    return run([*enter, *argv], input=data, log=log, env={"PATH": _search_path(), "KUBECONFIG": _ADMIN})
+    env = {"PATH": _search_path(), "KUBECONFIG": _ADMIN}
+    return run([*enter, *argv], input=data, log=log, env=env, internet=False)
 
 
 def _search_path() -> str:
@@ -104,14 +105,15 @@ def recorded() -> list[Node]:
 
 
 def boot(nodes: Sequence[Node], programs: Programs) -> None:
-    """Boot the nodes: a guard keeps them running from now on."""
+    """Boot the nodes: a guard keeps them running from now on, and those that run already until they are drained."""
     _check_leftovers(nodes)
     first = nodes[0]
     sysctls.remember()
     network.bridge_up(first.gateway, first.prefix)
     for node in nodes:
         _prepare(node, programs)
-    wanted = json.dumps({"path": programs.path, "nodes": [dataclasses.asdict(node) for node in nodes]})
+    everyone = [*nodes, *(node for node in recorded() if node not in nodes)]
+    wanted = json.dumps({"path": programs.path, "nodes": [dataclasses.asdict(node) for node in everyone]})
     if not DESIRED.is_file() or DESIRED.read_text() != wanted:
         draft = DESIRED.with_suffix(".new")
         draft.write_text(wanted)
@@ -123,7 +125,7 @@ def boot(nodes: Sequence[Node], programs: Programs) -> None:
 
 
 def _check_leftovers(nodes: Sequence[Node]) -> None:
-    """Refuse to build over a cluster whose shape differs, and finish a shrink that was asked for."""
+    """Refuse to build over a cluster at other addresses, and clear away what kubeadm left half done."""
     running = recorded()
     if running and running[0].address != nodes[0].address:
         message = (
@@ -131,13 +133,6 @@ def _check_leftovers(nodes: Sequence[Node]) -> None:
             " run `invoke destroy --env=local` first"
         )
         raise RefusedError(message)
-    for node in running:
-        if node not in nodes:
-            say(f"{node.name} is no longer wanted: it is removed")
-            with contextlib.suppress(BetelgeuseError):
-                # The API may be down; a Node object without a machine shows as NotReady until the next deploy.
-                kubectl("delete", "node", node.name, "--ignore-not-found", "--wait=false")
-            wipe(node)
     for node in half_formed(nodes):
         say(f"{node.name}: kubeadm stopped half way last time: it starts anew")
         wipe(node)
@@ -156,7 +151,7 @@ def wipe(node: Node) -> None:
 def kubectl(*arguments: str, data: str | None = None, timeout: float = 30) -> str:
     """Run kubectl as the cluster's administrator and return its output."""
     argv = [command.kubectl(), "--kubeconfig", str(paths.kubeconfig_path(ENV)), *arguments]
-    return run(argv, input=data, timeout=timeout)
+    return run(argv, input=data, timeout=timeout, internet=False)
 
 
 def _guarded() -> bool:
@@ -185,26 +180,31 @@ def import_image(node: Node, archive: Path, reference: str) -> None:
     log = node.log / "import.log"
     enter = ["nsenter", "--target", str(pid), "--mount", "--pid", "--"]
     path = {"PATH": _search_path()}
-    run([*enter, "ctr", "-n", "k8s.io", "images", "import", "--local", str(archive)], log=log, env=path)
+    run([*enter, "ctr", "-n", "k8s.io", "images", "import", "--local", str(archive)], log=log, env=path, internet=False)
     label = ["ctr", "-n", "k8s.io", "images", "label", reference, "io.cri-containerd.pinned=pinned"]
-    run([*enter, *label], log=log, env=path)
+    run([*enter, *label], log=log, env=path, internet=False)
 
 
 def _marker(node: Node) -> Path:
     return node.folder / "joined"
 
 
+def joined(node: Node) -> bool:
+    """Return whether a node is part of the cluster."""
+    return _marker(node).is_file()
+
+
 def form(nodes: Sequence[Node], programs: Programs, domain: str) -> None:
     """Make one Kubernetes cluster of the booted nodes; what joined stays, what stopped half way starts anew."""
     first, others = nodes[0], nodes[1:]
     encryption.ensure(first)
-    if not _marker(first).is_file():
+    if not joined(first):
         _kubeadm(first, "init", kubeadm.init_config(first, programs.versions, domain))
         encryption.sealed(first).touch()
-    _write_kubeconfig(first)
+    write_kubeconfig(first)
     wait("API server", _API_SECONDS, lambda: api_ready(first))
     for node in others:
-        if not _marker(node).is_file():
+        if not joined(node):
             _kubeadm(node, "join", kubeadm.join_config(node, first, _new_token(), _ca_hash(first)))
     # kubeadm bars load balancers from control planes; here the control plane's address is the platform's.
     kubectl("label", "node", first.name, "node.kubernetes.io/exclude-from-external-load-balancers-")
@@ -213,7 +213,7 @@ def form(nodes: Sequence[Node], programs: Programs, domain: str) -> None:
 def half_formed(nodes: Sequence[Node]) -> list[Node]:
     """Return nodes on which kubeadm began and did not finish: they are wiped before the next try."""
     begun = [node for node in nodes if (node.root / "etc/kubernetes/kubelet.conf").exists()]
-    return [node for node in begun if not _marker(node).is_file()]
+    return [node for node in begun if not joined(node)]
 
 
 def _kubeadm(node: Node, verb: str, config: str) -> None:
@@ -227,7 +227,8 @@ def _kubeadm(node: Node, verb: str, config: str) -> None:
     _marker(node).touch()
 
 
-def _write_kubeconfig(first: Node) -> None:
+def write_kubeconfig(first: Node) -> None:
+    """Leave the administrator's kubeconfig where every command looks for it."""
     data = cast("dict[str, Any]", yaml.safe_load((first.root / _ADMIN.lstrip("/")).read_text()))
     name = "betelgeuse-local"
     data["clusters"][0]["name"] = data["users"][0]["name"] = data["contexts"][0]["name"] = name

@@ -17,9 +17,11 @@ from typing import Final
 
 from betelgeuse.clusters.local import cgroups, namespaces, network
 from betelgeuse.clusters.local.layout import CLUSTER_DIR, DESIRED, GUARD_LOCK, Node
+from betelgeuse.surroundings import environment
 
 _TICK: Final = 0.25
 _LOG: Final = CLUSTER_DIR / "guard.log"
+_DAY: Final = 86400.0
 
 
 def start_time(pid: int) -> int | None:
@@ -133,18 +135,37 @@ def _acquire() -> int | None:
     return None
 
 
-def spawn() -> "subprocess.Popen[bytes]":
-    """Start a guard in the background, detached from whoever starts it."""
+def spawn(program: str = "guard") -> "subprocess.Popen[bytes]":
+    """Start a guard, or another program of this package, in the background, detached from whoever starts it."""
     CLUSTER_DIR.mkdir(parents=True, exist_ok=True)
     with _LOG.open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "betelgeuse.clusters.local.guard"],
+        return subprocess.Popen(  # noqa: S603 - our own argv, no shell
+            [sys.executable, "-m", f"betelgeuse.clusters.local.{program}"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd="/",
+            env=environment(internet=False),
         )
+
+
+class Renewals:
+    """Looks once a day whether certificates end soon; in a process of its own, so that the guard stays small."""
+
+    def __init__(self) -> None:
+        """Look at once: the machine may have slept for months."""
+        self._due = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def tick(self, now: float) -> None:
+        """Start the look when it is due and none is under way; `now` in seconds by the machine's clock."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        if now < self._due:
+            return
+        self._due = now + _DAY
+        self._process = spawn("renewal")
 
 
 def main() -> None:
@@ -152,6 +173,7 @@ def main() -> None:
     if _acquire() is None:
         return
     standby = spawn()
+    renewals = Renewals()
     while (wanted := _desired()) is not None:
         nodes, path = wanted
         for node in nodes:
@@ -162,6 +184,7 @@ def main() -> None:
                     _tell(f"boot {node.name} failed: {error}")
         if standby.poll() is not None:
             standby = spawn()
+        renewals.tick(time.time())
         time.sleep(_TICK)
 
 

@@ -4,8 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-import yaml
-
+from betelgeuse import yamls
 from betelgeuse.clusters.local import encryption
 from betelgeuse.clusters.local.layout import API_PORT, DNS_ADDRESS, POD_CIDR, SERVICE_CIDR, Node
 
@@ -125,7 +124,7 @@ def _encryption_volume() -> dict[str, Any]:
 
 
 def _documents(*documents: dict[str, Any]) -> str:
-    return yaml.safe_dump_all(documents, sort_keys=False)
+    return yamls.dump(list(documents))
 
 
 def init_config(node: Node, versions: Versions, domain: str) -> str:

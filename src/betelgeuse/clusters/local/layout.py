@@ -1,14 +1,13 @@
-"""Names, addresses and folders of the embedded cluster: the one place that decides them."""
+"""Names and folders of the embedded cluster, decided here; its nodes' addresses are the settings'."""
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.errors import UsageError
+from betelgeuse.settings import LOCAL, Settings
 
-ENV: Final = "local"
+ENV: Final = LOCAL
 BRIDGE: Final = "btg0"
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 CONTROLLERS: Final = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd")
@@ -18,8 +17,6 @@ POD_CIDR: Final = "10.244.0.0/16"
 SERVICE_CIDR: Final = "10.96.0.0/16"
 DNS_ADDRESS: Final = "10.96.0.10"
 API_PORT: Final = 6443
-MAX_NODES: Final = 9
-_FIRST_HOST: Final = 11
 
 CLUSTER_DIR: Final = paths.state_dir(ENV) / "cluster"
 DESIRED: Final = CLUSTER_DIR / "desired.json"
@@ -83,14 +80,10 @@ class Node:
         return [CGROUP_ROOT / controller / self.scope for controller in CONTROLLERS]
 
 
-def nodes(subnet: str, count: int) -> list[Node]:
+def nodes(settings: Settings) -> list[Node]:
     """Return the nodes of a cluster: node k has the (10+k)-th address of the subnet."""
-    if not 1 <= count <= MAX_NODES:
-        message = f"NODES={count}: the embedded cluster has 1 to {MAX_NODES} nodes"
-        raise UsageError(message)
-    network = ipaddress.ip_network(subnet)
-    gateway = str(network[1])
-    return [Node(index + 1, str(network[_FIRST_HOST + index]), network.prefixlen, gateway) for index in range(count)]
+    prefix, gateway = settings.node_subnet.prefixlen, settings.bridge_address
+    return [Node(index, address, prefix, gateway) for index, address in enumerate(settings.node_addresses, 1)]
 
 
 def api_url(first: Node) -> str:

@@ -6,26 +6,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from betelgeuse import budget, materialise, paths
+from betelgeuse import materialise, paths
 from betelgeuse.builds import artifacts, bases, components, golang, images
-from betelgeuse.clusters.local import cluster, layout, sealing
+from betelgeuse.clusters.local import cluster, layout, renewal, resize, sealing
+from betelgeuse.clusters.local.certificates import SEASON
 from betelgeuse.clusters.local.kubeadm import Versions
 from betelgeuse.clusters.local.layout import Node
+from betelgeuse.kube import Obj
 from betelgeuse.pipeline import Task
 from betelgeuse.pipeline import run as run_tasks
 from betelgeuse.programs import table
 from betelgeuse.programs.model import Image, Kind
 from betelgeuse.progress import say, step
-from betelgeuse.settings import Settings
+from betelgeuse.settings import Settings, remember
 
 CONTROL_PLANE: Final = ("pause", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+_KUBEADM: Final = {*CONTROL_PLANE, "coredns"}
+"""What runs before the tree is applied."""
 _NODE_PROGRAMS: Final = ("kubernetes", "containerd", "runc", "cni-plugins", "etcd")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-def nodes_of(settings: Settings) -> list[Node]:
-    """Return the nodes the settings ask for."""
-    return layout.nodes(str(settings.node_subnet), settings.nodes)
 
 
 def node_programs() -> cluster.Programs:
@@ -79,11 +78,19 @@ def build_tasks(wanted: Iterable[Image]) -> list[Task]:
     return list(tasks.values())
 
 
-def needed_images() -> list[Image]:
-    """Return the images a node must have: those of the tree that no other image is merely based on."""
-    known = table.images().values()
-    bases_of_others = {image.parent for image in known}
-    return [image for image in known if image.name not in bases_of_others and not image.on_demand and not image.pulled]
+def settle_bases(*, refresh: bool = False) -> list[str]:
+    """Choose the state of the Debian suites that images stand on; with `refresh` the newest. Return what changed."""
+    return bases.settle((image.suite for image in table.images().values() if image.suite), refresh=refresh)
+
+
+def needed_images(objects: Sequence[Obj]) -> list[Image]:
+    """Return the images a node must have: kubeadm's own, and those that a rendered tree names in any place.
+
+    Controllers make pods of images that stand in variables and ConfigMaps.
+    """
+    text = json.dumps(objects)
+    built = [image for image in table.images().values() if not image.on_demand and not image.pulled]
+    return [image for image in built if image.name in _KUBEADM or images.reference(image) in text]
 
 
 @dataclass
@@ -100,24 +107,31 @@ class _Import:
             cluster.import_image(node, images.archive(image), images.reference(image))
 
 
-def bring_up(settings: Settings) -> None:
-    """Build what is missing, boot the nodes, form the cluster, load the images, prepare the tree.
+def resized(settings: Settings) -> list[str]:
+    """Return what a deploy would do to the nodes, as lines of a plan."""
+    return resize.planned(layout.nodes(settings))
+
+
+def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float, *, prune_data: bool = False) -> None:
+    """Build what a tree needs and is missing (in up to `minutes`), form the cluster, load images, remove other nodes.
 
     Raises BuildError, RefusedError, WaitTimeoutError with the reason; run again, it goes on where it stopped.
     """
-    nodes = nodes_of(settings)
+    nodes = layout.nodes(settings)
+    resize.check(nodes, prune_data=prune_data)
+    remember(settings)
     loader = _Import(nodes)
-    needed = needed_images()
+    needed = needed_images(objects)
     control = [images.named(name) for name in CONTROL_PLANE]
     others = [image for image in needed if image not in control]
     if missing := [image for image in needed if not images.archive(image).is_file()]:
-        minutes = budget.load(budget.profile_of(settings.env)).build_minutes
         say(f"{len(missing)} of {len(needed)} images are not built yet: building takes up to {minutes:.0f} minutes")
 
     def start() -> None:
         cluster.boot(nodes, node_programs())
         for image in control:
             loader.load(image)
+        renewal.renew(nodes, SEASON)
         cluster.form(nodes, node_programs(), settings.domain)
         sealing.seal(nodes[0], node_programs(), settings.domain)
 
@@ -125,18 +139,18 @@ def bring_up(settings: Settings) -> None:
     builds = {task.name: task for task in (*node_tasks, *build_tasks(control))}
     first = tuple(builds)
     builds["cluster"] = Task("cluster", start, first)
-    builds["go helm"] = _made(Kind.GO, "helm")
-    builds["tree"] = Task("tree", prepare_tree, ("go helm",))
     for task in build_tasks(others):
         builds.setdefault(task.name, task)
     for image in others:
         name = f"import {image.name}"
         builds[name] = Task(name, partial(loader.load, image), (f"image {image.name}", "cluster"))
     run_tasks(list(builds.values()))
+    resize.shrink(nodes)
 
 
 def provide(image: Image) -> str:
     """Build an on-demand image and load it into the running nodes, where they lack it; return what a pod calls it."""
+    settle_bases()
     images.build(image)
     loader = _Import(cluster.recorded())
     if missing := loader.missing(image):

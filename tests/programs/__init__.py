@@ -1,0 +1,1 @@
+"""Programs of every kind, obtained and run for real."""

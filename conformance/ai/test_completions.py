@@ -32,8 +32,8 @@ def _ask(site: Site, host: Host, question: str, **options: object) -> Request:
 
 
 def _counting(site: Site, host: Host, tokens: int) -> Request:
-    """Return a request for a stream that the model does not end by itself: it may not call for the user."""
-    goes_on = {"max_tokens": tokens, "ignore_eos": True, "logit_bias": [["User", False]]}
+    """Return a request for a stream that the model does not end by itself."""
+    goes_on = {"max_tokens": tokens, "ignore_eos": True}
     return _ask(site, host, "Count from one to ten thousand, in words.", stream=True, **goes_on)
 
 

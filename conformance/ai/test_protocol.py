@@ -90,7 +90,7 @@ def test_fatal_requests_harm_nobody(site: Site, llm: Host) -> None:
     """Each is refused with 400 that names the field, nothing is restarted, and another client's stream goes on."""
     before = restarts(site, llm)
     words = {"role": "user", "content": "Count from one to ten thousand, in words."}
-    goes_on = {"max_tokens": 128, "ignore_eos": True, "logit_bias": [["User", False]], "stream": True}
+    goes_on = {"max_tokens": 128, "ignore_eos": True, "stream": True}
     stream = _posted(site, llm, CHAT, json.dumps({"messages": [words], **goes_on}).encode())
     requests = [_posted(site, llm, CHAT, body) for _, body in FATAL.values()]
 

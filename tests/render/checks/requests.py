@@ -96,7 +96,8 @@ def full_is_told_from_away(tree: Tree) -> Iterator[str]:
         removed = {name.lower() for name in headers.get("lateResponseHeaders", {}).get("remove", ())}
         if "x-envoy-overloaded" in chosen and not headers.get("enableEnvoyHeaders"):
             yield f"{describe(policy)}: without enableEnvoyHeaders nobody says that every place is taken"
-        yield from (
+        both = removed & set(chosen)
+        yield from (f"{describe(policy)}: removes {name} before words are chosen by it" for name in both)
             f"{describe(policy)}: removes {name} before words are chosen by it" for name in removed & set(chosen)
         )
 

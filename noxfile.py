@@ -218,6 +218,17 @@ def loadtest_check(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Write the page that is made from the tree, docs/systems.md."""
+    write = (
+        "from pathlib import Path; from betelgeuse import render; from betelgeuse.programs import overview, table; "
+        "page = overview.page(table.table(), render.render('single-node')); "
+        "Path('docs/systems.md').write_text(page, 'utf-8')"
+    )
+    session.run(sys.executable, "-c", write, external=True)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write locks/ from pyproject.toml: nox -s lock -- --upgrade."""
     LOCKS.mkdir(exist_ok=True)

@@ -94,11 +94,15 @@ def setup(_: Context, browser: bool = False) -> None:
 
 
 @verb
-def images(_: Context, profile: str | None = None, only: str | None = None, refresh: bool = False) -> None:
-    """Build what the cache lacks of a profile's images, or --only=NAME; --refresh takes newer Debian packages."""
-    from betelgeuse.workflows.images import build, build_one
+def images(
+    _: Context, profile: str | None = None, only: str | None = None, refresh: bool = False, lacking: bool = False
+) -> None:
+    """Build what the cache lacks of a profile's images (--lacking: name it), or --only=NAME, or with newer packages."""
+    from betelgeuse.workflows.images import build, build_one, show_lacking
 
-    if only:
+    if lacking:
+        show_lacking(profile or "")
+    elif only:
         build_one(only)
     else:
         build(profile or "", refresh=refresh)

@@ -35,6 +35,12 @@ class Case:
     code: int
     last: str
     destroy: str = "echo gone"
+    trees: str = "echo core"
+    """How a tree is rendered; $2 names the profile."""
+    lacking: str = "true"
+    """How images that are not built yet are named."""
+    more: str = f"echo '{SUCCESS}'"
+    """What conformance says on a bigger profile."""
 
 
 CASES = [
@@ -47,6 +53,11 @@ CASES = [
     Case("last of several", "echo up", f"echo '{FAILURE}'; echo '{SUCCESS}'; exit 1", 1, SUCCESS),
     Case("deploy fails", "exit 7", f"echo '{SUCCESS}'", 7, "no test ran"),
     Case("destroy fails", "echo up", f"echo '{SUCCESS}'", 1, SUCCESS, destroy="exit 9"),
+    Case("a bigger profile", "echo up", f"echo '{SUCCESS}'", 0, SUCCESS, trees="echo tree $2"),
+    Case(
+        "a bigger profile is red", "echo up", f"echo '{SUCCESS}'", 1, FAILURE, trees="echo $2", more=f"echo '{FAILURE}'"
+    ),
+    Case("a profile not built", "echo up", f"echo '{SUCCESS}'", 0, SUCCESS, trees="echo $2", lacking="echo kafka"),
     Case("reads nothing", "cat; echo up", f"cat; echo '{SUCCESS}'", 0, SUCCESS),
 ]
 
@@ -58,8 +69,13 @@ def _checkout(folder: Path, case: Case) -> Path:
     (folder / "README.md").write_text(README.format(platform=case.platform, tests=case.tests), "utf-8")
     invoke = folder / ".venv" / "bin" / "invoke"
     invoke.parent.mkdir(parents=True)
-    invoke.write_text(f"#!/bin/sh\necho $@ >> invoked\n{case.destroy}\n", "utf-8")
-    invoke.chmod(0o755)
+    verbs = {"destroy": case.destroy, "render": case.trees, "images": case.lacking, "deploy": "echo deployed"}
+    ways = "".join(f"{verb}) {script} ;;\n" for verb, script in verbs.items())
+    invoke.write_text(f"#!/bin/sh\necho $@ >> invoked\ncase $1 in\n{ways}esac\n", "utf-8")
+    nox = invoke.with_name("nox")
+    nox.write_text(f"#!/bin/sh\n{case.more}\n", "utf-8")
+    for program in (invoke, nox):
+        program.chmod(0o755)
     return script
 
 
@@ -70,7 +86,20 @@ def test_run(tmp_path: Path, case: Case) -> None:
     done = subprocess.run([script], cwd="/", input="typed", capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - our own script
 
     assert (done.returncode, done.stdout.splitlines()[-1]) == (case.code, case.last), done
-    assert (tmp_path / "invoked").read_text("utf-8") == "destroy\n"
+    assert (tmp_path / "invoked").read_text("utf-8").splitlines().count("destroy") == 1
+
+
+def test_bigger_profiles_are_proven_once_or_named(tmp_path: Path) -> None:
+    """Each tree is deployed once, as far as its images are built; what is not run is said."""
+    trees = "case $2 in *data) echo data ;; *full) echo full ;; *) echo core ;; esac"
+    lacking = "case $2 in *full) echo kafka ;; esac"
+    script = _checkout(tmp_path, Case("", "echo up", f"echo '{SUCCESS}'", 0, "", trees=trees, lacking=lacking))
+    done = subprocess.run([script], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - our own script
+    deployed = [line for line in (tmp_path / "invoked").read_text("utf-8").splitlines() if line.startswith("deploy")]
+
+    assert deployed == ["deploy --profile=data"]
+    assert "profile full: not run, the build cache lacks kafka" in done.stdout
+    assert "profile tools: nothing to run" in done.stdout
 
 
 def test_a_missing_command_is_said(tmp_path: Path) -> None:

@@ -27,6 +27,15 @@ def build(profile: str = "", *, refresh: bool = False) -> None:
     out(f"{total:8.1f} s  in all, one after the other")
 
 
+def show_lacking(profile: str = "") -> None:
+    """Print the images of a profile that the store lacks, one a line; nothing is built but what rendering needs."""
+    selected = selection.select(LOCAL, profile)
+    target.settle_bases()
+    target.prepare_tree()
+    needed = target.needed_images(render.render(LOCAL, selected.name))
+    out("".join(f"{image.name}\n" for image in needed if not images.archive(image).is_file()).rstrip())
+
+
 def build_one(name: str) -> None:
     """Build one image and print where its archive is, and what the embedded cluster calls it."""
     image = images.named(name)

@@ -98,8 +98,6 @@ def full_is_told_from_away(tree: Tree) -> Iterator[str]:
             yield f"{describe(policy)}: without enableEnvoyHeaders nobody says that every place is taken"
         both = removed & set(chosen)
         yield from (f"{describe(policy)}: removes {name} before words are chosen by it" for name in both)
-            f"{describe(policy)}: removes {name} before words are chosen by it" for name in removed & set(chosen)
-        )
 
 
 CHECKS: Final = (requests_are_checked, full_is_told_from_away)

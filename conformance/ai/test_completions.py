@@ -20,7 +20,7 @@ _IN_A_ROW = 80
 """Of a hundred, three were lost when a model server closed its connections and the gateway used them again."""
 _ROOM = 120
 """Tokens: room for the model to go on by itself, if it did."""
-_NO_STOPS: Sequence[str | list[str]] = (["###"], "@@@", "", [""], [])
+_NO_STOPS: Sequence[str | list[str]] = (["###"], "@@@", [])
 _TOO_WIDE = (2**28, 2**31 - 1)
 """Of so many tokens, far more than any model knows, a client may ask to choose one."""
 pytestmark = pytest.mark.feature("llm")
@@ -218,6 +218,8 @@ BAD: Sequence[tuple[str, bytes]] = (
     ("truncated", b'{"messages": [{"role": "user", "content": "a"'),
     ("not-utf8", b'{"messages": [{"role": "user", "content": "\xff\xfe"}]}'),
     ("image", b'{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}'),
+    ("empty-stop", b'{"messages": [{"role": "user", "content": "a"}], "stop": ""}'),
+    ("empty-stop-in-a-list", b'{"messages": [{"role": "user", "content": "a"}], "stop": [""]}'),
     ("negative-limit", b'{"messages": [{"role": "user", "content": "a"}], "max_tokens": "many"}'),
 )
 

@@ -97,6 +97,9 @@ class LanguageModel:
             return _error(400, "messages must be a list, max_tokens a number")
         if not all(isinstance(message.get("content"), str) for message in messages):
             return _error(400, "texts only")
+        stop = payload.get("stop")
+        if "" in (stop if isinstance(stop, list) else [stop]):
+            return _error(400, "an empty stop word")
         if len(_prompt(payload).split()) > _CONTEXT:
             return _error(500 if "llm-long-500" in self.faults else 400, "longer than the context")
         if payload.get("top_k", 0) > _VOCABULARY and not self._survives():

@@ -59,8 +59,8 @@ def test_schemas_are_schemas(path: str) -> None:
 
 GOOD: list[tuple[Api, str, object]] = [
     (LLM, CHAT, HELLO),
-    (LLM, CHAT, {**HELLO, "brand_new_field": {"a": [1]}, "temperature": None, "stop": "", "max_tokens": -1}),
-    (LLM, CHAT, {**HELLO, "stop": [""], "n": 4, "top_k": 2**28, "seed": 2**32 - 1, "logit_bias": {"5": -100}}),
+    (LLM, CHAT, {**HELLO, "brand_new_field": {"a": [1]}, "temperature": None, "stop": None, "max_tokens": -1}),
+    (LLM, CHAT, {**HELLO, "stop": [], "n": 4, "top_k": 2**28, "seed": 2**32 - 1, "logit_bias": {"5": -100}}),
     (LLM, CHAT, {**HELLO, "logit_bias": [[5, False], ["word", 1.5]], "samplers": ["top_k"], "grammar": 'root ::= "a"'}),
     (LLM, CHAT, {**HELLO, "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}),
     (LLM, CHAT, {**HELLO, "response_format": {"type": "json_schema", "json_schema": {"schema": {"maxItems": 9}}}}),
@@ -107,6 +107,8 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("max_tokens", {"max_tokens": 1.5}),
     ("max_tokens", {"max_tokens": 2**40}),
     ("temperature", {"temperature": -1}),
+    ("stop", {"stop": ""}),
+    ("stop", {"stop": ["a", ""]}),
     ("stop", {"stop": [1]}),
     ("stop", {"stop": ["a"] * 17}),
     ("id_slot", {"id_slot": 4}),

@@ -93,10 +93,11 @@ _SCHEMA: Final[Schema] = {"type": ["object", "boolean", "null"], "description": 
 
 _STOP: Final[Schema] = {
     "anyOf": [
-        {"type": ["string", "null"], "maxLength": WORD},
-        {"type": "array", "items": _WORD, "maxItems": 16},
+        # An empty word is found at once, and would end every answer before it begins.
+        {"type": ["string", "null"], "minLength": 1, "maxLength": WORD},
+        {"type": "array", "items": {**_WORD, "minLength": 1}, "maxItems": 16},
     ],
-    "description": f"text, or a list of at most 16 texts, of at most {WORD} characters each",
+    "description": f"text, or a list of at most 16 texts, of 1 to {WORD} characters each; leave it out for none",
 }
 _TOOL_CHOICE: Final[Schema] = {
     "anyOf": [{"enum": ["none", "auto", "required", None]}, {"type": "object"}],

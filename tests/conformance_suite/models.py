@@ -95,11 +95,10 @@ class LanguageModel:
         messages = payload.get("messages")
         if not isinstance(messages, list) or not isinstance(payload.get("max_tokens", 0), int):
             return _error(400, "messages must be a list, max_tokens a number")
-        if not all(isinstance(message.get("content"), str) for message in messages):
-            return _error(400, "texts only")
         stop = payload.get("stop")
-        if "" in (stop if isinstance(stop, list) else [stop]):
-            return _error(400, "an empty stop word")
+        texts = all(isinstance(message.get("content"), str) for message in messages)
+        if not texts or "" in (stop if isinstance(stop, list) else [stop]):
+            return _error(400, "texts only, and no empty stop word")
         if len(_prompt(payload).split()) > _CONTEXT:
             return _error(500 if "llm-long-500" in self.faults else 400, "longer than the context")
         if payload.get("top_k", 0) > _VOCABULARY and not self._survives():

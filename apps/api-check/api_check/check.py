@@ -8,7 +8,8 @@ from typing import Any, Final
 from jsonschema import Draft202012Validator, ValidationError
 
 from .body import InvalidError, read
-from .protocol import REPETITIONS, Api, schemas
+from .parts import REPETITIONS
+from .protocol import Api, schemas
 
 NESTING: Final = 64
 """Brackets inside one another in a grammar or a regular expression: both are read by recursion."""

@@ -96,9 +96,9 @@ _OWN_SUBJECT: Final = {
 def _add_listeners(found: dict[str, set[str]], listeners: Iterable[Obj], domain: str) -> None:
     for listener in listeners:
         found["listener_port"].add(str(listener["port"]))
-        if listener.get("hostname"):
+        if listener["protocol"] == "HTTPS" and listener.get("hostname"):
             found["host"].add(listener["hostname"])
-        if listener.get("tls"):
+        if listener.get("tls", {}).get("certificateRefs"):
             found["tls_name"].add(listener.get("hostname") or domain)
 
 

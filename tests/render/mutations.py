@@ -171,6 +171,11 @@ MUTATIONS: Final = (
         "egress port", "policies_name_real_ports", _set("NetworkPolicy", "acme", "spec/egress/0/ports/0/port", 14001)
     ),
     Mutation(
+        "port range for nobody",
+        "policies_name_real_ports",
+        _set("NetworkPolicy", "proxy", "spec/ingress/0/ports", [{"port": 20000, "endPort": 20010}]),
+    ),
+    Mutation(
         "privileged", "pods_keep_the_rules", _container("llm", lambda c: c["securityContext"].update(privileged=True))
     ),
     Mutation("as root", "pods_keep_the_rules", _set("Deployment", "llm", f"{_SPEC}/securityContext/runAsUser", 0)),

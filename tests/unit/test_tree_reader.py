@@ -61,6 +61,25 @@ def test_route_without_hostnames_takes_its_listeners(tree: Tree) -> None:
     assert all(host.routes and host.gate.kind for host in tree.hosts)
 
 
+def test_a_name_that_tls_passes_on_is_no_web_host(tree: Tree) -> None:
+    """A database's or broker's listener has a port and a name, and neither a page nor a certificate of the gateway."""
+    listener = {
+        "name": "tls",
+        "protocol": "TLS",
+        "port": 7687,
+        "hostname": f"bolt.{DOMAIN}",
+        "tls": {"mode": "Passthrough"},
+    }
+    spec = {"parentRef": {"name": "gateway", "namespace": "gateway"}, "listeners": [listener]}
+    found = Tree(
+        [*tree.objects, obj("gateway.networking.k8s.io/v1", "ListenerSet", "bolt", "graph", spec=spec)], DOMAIN
+    )
+
+    assert found.hosts == tree.hosts
+    assert found.tls_names == tree.tls_names
+    assert set(found.ports) - set(tree.ports) == {7687}
+
+
 def test_host_without_a_route_is_still_a_host(tree: Tree) -> None:
     """Host without a route is still a host."""
     bare = Tree([obj for obj in tree.objects if obj["kind"] != "HTTPRoute"], DOMAIN)

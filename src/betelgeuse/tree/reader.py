@@ -126,15 +126,20 @@ class Tree:
 
     @cached_property
     def hosts(self) -> tuple[Host, ...]:
-        """Every application's host: named by an HTTPS listener or a route; the catch-all is no application."""
-        names = {listener.hostname for listener in self.listeners if listener.hostname}
+        """Every application's host: named by an HTTPS listener or a route; the catch-all is no application.
+
+        A name that a TLS listener passes on belongs to a database or a broker, which no browser asks.
+        """
+        names = {listener.hostname for listener in self.listeners if listener.hostname and listener.protocol == "HTTPS"}
         for route in self.kind("HTTPRoute"):
             names.update(route["spec"].get("hostnames", []))
         return tuple(self.host(name) for name in sorted(names))
 
     def host(self, name: str) -> Host:
         """Return what stands behind a public name."""
-        owned = tuple(listener for listener in self.listeners if listener.hostname == name)
+        owned = tuple(
+            listener for listener in self.listeners if listener.hostname == name and listener.protocol == "HTTPS"
+        )
         routes = [route for route in self.kind("HTTPRoute") if name in self._route_names(route)]
         refs = tuple(ref(route) for route in routes)
         matches = {

@@ -97,6 +97,10 @@ def policies_name_real_ports(tree: Tree) -> Iterator[str]:
             for port in [*rule.get("ports", ()), *inner]:
                 number = port.get("port")
                 wanted = int(number) if isinstance(number, str) and number.isdigit() else number
+                if "endPort" in port:
+                    # A range is for whoever listens somewhere in it.
+                    span = range(int(number), int(port["endPort"]) + 1)
+                    wanted = next((each for each in listening if isinstance(each, int) and each in span), wanted)
                 if wanted is not None and wanted not in listening:
                     yield f"{describe(policy)}: ingress[{index}]: nothing it is for listens on {wanted!r}"
         for where, namespaces, selector, ports in _peers(policy):

@@ -20,8 +20,8 @@ FOLDER: Final = paths.CACHE / "bases"
 HELPER: Final = "/usr/lib/apt/apt-helper"
 _LEAN: Final = tuple(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man"))
 """A node keeps a copy of every base: manuals and translations stay out."""
-_ARCHIVE: Final = "http://deb.debian.org"
-"""Whom mmdebstrap asks unless told otherwise; a proxy of apt's configuration stands between."""
+_SITES: Final = ("apt-get", "indextargets", "--format", "$(SITE)")
+"""Prints the sites that this machine's own Debian packages come from: whoever has a mirror has it there."""
 _TAG_KEY: Final = 8
 _SECONDS: Final = 120
 
@@ -34,10 +34,20 @@ def release(suite: str) -> str:
 
 def current(suite: str) -> str:
     """Ask Debian for the date of a suite's newest state, security updates included; BuildError without an answer."""
-    sources = (f"debian/dists/{suite}", f"debian/dists/{suite}-updates", f"debian-security/dists/{suite}-security")
+    packages, security = _site("debian"), _site("debian-security")
+    sources = (f"{packages}/{suite}", f"{packages}/{suite}-updates", f"{security}/{suite}-security")
     with tempfile.TemporaryDirectory() as folder, step(f"ask for the state of Debian {suite}"):
-        dates = [_date(f"{_ARCHIVE}/{source}/InRelease", Path(folder) / str(n)) for n, source in enumerate(sources)]
+        dates = [_date(f"{source}/InRelease", Path(folder) / str(n)) for n, source in enumerate(sources)]
     return max(dates).isoformat()
+
+
+def _site(name: str) -> str:
+    """Return where the suites of an archive of Debian's are, as this machine's apt knows it."""
+    found = next((site for site in run([*_SITES]).split() if site.rstrip("/").endswith(f"/{name}")), "")
+    if not found:
+        message = f"apt knows no archive .../{name} on this machine: name one in /etc/apt/sources.list.d"
+        raise BuildError(message)
+    return f"{found.rstrip('/')}/dists"
 
 
 def _date(address: str, target: Path) -> datetime:

@@ -26,7 +26,7 @@ def _check(name: str, value: object) -> None:
     """Refuse what no argument may be; what is not said is None."""
     if not isinstance(value, str):
         return
-    option = f"--{name.replace('_', '-')}"
+    option = f"--{name.rstrip('_').replace('_', '-')}"
     if not value.strip():
         message = f"{option} is empty; say a value, or leave it out"
     elif len(value) > _LONGEST:
@@ -94,18 +94,28 @@ def setup(_: Context, browser: bool = False) -> None:
 
 
 @verb
-def images(
-    _: Context, profile: str | None = None, only: str | None = None, refresh: bool = False, lacking: bool = False
+def images(  # noqa: PLR0913, PLR0917 - what may be asked of the build cache
+    _: Context,
+    profile: str | None = None,
+    only: str | None = None,
+    refresh: bool = False,
+    lacking: bool = False,
+    export: str | None = None,
+    import_: str | None = None,
 ) -> None:
-    """Build what the cache lacks of a profile's images (--lacking: name it), or --only=NAME, or with newer packages."""
-    from betelgeuse.workflows.images import build, build_one, show_lacking
+    """Build what the cache lacks of a profile's images, or name it (--lacking), or carry it (--export, --import)."""
+    from betelgeuse.workflows import images as verbs
 
-    if lacking:
-        show_lacking(profile or "")
+    if export:
+        verbs.export(profile or "", export)
+    elif import_:
+        verbs.take(import_)
+    elif lacking:
+        verbs.show_lacking(profile or "")
     elif only:
-        build_one(only)
+        verbs.build_one(only)
     else:
-        build(profile or "", refresh=refresh)
+        verbs.build(profile or "", refresh=refresh)
 
 
 @verb

@@ -1,8 +1,11 @@
 """Build what the embedded cluster runs, without starting it."""
 
+from pathlib import Path
+
 from betelgeuse import render, selection, system
-from betelgeuse.builds import bases, images
+from betelgeuse.builds import bases, carry, images
 from betelgeuse.clusters.local import target
+from betelgeuse.errors import UsageError
 from betelgeuse.pipeline import run
 from betelgeuse.progress import out
 from betelgeuse.settings import LOCAL
@@ -34,6 +37,32 @@ def show_lacking(profile: str = "") -> None:
     target.prepare_tree()
     needed = target.needed_images(render.render(LOCAL, selected.name))
     out("".join(f"{image.name}\n" for image in needed if not images.archive(image).is_file()).rstrip())
+
+
+def export(profile: str, file: str) -> None:
+    """Write what a profile runs, built before, into a file for another machine; BuildError where something is not."""
+    path = _tar("--export", file)
+    selected = selection.select(LOCAL, profile)
+    target.settle_bases()
+    target.prepare_tree()
+    needed = target.needed_images(render.render(LOCAL, selected.name))
+    count = carry.export(path, [*(images.archive(image).parent for image in needed), *target.tools()])
+    out(f"{path}: {count} results for profile {selected.name}")
+
+
+def take(file: str) -> None:
+    """Put a file that `export` wrote on another machine into this machine's cache, verified; UsageError for another."""
+    new = carry.take(_tar("--import", file))
+    out(f"{new} results are new here; `invoke images --lacking` names what is still missing")
+
+
+def _tar(option: str, file: str) -> Path:
+    """Return the full path of a file that is to hold a build cache."""
+    path = Path(file).absolute()
+    if path.suffix != ".tar" or not path.parent.is_dir():
+        message = f"{option}: expected a name that ends with .tar, in a folder that exists; got {file[:60]!r}"
+        raise UsageError(message)
+    return path
 
 
 def build_one(name: str) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from betelgeuse import materialise, paths
@@ -33,6 +34,11 @@ def node_programs() -> cluster.Programs:
     tags = {name: images.named(name).upstream[1] for name in ("etcd", "coredns", "pause")}
     versions = Versions(kubernetes=f"v{table.program('kubernetes').version}", **tags)
     return cluster.Programs(":".join([*folders, _PATH]), golang.commands("cni-plugins") / "loopback", versions)
+
+
+def tools() -> list[Path]:
+    """Return the folders of what nodes and the tree need beside images, built on first use."""
+    return [golang.commands(name) for name in (*_NODE_PROGRAMS, "helm")]
 
 
 def prepare_tree() -> None:

@@ -32,10 +32,19 @@ def refusal(  # noqa: PLR0913 - a request, and what is known of its path
     try:
         _CHECKERS[app].check(path, body)
     except InvalidError as error:
+        if _blamed_on_the_server(app, body, error, faults):
+            return Page(500)
         kind = "invalid_request_error"
         told = {"message": str(error), "type": kind, "param": error.param or None, "code": error.code}
         return Page(400, json.dumps({"error": told}).encode(), "application/json")
     return None
+
+
+def _blamed_on_the_server(app: str, body: bytes, error: InvalidError, faults: set[str]) -> bool:
+    """Whether a fault makes 500 of a client's mistake: a chat that is no JSON, an empty text to embed."""
+    if app == "llm":
+        return "llm-500" in faults and str(error).startswith("the body is not")
+    return "embed-empty-500" in faults and body == b'{"input": ""}'
 
 
 def mistaken(model: LanguageModel | EmbeddingModel, name: str, path: str, method: str, body: bytes) -> Reply | None:

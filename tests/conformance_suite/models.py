@@ -85,7 +85,7 @@ class LanguageModel:
         try:
             payload = json.loads(body.decode())
         except ValueError:
-            return _error(500 if "llm-500" in self.faults else 400, "not JSON")
+            return _error(400, "not JSON")
         return self._mistake(payload) or self._answer(payload)
 
     def _mistake(self, payload: Any) -> Reply | None:  # noqa: ANN401 - whatever JSON holds
@@ -221,7 +221,7 @@ class EmbeddingModel:
         texts: Any = [given] if isinstance(given, str) else given
         sound = isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)
         if not sound:
-            return _error(500 if "embed-empty-500" in self.faults else 400, "input must be one or more texts")
+            return _error(400, "input must be one or more texts")
         if any(len(text.split()) > 512 or len(text) > 100_000 for text in texts):
             return _error(400, "too long")
         lengthy = len(texts) > 1 and len(texts[0]) > _LENGTHY

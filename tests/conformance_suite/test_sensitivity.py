@@ -90,6 +90,7 @@ _ALL_TOKENS = (
 )
 _LOGIN, _SESSIONS, _ROLES = "auth/login: ", "auth/sessions: ", "auth/roles: "
 _PROVIDER, _REALM, _RATE = "auth/identity_provider: ", "auth/realm: ", "auth/rate_limit: "
+_BESIDE = "ai/protocol: fatal_requests_harm_nobody"
 _PROTOCOL = "ai/protocol: fatal_requests_harm_nobody, made_up_texts_harm_nobody"
 _ANSWERS = "answers_are_sensible, usage_is_counted, same_question_same_answer, tokens_are_streamed"
 _MORE = (
@@ -233,11 +234,13 @@ FAULTS: Sequence[Fault] = (
     _fault("llm-odd", "ai/completions: answers_are_sensible, models_are_listed"),
     _fault("llm-random", "ai/completions: same_question_same_answer"),
     _fault("llm-usage", "ai/completions: usage_is_counted"),
-    _fault("llm-no-done", "ai/completions: tokens_are_streamed"),
+    # A stream beside other requests has an end to be seen, too.
+    _fault("llm-no-done", "ai/completions: tokens_are_streamed", _BESIDE),
     _fault(
         "llm-one-piece",
         "ai/completions: tokens_are_streamed, two_callers_are_served_together",
         "ai/overload: who_leaves_makes_room",  # a hung-up connection shows when something is written to it
+        _BESIDE,
     ),
     _fault(
         "llm-serial",
@@ -247,7 +250,7 @@ FAULTS: Sequence[Fault] = (
     _fault("llm-endless", "ai/overload: overload_is_told"),
     _fault("llm-crowded", "ai/overload: overload_is_told"),
     _fault("llm-overload-silent", "ai/overload: overload_is_told"),
-    _fault("llm-writes-on", "ai/overload: who_leaves_makes_room"),
+    _fault("llm-writes-on", "ai/overload: who_leaves_makes_room", _BESIDE),
     _fault("llm-finishes-for-nobody", "ai/overload: who_leaves_makes_room"),
     _fault("llm-wide-500", "ai/completions: too_wide_a_choice_harms_nobody"),
     _fault("llm-wide-cuts", "ai/completions: too_wide_a_choice_harms_nobody"),

@@ -154,9 +154,10 @@ def engine(session: nox.Session) -> None:
     answer = session.run(sys.executable, "-c", ask, silent=True, external=True)
     folder = ROOT / ".build" / "control-plane"
     folder.mkdir(parents=True, exist_ok=True)
-    for built, name in zip(str(answer).split()[-2:], ("kube-apiserver", "etcd"), strict=True):
-        (folder / name).unlink(missing_ok=True)
-        (folder / name).symlink_to(Path(built) / name)
+    kubernetes, etcd = map(Path, str(answer).split()[-2:])
+    for built in (kubernetes / "kube-apiserver", kubernetes / "kubeadm", etcd / "etcd"):
+        (folder / built.name).unlink(missing_ok=True)
+        (folder / built.name).symlink_to(built)
     _python(session, "pytest", *(session.posargs or ["tests/engine"]), env={"BETELGEUSE_APISERVER_DIR": str(folder)})
 
 

@@ -11,7 +11,7 @@ from loadtests.plan import UNITS
 
 Card = Mapping[str, Any]
 
-GOALS: Final[Mapping[str, float]] = {"decode": 0.97, "decode, 4 streams": 0.95, "prefill": 0.95, "embeddings": 0.95}
+GOALS: Final[Mapping[str, float]] = {"decode": 0.97, "decode, 4 streams": 0.95, "prefill": 0.95, "embeddings": 0.85}
 """Least rate through the edge, as a share of the benchmark's."""
 BENCHMARKS: Final[Mapping[str, str]] = {"llm": "decode", "embeddings": "embeddings"}
 """The benchmark that a target's throughput is compared with, from one card to the next."""

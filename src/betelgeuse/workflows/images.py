@@ -7,6 +7,7 @@ from betelgeuse.builds import bases, carry, images
 from betelgeuse.clusters.local import target
 from betelgeuse.errors import UsageError
 from betelgeuse.pipeline import run
+from betelgeuse.programs.model import Image
 from betelgeuse.progress import out
 from betelgeuse.settings import LOCAL
 
@@ -21,8 +22,7 @@ def build(profile: str = "", *, refresh: bool = False) -> None:
     system.install()
     for suite in target.settle_bases(refresh=refresh):
         out(f"Debian {suite}: packages of {bases.release(suite)}")
-    target.prepare_tree()
-    run(target.build_tasks(target.needed_images(render.render(LOCAL, selected.name))))
+    run(target.build_tasks(_needed(selected.name)))
     rows = target.build_report()
     total = sum(seconds for _, seconds in rows)
     for name, seconds in rows:
@@ -30,12 +30,17 @@ def build(profile: str = "", *, refresh: bool = False) -> None:
     out(f"{total:8.1f} s  in all, one after the other")
 
 
+def _needed(profile: str) -> list[Image]:
+    """Return the images that a profile's tree names; the states of Debian's suites are chosen before."""
+    target.prepare_tree()
+    return target.needed_images(render.render(LOCAL, profile))
+
+
 def show_lacking(profile: str = "") -> None:
     """Print the images of a profile that the store lacks, one a line; nothing is built but what rendering needs."""
     selected = selection.select(LOCAL, profile)
     target.settle_bases()
-    target.prepare_tree()
-    needed = target.needed_images(render.render(LOCAL, selected.name))
+    needed = _needed(selected.name)
     out("".join(f"{image.name}\n" for image in needed if not images.archive(image).is_file()).rstrip())
 
 
@@ -44,8 +49,7 @@ def export(profile: str, file: str) -> None:
     path = _tar("--export", file)
     selected = selection.select(LOCAL, profile)
     target.settle_bases()
-    target.prepare_tree()
-    needed = target.needed_images(render.render(LOCAL, selected.name))
+    needed = _needed(selected.name)
     count = carry.export(path, [*(images.archive(image).parent for image in needed), *target.tools()])
     out(f"{path}: {count} results for profile {selected.name}")
 

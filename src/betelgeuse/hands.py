@@ -3,14 +3,16 @@
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Any, Final
 
 from betelgeuse.apply_rules import MANAGER, Conflict, alike, conflicts_of
-from betelgeuse.errors import ConflictError
+from betelgeuse.errors import ConflictError, UsageError
 from betelgeuse.kube import ApiError, Key, Kube, Obj, UnknownKindError, describe, key_of
 from betelgeuse.managed_fields import Place, backwards, locate, pointer, without
 from betelgeuse.owners import REPLICAS, Addition, Controllers, disowned, scaled
 from betelgeuse.progress import say
+from betelgeuse.secrets import produced, recipes
 
 _REPLICAS: Final = ".spec.replicas"
 _AUTOSCALER: Final = "kube-controller-manager"
@@ -42,7 +44,8 @@ class Hands:
         """Return what hands added to a live object of the tree."""
         if live is None or key_of(live) in self.adopted:
             return []
-        found = self.controllers.additions(live)
+        kept = _values(live)
+        found = [entry for entry in self.controllers.additions(live) if entry.path not in kept]
         if any(entry.path == REPLICAS for entry in found) and self.autoscaled(live):
             return self.controllers.additions(live, autoscaled=True)
         return found
@@ -91,6 +94,17 @@ class Hands:
             # Only the server knows which defaults come in place of what is removed.
             return self.take_back(before, additions, dry_run=True)
         return without(applied, _places(applied, additions))
+
+
+def _values(live: Mapping[str, Any]) -> set[tuple[str, ...]]:
+    """Return the values that a Secret is to have, whoever set them: without one, whatever uses it stops working.
+
+    A value that a person set stays until a rotation makes it anew.
+    """
+    with suppress(UsageError):
+        names = (name for key, recipe in recipes(live).items() for name in produced(key, recipe))
+        return {("f:data", f"f:{name}") for name in names}
+    return set()
 
 
 def told(additions: Sequence[Addition]) -> str:

@@ -24,6 +24,9 @@ from betelgeuse.tree.listeners import hostnames
 
 SECRET_KEY: Final = "client-secret"  # noqa: S105 - the name of a key, as Envoy Gateway expects it
 
+AUDIENCE: Final = "betelgeuse.io/oidc-audience"
+"""Annotation of a workload that reads tokens itself: the audience it accepts."""
+
 _ID: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _CALLBACK: Final = re.compile(r"/[A-Za-z0-9._~/-]*")
 _KEYS: Final = ("id", "login", "audiences")
@@ -35,10 +38,13 @@ BUILT_IN: Final = frozenset(
 
 
 def known_audiences(objects: Iterable[Obj]) -> set[str]:
-    """Return every audience that some policy of the tree accepts in a token."""
-    policies = [obj for obj in objects if obj["kind"] == "SecurityPolicy"]
+    """Return every audience that a policy of the tree, or a server that reads tokens itself, accepts in a token."""
+    listed = list(objects)
+    policies = [obj for obj in listed if obj["kind"] == "SecurityPolicy"]
     providers = [entry for obj in policies for entry in (obj["spec"].get("jwt") or {}).get("providers") or ()]
-    return {str(audience) for provider in providers for audience in provider.get("audiences") or ()}
+    accepted = {str(audience) for provider in providers for audience in provider.get("audiences") or ()}
+    own = ((obj["metadata"].get("annotations") or {}).get(AUDIENCE) for obj in listed)
+    return accepted | {str(audience) for audience in own if audience}
 
 
 def _only(value: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
@@ -72,7 +78,7 @@ def _audiences(value: object, known: set[str], where: str) -> None:
         if audience not in known:
             near = suggest(audience, sorted(known))
             have = ", ".join(sorted(known)) or "none"
-            message = f"{where}: no SecurityPolicy accepts the audience {audience!r}{near} (accepted: {have})"
+            message = f"{where}: nothing accepts the audience {audience!r}{near} (accepted: {have})"
             raise UsageError(message)
 
 

@@ -22,7 +22,14 @@ MANAGEMENT: Final = "realm-management"
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"platform-admins": ("realm-admin",), "researchers": (), "annotators": ()}
 )
-"""Group -> the rights over this realm that its members have: exactly these."""
+"""Group -> the rights over this realm that its members have: exactly these.
+
+Each has a role of its name, and tokens tell these roles as `groups`. Somebody may be in sixty more: the gateway keeps
+tokens in cookies, and a browser drops one of more than 4096 bytes.
+"""
+
+LOGIN_CALLBACK: Final = "/oauth2/callback"
+"""Of the clients whose tokens the gateway keeps in cookies."""
 
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
@@ -95,6 +102,8 @@ class Desired:
     clients: Mapping[str, Rep]
     """Without their secrets, which are only in the cluster."""
     groups: Mapping[str, tuple[str, ...]]
+    roles: Mapping[str, tuple[str, ...]]
+    """Scope -> the roles that it may tell: exactly these."""
 
 
 def _mapper(name: str, kind: str, **config: str) -> Rep:
@@ -106,16 +115,31 @@ def _audience_mapper(audience: str) -> Rep:
     return _mapper(f"audience-{audience}", "oidc-audience-mapper", **{"included.custom.audience": audience}, **into)
 
 
-def _groups_scope() -> Rep:
-    into = ("id.token.claim", "access.token.claim", "userinfo.token.claim", "introspection.token.claim")
-    config = {"claim.name": "groups", "full.path": "false", **dict.fromkeys(into, "true")}
+def _scope(name: str, description: str, mapper: Rep) -> Rep:
     return {
-        "name": "groups",
-        "description": "The groups a person is in, without a leading slash",
+        "name": name,
+        "description": description,
         "protocol": "openid-connect",
         "attributes": {OWNED: "true", "include.in.token.scope": "true", "display.on.consent.screen": "false"},
-        "protocolMappers": [_mapper("groups", "oidc-group-membership-mapper", **config)],
+        "protocolMappers": [mapper],
     }
+
+
+def _claim(name: str, **config: str) -> dict[str, str]:
+    into = ("id.token.claim", "access.token.claim", "userinfo.token.claim", "introspection.token.claim")
+    return {"claim.name": name, "jsonType.label": "String", **config, **dict.fromkeys(into, "true")}
+
+
+def _groups_scope() -> Rep:
+    told = _mapper("platform-groups", "oidc-usermodel-realm-role-mapper", **_claim("groups", multivalued="true"))
+    return _scope("groups", "The platform's groups that a person is in", told)
+
+
+def _username_scope() -> Rep:
+    claim = _claim("preferred_username", **{"user.attribute": "username"})
+    return _scope(
+        "username", "A person's user name alone", _mapper("username", "oidc-usermodel-attribute-mapper", **claim)
+    )
 
 
 def _audience_scope(audience: str) -> Rep:
@@ -157,7 +181,13 @@ def _browser(client: Client) -> Rep:
         "serviceAccountsEnabled": False,
         "redirectUris": [f"https://{client.host}{client.callback}"],
         "attributes": attributes,
-        "defaultClientScopes": ["basic", "email", "groups", "profile"],
+        # Names may be of any length and alphabet: they stay out of cookies.
+        "defaultClientScopes": [
+            "basic",
+            "email",
+            "groups",
+            "username" if client.callback == LOGIN_CALLBACK else "profile",
+        ],
         "protocolMappers": [_audience_mapper(client.id)],
     }
 
@@ -178,10 +208,11 @@ def desired(clients: Iterable[Client]) -> Desired:
     """Return the realm for a tree's clients."""
     listed = list(clients)
     audiences = sorted({audience for client in listed for audience in client.audiences})
-    scopes = [_groups_scope(), *map(_audience_scope, audiences)]
+    scopes = [_groups_scope(), _username_scope(), *map(_audience_scope, audiences)]
     return Desired(
         settings=SETTINGS,
         scopes={scope["name"]: scope for scope in scopes},
         clients={client.id: _browser(client) if client.host else _machine(client) for client in listed},
         groups=GROUPS,
+        roles={"groups": tuple(GROUPS)},
     )

@@ -33,16 +33,19 @@ class Reconcile:
         self.api, self.desired, self.secrets, self.dry_run = api, desired, secrets, dry_run
         self.changes: list[str] = []
         self.scope_ids: dict[str, str] = {}
+        self.roles: dict[str, Rep] = {}
 
     def run(self) -> list[str]:
         """Return the changes, each a line that names what and how."""
         self._settings("/master", MASTER, "realm master")
         if not self._realm():
             return self.changes
-        self._scopes()
         live = _by("clientId", self.api.get(f"{_AT}/clients"))
-        self._clients(live)
+        self._roles()
         self._groups(live[MANAGEMENT]["id"])
+        # After the groups have their roles: what tokens tell goes on without a gap.
+        self._scopes()
+        self._clients(live)
         self._prune(live)
         return self.changes
 
@@ -73,6 +76,25 @@ class Reconcile:
         self.api.put(_AT, merged(self.api.get(_AT), self.desired.settings))
         return True
 
+    def _roles(self) -> None:
+        """Have a role of each group's name."""
+        path = f"{_AT}/roles"
+        self.roles = _by("name", self.api.get(f"{path}?briefRepresentation=false"))
+        for name in self.desired.groups:
+            what, mark = f"role {name}", {OWNED: ["true"]}
+            if name not in self.roles:
+                self._note(what, "created")
+                if not self.dry_run:
+                    self.api.post(path, {"name": name, "attributes": mark})
+                    self.roles[name] = self.api.get(f"{path}/{name}")
+            elif fields({"attributes": mark}, self.roles[name]):
+                self._note(what, "marked as ours")
+                if not self.dry_run:
+                    self.api.put(f"{path}/{name}", merged(self.roles[name], {"attributes": mark}))
+        for name in sorted(set(self.roles) - set(self.desired.groups)):
+            if _owned(self.roles[name]):
+                self._remove(f"{path}/{name}", f"role {name}")
+
     def _scopes(self) -> None:
         path = f"{_AT}/client-scopes"
         live = _by("name", self.api.get(path))
@@ -83,11 +105,26 @@ class Reconcile:
                 self._note(what, "created")
                 if not self.dry_run:
                     self.scope_ids[name] = self.api.post(path, want)
+                    self._scope_roles(name, what)
                 continue
+            self._scope_roles(name, what)
             self._update(f"{path}/{live[name]['id']}", want, live[name], what)
         for name in sorted(set(live) - set(self.desired.scopes)):
             if _owned(live[name]):
                 self._remove(f"{path}/{live[name]['id']}", f"scope {name}")
+
+    def _scope_roles(self, name: str, what: str) -> None:
+        """Let a scope tell exactly the roles that are declared for it."""
+        path = f"{_AT}/client-scopes/{self.scope_ids[name]}/scope-mappings/realm"
+        wanted, present = set(self.desired.roles.get(name, ())), set(_by("name", self.api.get(path) or []))
+        for names, word, send in (
+            (wanted - present, "added", self.api.post),
+            (present - wanted, "removed", self.api.delete),
+        ):
+            for role in sorted(names):
+                self._note(what, f"role {role} {word}")
+                if not self.dry_run:
+                    send(path, [self.roles[role]])
 
     def _update(self, path: str, want: Rep, live: Rep, what: str) -> None:
         """Set the declared fields of something that has protocol mappers, and exactly the declared mappers."""
@@ -168,6 +205,10 @@ class Reconcile:
                 self._note(what, "marked as ours")
                 if not self.dry_run:
                     self.api.put(f"{path}/{rep['id']}", merged(rep, {"attributes": mark}))
+            if name not in (rep.get("realmRoles") or []):
+                self._note(what, "role given")
+                if not self.dry_run:
+                    self.api.post(f"{path}/{rep['id']}/role-mappings/realm", [self.roles[name]])
             self._rights(rep, set(rights), management, what)
         for name in sorted(set(live) - set(self.desired.groups)):
             if _owned(live[name]):

@@ -1,12 +1,14 @@
 """Those who call and are called: pods of one kind, nodes, the API server, the world."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Obj, api_group
 from betelgeuse.tree.listeners import listeners
+from betelgeuse.tree.refs import ref
 from betelgeuse.tree.workloads import WORKLOADS, labels, pod_spec, ports
 
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
@@ -70,20 +72,35 @@ _PROXY: Final = {
 _PRIVILEGED_PORTS: Final = 1024
 _SHIFT: Final = 10000
 """Envoy Gateway's proxies listen on 10000 more than a port that only root could open."""
+_INSTANCE: Final = (("postgresql", 5432, "TCP"), ("metrics", 9187, "TCP"), ("status", 8000, "TCP"))
 
 
-def _proxies(objects: Iterable[Obj]) -> Iterator[Party]:
-    """Yield the proxies of each Gateway, which its controller starts."""
-    found = [listener for listener in listeners(objects) if listener.owner.kind == "Gateway"]
-    for gateway in sorted({listener.owner for listener in found}):
-        numbers = sorted({listener.port for listener in found if listener.owner == gateway})
-        inner = [number + _SHIFT if number < _PRIVILEGED_PORTS else number for number in numbers]
-        yield Party(gateway.namespace, gateway.name, _PROXY, POD, tuple(("", number, "TCP") for number in inner))
+def _proxies(objects: Sequence[Obj]) -> Iterator[Party]:
+    """Yield the proxies of each Gateway, which its controller starts: they listen for its ListenerSets too."""
+    gateways: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    parents = {ref(obj): obj["spec"]["parentRef"] for obj in objects if obj["kind"] == "ListenerSet"}
+    for listener in listeners(objects):
+        owner = listener.owner
+        parent = parents.get(owner, {"name": owner.name})
+        gateways[parent.get("namespace", owner.namespace), parent["name"]].add(listener.port)
+    for (namespace, name), numbers in sorted(gateways.items()):
+        inner = [number + _SHIFT if number < _PRIVILEGED_PORTS else number for number in sorted(numbers)]
+        yield Party(namespace, name, _PROXY, POD, tuple(("", number, "TCP") for number in inner))
+
+
+def _instances(objects: Iterable[Obj]) -> Iterator[Party]:
+    """Yield the pods of each PostgreSQL Cluster, which its operator starts."""
+    for obj in objects:
+        if (api_group(obj), obj["kind"]) == ("postgresql.cnpg.io", "Cluster"):
+            namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+            yield Party(namespace, f"{name}-1", {"cnpg.io/cluster": name}, POD, _INSTANCE)
 
 
 def unwritten(objects: Iterable[Obj]) -> Iterator[Party]:
     """Yield the pods that no object of the tree describes: controllers and kubeadm start them."""
+    objects = list(objects)
     yield from _proxies(objects)
+    yield from _instances(objects)
     yield Party("kube-system", "coredns", {"k8s-app": "kube-dns"}, POD, (("dns", 53, "UDP"), ("dns-tcp", 53, "TCP")))
 
 

@@ -11,6 +11,9 @@ from betelgeuse.clusters.local.layout import CGROUP_ROOT, CONTROLLERS, Node
 from betelgeuse.errors import BetelgeuseError, RefusedError
 from betelgeuse.shell import run
 
+_SHARES: Final = 8192
+"""A node's weight; every session of this machine has 1,024. With no more, a cluster that forms beside builds misses
+its own time limits."""
 _EMPTY_SECONDS: Final = 10.0
 """How long killed processes may take to leave their cgroup."""
 
@@ -37,6 +40,8 @@ def create(node: Node) -> None:
         group.mkdir(exist_ok=True)
         if group.parent.name == "cpuset":
             _copy_cpuset(group)
+        if group.parent.name == "cpu":
+            (group / "cpu.shares").write_text(str(_SHARES))
         (group / "init").mkdir(exist_ok=True)
         if group.parent.name == "cpuset":
             _copy_cpuset(group / "init")

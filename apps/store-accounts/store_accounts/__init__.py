@@ -1,0 +1,1 @@
+"""Accounts of the stores as applications declare them: users, databases, topics, buckets, indices."""

@@ -1,87 +1,12 @@
 """Betelgeuse's verbs: `invoke --list`. Each is a thin call into the workflows of betelgeuse or loadtests."""
 
-import functools
-import os
-import signal
-from collections.abc import Callable
-from typing import Any
-
 from invoke.context import Context
 from invoke.exceptions import Exit
-from invoke.tasks import task
 
-from betelgeuse.errors import BetelgeuseError, UsageError
-from betelgeuse.printable import printable
 from betelgeuse.progress import out
+from betelgeuse.verb import listed, verb
 
 LOCAL = "local"
-
-
-_STDERR = 2
-_LONGEST = 1000
-"""Characters of an argument: nothing that we take is longer."""
-
-
-def _check(name: str, value: object) -> None:
-    """Refuse what no argument may be; what is not said is None."""
-    if not isinstance(value, str):
-        return
-    option = f"--{name.rstrip('_').replace('_', '-')}"
-    if not value.strip():
-        message = f"{option} is empty; say a value, or leave it out"
-    elif len(value) > _LONGEST:
-        message = f"{option} is longer than {_LONGEST:,} characters"
-    elif not value.isprintable():
-        message = f"{option} holds a control character, or is not UTF-8: {value[:60]!a}"
-    else:
-        return
-    raise UsageError(message)
-
-
-def _listed(name: str, text: str | None) -> list[str]:
-    """Return the words between the commas of an argument, none where it is not said."""
-    words = [] if text is None else text.split(",")
-    for word in words:
-        _check(name, word)
-    return words
-
-
-def _prepare() -> None:
-    """Meet the shell's signals and streams."""
-    # A closed terminal or a polite kill ends like Ctrl-C: what we started is stopped too. What our caller ignores
-    # (nohup) stays ignored.
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ending) is not signal.SIG_IGN:
-            signal.signal(ending, signal.default_int_handler)
-    # With a closed stream (`>&-`) the next file we open would be standard output to every program we start.
-    inheritable = True
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
-        os.set_inheritable(descriptor, inheritable)
-    os.close(descriptor)
-
-
-def verb(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - invoke's own decorator is untyped
-    """Make a task of a function: expected errors become one line and their exit code, an interrupt 130."""
-
-    @functools.wraps(function)
-    def run(context: Context, **kwargs: Any) -> None:  # noqa: ANN401 - as the task's own
-        _prepare()
-        try:
-            for name, value in kwargs.items():
-                _check(name, value)
-            function(context, **kwargs)
-        except BetelgeuseError as error:
-            raise Exit(printable(str(error)), error.exit_code) from None
-        except OSError as error:
-            # A full disk, a checkout that is read-only: not ours to foresee at each place that writes.
-            where = f"{error.filename}: " if error.filename else ""
-            message = f"{where}{error.strerror or error}"
-            raise Exit(printable(message), 1) from None
-        except KeyboardInterrupt:
-            message = "interrupted: run the same command again to go on"
-            raise Exit(message, 130) from None
-
-    return task(run)
 
 
 @verb
@@ -182,11 +107,11 @@ def policy_graph(_: Context, env: str = LOCAL, profile: str | None = None, live:
 
 
 @verb
-def ca(_: Context, env: str = LOCAL) -> None:
-    """Print the file with the roots that clients must trust."""
+def ca(_: Context, env: str = LOCAL, stores: bool = False) -> None:
+    """Print the file with the roots that clients must trust; --stores: clients of databases and brokers."""
     from betelgeuse.workflows.ca import roots
 
-    roots(env)
+    roots(env, stores=stores)
 
 
 @verb
@@ -254,7 +179,7 @@ def user(  # noqa: PLR0913, PLR0917 - who a person is
     from betelgeuse.workflows.user import user as make
 
     person = Person(name, email, first_name, last_name)
-    make(env, person, _listed("groups", groups), new_password=new_password)
+    make(env, person, listed("groups", groups), new_password=new_password)
 
 
 @verb
@@ -262,7 +187,39 @@ def rotate_secrets(_: Context, only: str | None = None, env: str = LOCAL) -> Non
     """Make generated secrets anew, all or --only=namespace/name,…, and roll what uses them; safe to kill and repeat."""
     from betelgeuse.workflows.rotate_secrets import rotate
 
-    rotate(env, _listed("only", only))
+    rotate(env, listed("only", only))
+
+
+@verb
+def backup(_: Context, store: str | None = None, env: str = LOCAL) -> None:
+    """Copy what the stores hold (or one --store) to BACKUP_TARGET, encrypted and verified."""
+    from betelgeuse.workflows.backup import backup as run
+
+    run(env, store or "")
+
+
+@verb
+def backups(_: Context, env: str = LOCAL) -> None:
+    """List the copies: of what, from when, how big, and when they were verified."""
+    from betelgeuse.workflows.backup import listed
+
+    listed(env)
+
+
+@verb
+def restore(_: Context, store: str, at: str | None = None, env: str = LOCAL) -> None:
+    """Replace what a store holds with its newest copy, or the newest of a time (--at=2026-11-28T14:30, UTC)."""
+    from betelgeuse.workflows.backup import restore as run
+
+    run(env, store, at or "")
+
+
+@verb
+def accounts(_: Context, delete: str | None = None, env: str = LOCAL) -> None:
+    """List the stores' accounts with who declares them; --delete=STORE/USER removes one that nobody declares."""
+    from betelgeuse.workflows.accounts import accounts as run
+
+    run(env, delete or "")
 
 
 def _typed(env: str) -> bool:

@@ -1,0 +1,1 @@
+"""Copies of what the stores hold: encrypted by restic outside the cluster, and put back from there."""

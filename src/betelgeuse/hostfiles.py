@@ -20,6 +20,7 @@ _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")
 _DURATION: Final = re.compile(r"\d{1,5}(ms|s|m|h)")
 _SIZE: Final = re.compile(r"[1-9]\d*(Ki|Mi|Gi)")
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*")
+_INSIDE: Final = re.compile(r"(?:\*\.)?[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)+")
 _MAX_PORT: Final = 65535
 
 Check = Callable[[Any], bool]
@@ -37,6 +38,14 @@ def _number(value: object, largest: int) -> bool:
 
 def _groups(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(name in GROUPS for name in value)
+
+
+def _names(value: object) -> bool:
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        return False
+    public, *inside = value
+    label, _, domain = public.partition(".")
+    return bool(_NAME.fullmatch(label)) and domain == "DOMAIN" and all(map(_INSIDE.fullmatch, inside))
 
 
 _LABEL: Final = _matching(_NAME, "a DNS label: lower-case letters, digits and dashes, at most 50")
@@ -60,9 +69,10 @@ GATES: Final[Mapping[str, Mapping[str, Rule]]] = {
 """What a host says besides the common fields, by its gate: each is a folder `components/gate-<gate>`."""
 _TCP: Final[Mapping[str, Rule]] = {
     "service": _LABEL,
-    "host": _LABEL,
+    "names": (_names, "a list of DNS names, the first of them <label>.DOMAIN, the others of Services inside"),
     "port": (lambda value: _number(value, _MAX_PORT), f"a TCP port, 1 to {_MAX_PORT}"),
 }
+_TCP_OPTIONAL: Final[Mapping[str, Rule]] = {"connect": _TEXT}
 _TCP_COMPONENTS: Final = ("tcp-by-port", "tcp-by-sni")
 _FILES: Final = {"host.yaml": "Host", "tcphost.yaml": "TcpHost"}
 
@@ -75,9 +85,14 @@ def _only(where: str, value: Mapping[str, Any], known: Iterable[str]) -> None:
             raise UsageError(message)
 
 
-def _fields(where: str, spec: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
-    _only(f"{where}: spec", spec, rules)
-    for name, (good, words) in rules.items():
+def _fields(
+    where: str, spec: Mapping[str, Any], rules: Mapping[str, Rule], optional: Mapping[str, Rule] | None = None
+) -> None:
+    known = {**rules, **(optional or {})}
+    _only(f"{where}: spec", spec, known)
+    for name, (good, words) in known.items():
+        if name not in spec and name not in rules:
+            continue
         if name not in spec:
             message = f"{where}: spec.{name} is missing; it must be {words}"
             raise UsageError(message)
@@ -153,7 +168,7 @@ def _host(file: Path) -> None:
 
 def _tcp_host(file: Path) -> None:
     where = paths.shown(file)
-    _fields(where, _document(file, where)["spec"], _TCP)
+    _fields(where, _document(file, where)["spec"], _TCP, _TCP_OPTIONAL)
     _expects(file.parent, where, _TCP_COMPONENTS, lambda name: name.startswith("tcp-"))
 
 
@@ -164,6 +179,12 @@ def _undeclared(base: Path) -> Iterator[str]:
             family = "host.yaml" if name.startswith("gate-") else "tcphost.yaml" if name in _TCP_COMPONENTS else ""
             if family and not (file.parent / family).is_file():
                 yield f"{paths.shown(file)}: lists {name}, which reads {family}: it is missing"
+
+
+def connecting(name: str, base: Path = paths.ROOT / "base") -> str:
+    """Return the lines that a TcpHost gives people to connect with; empty where it gives none."""
+    specs = (_document(file, paths.shown(file)) for file in sorted(base.rglob("tcphost.yaml")))
+    return next((str(found["spec"].get("connect", "")) for found in specs if found["metadata"]["name"] == name), "")
 
 
 def check(base: Path = paths.ROOT / "base") -> None:

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,10 @@ from betelgeuse.settings import known, suggest
 _KUSTOMIZATION: Final = "kustomization.yaml"
 _DIGITS: Final = 3
 """A thousandth of a core or of a GiB: sums of decimal fractions stay what a person would add up."""
+
+
+LEAST_CPU: Final = 2.0
+"""Cores without which the control plane starves the pods, however little they want."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,9 @@ class Profile:
 
     @property
     def budget(self) -> Budget:
-        """The sum of what the areas declare."""
-        return sum((area.budget for area in self.areas), Budget(0, 0, 0, 0))
+        """The sum of what the areas declare, on a machine that can carry a control plane at all."""
+        needed = sum((area.budget for area in self.areas), Budget(0, 0, 0, 0))
+        return replace(needed, cpu=max(needed.cpu, LEAST_CPU))
 
     def __str__(self) -> str:
         """Return the line that a deploy begins with."""

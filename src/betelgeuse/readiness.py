@@ -175,6 +175,14 @@ def _policy(obj: Obj) -> State:
     return _first(_want(obj, entry, "Accepted", who=name) for entry, name in zip(ancestors, names, strict=True))
 
 
+def _cluster(obj: Obj) -> State:
+    """Judge a PostgreSQL Cluster: its condition says whether, its phase says why not."""
+    status = obj.get("status") or {}
+    state = _want(obj, status, "Ready")
+    words = ": ".join(str(status[key]) for key in ("phase", "phaseReason") if status.get(key))
+    return state if state.ready or not words else _no(short(words))
+
+
 def _generic(obj: Obj) -> State:
     """Judge a kind we know nothing of: it is ready unless its own Ready condition says otherwise."""
     status = obj.get("status")
@@ -198,6 +206,7 @@ READINESS: Final[Mapping[tuple[str, str], Callable[[Obj], State]]] = {
     ("cert-manager.io", "Certificate"): condition("Ready"),
     ("cert-manager.io", "ClusterIssuer"): condition("Ready"),
     ("cert-manager.io", "Issuer"): condition("Ready"),
+    ("postgresql.cnpg.io", "Cluster"): _cluster,
     (_GATEWAY_API, "Gateway"): _gateway,
     (_GATEWAY_API, "GatewayClass"): condition("Accepted"),
     (_GATEWAY_API, "ListenerSet"): _gateway,

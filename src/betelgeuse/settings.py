@@ -44,6 +44,8 @@ class Settings:
     kube_context: str = ""
     node_subnet: IPv4Network = NODE_SUBNET
     ssh_hosts: tuple[SshHost, ...] = ()
+    backup_target: str = ""
+    """Where copies of the stores go: a folder, or restic's `s3:https://host/bucket/path`; empty: on this machine."""
 
     @property
     def node_addresses(self) -> tuple[str, ...]:
@@ -65,6 +67,7 @@ _CONTEXT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]*")
 _SSH: Final = re.compile(
     rf"(?P<name>{_LABEL})=(?P<user>[a-z_][a-z0-9_-]*)@(?P<address>\[[0-9a-fA-F:]+\]|[^:@\s]+)(:(?P<port>\d{{1,5}}))?"
 )
+_TARGET: Final = re.compile(r"/[^\s]+|s3:https?://[^\s/]+/[^\s]+")
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_PORT: Final = 65535
 _OVERLAY: Final = "overlays/{}/kustomization.yaml"
@@ -148,6 +151,7 @@ KEYS: Final[Mapping[str, Callable[[str], object]]] = {
     "KUBE_CONTEXT": _match(_CONTEXT, "the name of a kubeconfig context"),
     "NODE_SUBNET": _subnet,
     "SSH_HOSTS": _ssh_hosts,
+    "BACKUP_TARGET": _match(_TARGET, "a folder (/path), or s3:https://host/bucket/path"),
 }
 """Every key an environment file may hold besides sizes of apps, with the function that checks and converts it."""
 

@@ -51,7 +51,12 @@ def stop_all() -> None:
 
 
 def _start(  # noqa: PLR0913, PLR0917 - the parts of a process
-    argv: Sequence[str], cwd: Path | None, env: Mapping[str, str], stdin: int, out: int | IO[bytes], err: int
+    argv: Sequence[str],
+    cwd: Path | None,
+    env: Mapping[str, str],
+    stdin: int | IO[bytes],
+    out: int | IO[bytes],
+    err: int,
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # noqa: S603 - argv comes from our own code, and there is no shell
@@ -79,19 +84,35 @@ def run(  # noqa: PLR0913 - each is one property of a process, all but the first
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    input: str | None = None,  # noqa: A002 - the name subprocess gives it
+    input: str | Path | None = None,  # noqa: A002 - the name subprocess gives it
     timeout: float | None = None,
     log: Path | None = None,
     internet: bool = True,
 ) -> str:
     """Run a program and return its output; raise BetelgeuseError with its last words when it fails.
 
-    `env` adds to our environment; without `internet` it names no proxy. With `log`, output and errors go to the end of
+    `input` is what the program reads: a text, or a file. `env` adds to our environment; without `internet` it names no
+    proxy. With `log`, output and errors go to the end of
     that file as they come (the last 64 KiB are returned). Interrupted or late, the program and its children are stopped
     before this returns.
     """
-    stdin, surroundings = subprocess.DEVNULL if input is None else subprocess.PIPE, environment(env, internet=internet)
+    if isinstance(input, Path):
+        with input.open("rb") as stream:
+            return _run(argv, cwd, environment(env, internet=internet), stream, None, timeout, log)
+    stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
     data = None if input is None else input.encode()
+    return _run(argv, cwd, environment(env, internet=internet), stdin, data, timeout, log)
+
+
+def _run(  # noqa: PLR0913, PLR0917 - the parts of a process
+    argv: Sequence[str],
+    cwd: Path | None,
+    surroundings: Mapping[str, str],
+    stdin: int | IO[bytes],
+    data: bytes | None,
+    timeout: float | None,
+    log: Path | None,
+) -> str:
     if log is None:
         process = _start(argv, cwd, surroundings, stdin, subprocess.PIPE, subprocess.PIPE)
         out, err = _communicate(process, data, timeout, argv)

@@ -23,6 +23,11 @@ def bundle_path(env: str) -> Path:
     return paths.state_dir(env) / "ca.pem"
 
 
+def stores_path(env: str) -> Path:
+    """Return where the root of an environment's databases and brokers is kept."""
+    return paths.state_dir(env) / "stores-ca.pem"
+
+
 def merge(*bundles: str) -> str:
     """Return all certificates of several PEM texts, each once, in order; a text without any adds nothing."""
     seen: dict[bytes, None] = {}
@@ -33,11 +38,14 @@ def merge(*bundles: str) -> str:
     return b"".join(seen).decode()
 
 
-def _current(kube: Kube, namespaces: set[str]) -> str:
-    if "pebble" in namespaces:
-        return kube.raw(_PEBBLE)
-    secret = kube.get("v1", "Secret", "own-ca", "cert-manager")
+def _kept(kube: Kube, name: str) -> str:
+    """Return the root that cert-manager keeps in a Secret; empty where there is none."""
+    secret = kube.get("v1", "Secret", name, "cert-manager")
     return "" if secret is None else base64.b64decode(secret["data"]["ca.crt"]).decode()
+
+
+def _current(kube: Kube, namespaces: set[str]) -> str:
+    return kube.raw(_PEBBLE) if "pebble" in namespaces else _kept(kube, "own-ca")
 
 
 def _register_anew(kube: Kube) -> None:
@@ -46,6 +54,19 @@ def _register_anew(kube: Kube) -> None:
     say("the ACME server started anew and forgot its accounts: cert-manager registers again")
     forget = {"status": {"acme": {"uri": ""}}}
     kube.request("PATCH", path, body=forget, content_type="application/merge-patch+json")
+
+
+def stores(env: str, kube: Kube) -> Path | None:
+    """Write the root of the databases' and brokers' CA to a file of its own and return it; None before it is made."""
+    root = _kept(kube, "stores-ca")
+    if not root:
+        return None
+    target = stores_path(env)
+    if not target.is_file() or target.read_text() != root:
+        draft = target.with_suffix(".new")
+        draft.write_text(root)
+        draft.rename(target)
+    return target
 
 
 def refresh(env: str, kube: Kube, objects: Iterable[Obj]) -> Path | None:

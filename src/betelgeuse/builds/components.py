@@ -1,5 +1,6 @@
 """The kustomize components that give every image its tag: the upstream one, or that of our own build."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,14 @@ from betelgeuse.programs import table
 
 LOCAL: Final = "images-local"
 UPSTREAM: Final = "images-upstream"
+_FIELDS: Final = {
+    "images": [
+        {"path": "spec/imageName", "group": "postgresql.cnpg.io", "kind": "Cluster"},
+        # An operator starts pods of an image that it is told of in its environment.
+        {"path": "spec/template/spec/containers[]/env[]/value", "kind": "Deployment"},
+    ]
+}
+"""Fields that hold an image, beside `image` of every container, which kustomize knows by itself."""
 
 
 def _entry(name: str, reference: str) -> dict[str, str]:
@@ -19,9 +28,20 @@ def _entry(name: str, reference: str) -> dict[str, str]:
 
 
 def _write(name: str, entries: list[dict[str, str]]) -> None:
-    component = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "images": entries}
-    text = "# Generated from programs/ and apps/: edits are lost.\n" + yaml.safe_dump(component, sort_keys=False)
     file = path(name)
+    fields = file.with_name("fields.yaml")
+    component = {
+        "apiVersion": "kustomize.config.k8s.io/v1alpha1",
+        "kind": "Component",
+        "configurations": [fields.name],
+        "images": entries,
+    }
+    _settle(fields, _FIELDS)
+    _settle(file, component)
+
+
+def _settle(file: Path, content: Mapping[str, object]) -> None:
+    text = "# Generated from programs/ and apps/: edits are lost.\n" + yaml.safe_dump(dict(content), sort_keys=False)
     if file.is_file() and file.read_text("utf-8") == text:
         return
     file.parent.mkdir(parents=True, exist_ok=True)

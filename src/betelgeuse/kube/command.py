@@ -28,9 +28,27 @@ def in_namespace(settings: Settings, namespace: str) -> list[str]:
     return [kubectl(), *chosen, "--context", context_of(settings), "--namespace", namespace]
 
 
-def exec_in(  # noqa: PLR0913 - where, what, and two options by keyword
-    settings: Settings, namespace: str, pod: str, argv: Sequence[str], *, container: str = "", timeout: float = _SECONDS
+def exec_command(  # noqa: PLR0913 - where, what, and two options by keyword
+    settings: Settings, namespace: str, pod: str, argv: Sequence[str], *, container: str = "", stdin: bool = False
+) -> list[str]:
+    """Return the command that runs a program inside a pod; with `stdin` the program reads ours."""
+    chosen = [*(["--container", container] if container else []), *(["--stdin"] if stdin else [])]
+    return [*in_namespace(settings, namespace), "exec", pod, *chosen, "--", *argv]
+
+
+def exec_in(  # noqa: PLR0913 - where, what, and three options by keyword
+    settings: Settings,
+    namespace: str,
+    pod: str,
+    argv: Sequence[str],
+    *,
+    container: str = "",
+    stdin: str = "",
+    timeout: float = _SECONDS,
 ) -> str:
-    """Run a program inside a pod and return its output; raise BetelgeuseError with its last words when it fails."""
-    chosen = ["--container", container] if container else []
-    return run([*in_namespace(settings, namespace), "exec", pod, *chosen, "--", *argv], timeout=timeout)
+    """Run a program inside a pod and return its output; raise BetelgeuseError with its last words when it fails.
+
+    `stdin` is what the program reads, the way for secrets: other users of this machine see arguments.
+    """
+    command = exec_command(settings, namespace, pod, argv, container=container, stdin=bool(stdin))
+    return run(command, input=stdin or None, timeout=timeout)

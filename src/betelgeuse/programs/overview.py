@@ -4,7 +4,7 @@ import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Obj, api_group
 from betelgeuse.programs.model import Image, Program
 from betelgeuse.tree.workloads import WORKLOADS, containers, pod_spec
 
@@ -50,9 +50,11 @@ def _runs(objects: Iterable[Obj]) -> Mapping[str, list[str]]:
 
 
 def _indirect(obj: Obj) -> list[Any]:
-    """Return the pods that a controller makes of what an object says: the gateway's proxies."""
+    """Return the pods that a controller makes of what an object says: the gateway's proxies, PostgreSQL."""
     if obj["kind"] == "EnvoyProxy":
         return [obj["spec"]["provider"]["kubernetes"]["envoyDaemonSet"]["patch"]["value"]["spec"]["template"]["spec"]]
+    if (api_group(obj), obj["kind"]) == ("postgresql.cnpg.io", "Cluster"):
+        return [{"containers": [{"image": obj["spec"]["imageName"]}]}]
     return []
 
 

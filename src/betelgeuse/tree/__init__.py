@@ -6,7 +6,22 @@ Only conformance/coverage.py reads the objects a second time, by itself: it is t
 from betelgeuse.tree.clients import Client
 from betelgeuse.tree.gates import Gate
 from betelgeuse.tree.listeners import Listener, hostnames
-from betelgeuse.tree.reader import Host, Match, Route, TlsName, Tree
+from betelgeuse.tree.reader import STORE, STORE_ADMIN, Host, Match, Route, TcpHost, TlsName, Tree
 from betelgeuse.tree.refs import Ref, ref
 
-__all__ = ["Client", "Gate", "Host", "Listener", "Match", "Ref", "Route", "TlsName", "Tree", "hostnames", "ref"]
+__all__ = [
+    "STORE",
+    "STORE_ADMIN",
+    "Client",
+    "Gate",
+    "Host",
+    "Listener",
+    "Match",
+    "Ref",
+    "Route",
+    "TcpHost",
+    "TlsName",
+    "Tree",
+    "hostnames",
+    "ref",
+]

@@ -14,6 +14,10 @@ from betelgeuse.tree.refs import Ref, ref
 from betelgeuse.tree.workloads import LASTING
 
 _START: Final = "betelgeuse.io/start"
+STORE: Final = "betelgeuse.io/store"
+"""Label of a Secret that declares an account; its value names the store."""
+STORE_ADMIN: Final = "betelgeuse.io/store-admin"
+"""Label of the Secret with a store's administrator; its value names the store."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,6 +91,22 @@ class TlsName:
         return self.name
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class TcpHost:
+    """A public port of the gateway behind which a database or a broker ends TLS itself."""
+
+    name: str
+    port: int
+    owner: Ref
+    """Its ListenerSet; the server's Certificate has the same name."""
+    by_sni: bool
+    """Whether the name that a client asks for tells the way, or the port alone."""
+
+    def __str__(self) -> str:
+        """Show both."""
+        return f"{self.name}:{self.port}"
+
+
 def _match(match: Obj) -> Match:
     path = match.get("path", {})
     return Match(path.get("value", "/"), match.get("method", ""), exact=path.get("type") == "Exact")
@@ -123,6 +143,29 @@ class Tree:
             if listener.certificates
         }
         return tuple(names[name] for name in sorted(names))
+
+    @cached_property
+    def tcp_hosts(self) -> tuple[TcpHost, ...]:
+        """Every database and broker that is reached from outside."""
+        names = {(c.namespace, c.name): self.find(c)["spec"].get("dnsNames", [""])[0] for c in self.certificates}
+        return tuple(
+            sorted(
+                TcpHost(
+                    listener.hostname or names[listener.owner.namespace, listener.owner.name],
+                    listener.port,
+                    listener.owner,
+                    by_sni=listener.protocol == "TLS",
+                )
+                for listener in self.listeners
+                if listener.protocol in {"TCP", "TLS"}
+            )
+        )
+
+    @cached_property
+    def stores(self) -> tuple[str, ...]:
+        """Every store that keeps accounts of applications, by its name."""
+        labels = (secret["metadata"].get("labels") or {} for secret in self.kind("Secret"))
+        return tuple(sorted({found[STORE_ADMIN] for found in labels if STORE_ADMIN in found}))
 
     @cached_property
     def hosts(self) -> tuple[Host, ...]:

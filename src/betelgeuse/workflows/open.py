@@ -1,14 +1,18 @@
-"""How a person reaches an app: its address, the hosts file, and what its gate asks for."""
+"""How a person reaches an app, a database or a broker: its address, the hosts file, and what it asks for."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
-from betelgeuse import render, selection, settings, trust
+from betelgeuse import hostfiles, render, secrets, selection, settings, trust
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.identity.callers import callers
 from betelgeuse.kube import Obj, connect
 from betelgeuse.progress import out
 from betelgeuse.settings import LOCAL, Settings, suggest
-from betelgeuse.tree import Host, Tree, gates
+from betelgeuse.tree import STORE, Host, TcpHost, Tree, gates
+
+_PEOPLE: Final = "research"
+"""The account of each store that people and notebooks use."""
 
 
 def _path(host: Host) -> str:
@@ -39,16 +43,49 @@ def _asked(objects: Sequence[Obj], chosen: Settings, host: Host, curl: str) -> I
         yield f"{curl} {url}"
 
 
-def lines(objects: Sequence[Obj], chosen: Settings, app: str, bundle: str) -> Iterator[str]:
-    """Yield how to reach an app; `bundle` is a file of roots, or empty.
+def _accounts(objects: Sequence[Obj], store: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (user, namespace, name) of the Secrets that declare accounts of a store."""
+    for obj in objects:
+        meta = obj["metadata"]
+        if obj["kind"] == "Secret" and (meta.get("labels") or {}).get(STORE) == store:
+            yield secrets.recipes(obj)["user"].argument, meta["namespace"], meta["name"]
+
+
+def _server(objects: Sequence[Obj], chosen: Settings, host: TcpHost, connect: str, root: str) -> Iterator[str]:
+    """Yield how to reach a database or a broker; `connect` is what its tcphost.yaml says, with fields in braces."""
+    yield str(host)
+    for address in chosen.gateway_addresses[:1]:
+        yield f"add to the hosts file: {address} {host.name}"
+    yield f"root to trust: {root}"
+    # The account for people first: it fills the fields.
+    accounts = sorted(_accounts(objects, host.name.partition(".")[0]), key=lambda account: account[0] != _PEOPLE)
+    for user, namespace, name in accounts:
+        yield f"account {user}: key `password` of Secret {namespace}/{name}"
+    for user, namespace, name in accounts[:1]:
+        password = f"kubectl -n {namespace} get secret {name} -o 'jsonpath={{.data.password}}' | base64 -d"
+        fields = {"host": host.name, "port": str(host.port), "root": root, "user": user, "password": password}
+        for field, value in fields.items():
+            connect = connect.replace(f"{{{field}}}", value)
+    yield from connect.splitlines()
+
+
+def lines(objects: Sequence[Obj], chosen: Settings, app: str, bundle: str, root: str = "") -> Iterator[str]:
+    """Yield how to reach an app; `bundle` is a file of roots, or empty, and `root` that of databases and brokers.
 
     An unknown app is a UsageError with a suggestion.
     """
     tree = Tree(objects, chosen.domain)
     known = {host.name.removesuffix(f".{chosen.domain}"): host for host in tree.hosts}
-    if app not in known:
-        message = f"no app {app!r} in {chosen.env}{suggest(app, known)}; there are {', '.join(known)}"
+    servers = {host.name.removesuffix(f".{chosen.domain}"): host for host in tree.tcp_hosts}
+    if app in servers:
+        server = servers[app]
+        yield from _server(objects, chosen, server, hostfiles.connecting(server.owner.name), root)
+    elif app not in known:
+        names = [*known, *servers]
+        message = f"no app {app!r} in {chosen.env}{suggest(app, names)}; there are {', '.join(names)}"
         raise UsageError(message)
+    if app not in known:
+        return
     host = known[app]
     yield f"https://{host}{host.entrance or '/'}"
     curl = "curl"
@@ -61,13 +98,16 @@ def lines(objects: Sequence[Obj], chosen: Settings, app: str, bundle: str) -> It
 
 def explain(env: str, app: str) -> None:
     """Print how to reach an app from this machine; an unknown app is a UsageError with a suggestion."""
-    bundle, chosen = trust.bundle_path(env), settings.load(env)
+    bundle, root, chosen = trust.bundle_path(env), trust.stores_path(env), settings.load(env)
     try:
-        profile = selection.select(env, kube=connect(chosen))
+        kube = connect(chosen)
+        profile = selection.select(env, kube=kube)
+        trust.stores(env, kube)
     except UsageError:
         raise
     except BetelgeuseError:
         # Without a cluster to ask, what this machine remembers.
         profile = selection.select(env)
-    for line in lines(render.render(env, profile.name), chosen, app, str(bundle) if bundle.is_file() else ""):
+    objects = render.render(env, profile.name)
+    for line in lines(objects, chosen, app, str(bundle) if bundle.is_file() else "", str(root)):
         out(line)

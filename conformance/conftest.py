@@ -73,6 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.option.xmlpath is None:
         config.option.xmlpath = str(paths.REPORTS / f"{config.option.report}-{env}.xml")
+    if not config.option.collectonly:
+        site.before = site.containers()
     suite = Suite(config, site, paths.REPORTS)
     config.stash[_SUITE] = suite
     config.pluginmanager.register(suite, "betelgeuse-conformance")

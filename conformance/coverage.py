@@ -102,6 +102,20 @@ def _add_listeners(found: dict[str, set[str]], listeners: Iterable[Obj], domain:
             found["tls_name"].add(listener.get("hostname") or domain)
 
 
+def _tcp_hosts(objects: Sequence[Obj]) -> set[str]:
+    """Return what databases and brokers are reached by: the first name of their certificate, and a port."""
+    names = {
+        _label(obj).partition("/")[2]: obj["spec"].get("dnsNames") for obj in objects if obj["kind"] == "Certificate"
+    }
+    return {
+        f"{names[_label(obj).partition('/')[2]][0]}:{listener['port']}"
+        for obj in objects
+        if obj["kind"] == "ListenerSet"
+        for listener in obj["spec"]["listeners"]
+        if listener["protocol"] in {"TCP", "TLS"}
+    }
+
+
 def _app_routes(objects: Sequence[Obj]) -> list[Obj]:
     """Return the routes that lead to an application."""
     routes = (obj for obj in objects if obj["kind"] == "HTTPRoute")
@@ -158,6 +172,7 @@ def subjects(objects: Sequence[Obj], settings: Settings) -> dict[str, set[str]]:
             found[_OWN_SUBJECT[obj["kind"]]].add(_label(obj))
         if obj["kind"] in {"Gateway", "ListenerSet"}:
             _add_listeners(found, obj["spec"].get("listeners", []), settings.domain)
+    found["tcp_host"] = _tcp_hosts(objects)
     found["host"] |= {
         name for obj in objects if obj["kind"] == "HTTPRoute" for name in obj["spec"].get("hostnames", [])
     }
@@ -165,6 +180,7 @@ def subjects(objects: Sequence[Obj], settings: Settings) -> dict[str, set[str]]:
     found["namespace"] |= {name.split("/")[1] for name in found["workload"]}
     found["app_route"] = {_label(route) for route in _app_routes(objects)}
     found["token_host"] = _behind(objects, lambda spec: "jwt" in spec and "oidc" not in spec)
+    found["model_host"] = {name for name in found["token_host"] if name.startswith(("embeddings.", "llm."))}
     found["login_host"] = _behind(objects, lambda spec: "oidc" in spec)
     found["account"] = _accounts(objects) | {f"{namespace}/default" for namespace in found["namespace"]}
     found["guarded_host"] = found["host"] - _public(objects)
@@ -185,8 +201,14 @@ def gaps(  # noqa: PLR0913 - what was promised, of what, where, and what came of
     exemptions: Exemptions,
 ) -> list[str]:
     """Return every way in which a full run fell short of what the tree and the files declare; empty is good."""
+    promised = list(promised)
+    asked = {
+        name for each in promised if all(features.get(one, False) for one in each.features) for name in each.arguments
+    }
     found = [
-        f"nothing in the tree for {name!r}: a loop over nothing proves nothing" for name, s in expected.items() if not s
+        f"nothing in the tree for {name!r}: a loop over nothing proves nothing"
+        for name, subjects in expected.items()
+        if not subjects and name in asked
     ]
     for promise in promised:
         if promise.id == SELF:

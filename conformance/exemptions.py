@@ -85,7 +85,10 @@ class Exemptions:
 
     def may_lack(self, env: str, feature: str) -> bool:
         """Whether an environment may lack a feature."""
-        return any((entry.environment, entry.feature) == (env, feature) for entry in self.absent_features)
+        return any(
+            fnmatchcase(env, entry.environment) and fnmatchcase(feature, entry.feature)
+            for entry in self.absent_features
+        )
 
 
 _SECTIONS: Final[Mapping[str, type]] = {

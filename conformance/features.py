@@ -16,6 +16,12 @@ def _host(label: str) -> Callable[[Tree, Settings], bool]:
     return lambda tree, _: any(host.label == label for host in tree.hosts)
 
 
+def _store(name: str) -> Callable[[Tree, Settings], bool]:
+    return lambda tree, _: name in tree.stores
+
+
+STORES: Final = ("kafka", "neo4j", "opensearch", "postgres", "s3", "valkey")
+
 FEATURES: Final[Mapping[str, Callable[[Tree, Settings], bool]]] = {
     "llm": _host("llm"),
     "embeddings": _host("embeddings"),
@@ -28,6 +34,10 @@ FEATURES: Final[Mapping[str, Callable[[Tree, Settings], bool]]] = {
     "etcd": lambda _, settings: settings.env in _OWN_CONTROL_PLANE,
     "matrix": lambda tree, _: bool(mimic.image(tree)),
     "multi-node": lambda _, settings: settings.nodes > 1,
+    **{f"store-{name}": _store(name) for name in STORES},
+    "store-qdrant": _host("vector"),
+    "store-accounts": lambda tree, _: bool(tree.stores),
+    "store-outside": lambda tree, _: bool(tree.tcp_hosts),
     "forced-renewal": lambda tree, _: (
         bool(tree.certificates) and not any(_PUBLIC_ACME in server for server in tree.acme_servers)
     ),

@@ -20,7 +20,7 @@ from betelgeuse.tree import Client, Host, Ref, Tree, gates
 from betelgeuse.tree.clients import ANNOTATION
 from conformance.probes.http import Answer, Header, Request
 from conformance.probes.k8s import Cluster
-from conformance.probes.keycloak import Keycloak, Machine, Person
+from conformance.probes.keycloak import Crowd, Keycloak, Machine, Person
 from conformance.probes.oidc import Browser, Hop, told
 from conformance.secrecy import MASKER, Secret
 from conformance.timeouts import TIMEOUTS
@@ -63,7 +63,7 @@ class Identity:
     ask: Callable[[Request, float], Answer]
     """Sends a request to the gateway; waits so many seconds for the answer."""
     run: str = field(default_factory=lambda: secrets.token_hex(3))
-    made: list[Person | Machine] = field(default_factory=list)
+    made: list[Person | Crowd | Machine] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
     _keycloak: Keycloak | None = None
     _kept: dict[object, _Kept] = field(default_factory=dict)
@@ -169,6 +169,12 @@ class Identity:
         made = self.keycloak.add_machine(self.run, scopes, mappers, **attributes)
         self.made.append(made)
         return made
+
+    def crowd(self, count: int) -> tuple[str, ...]:
+        """Return so many new groups, as `person` takes them."""
+        made = self.keycloak.add_crowd(self.run, count)
+        self.made.append(made)
+        return made.groups
 
     def client_secret(self, client: Client) -> Secret:
         """Return the secret of a declared client, as the cluster keeps it."""

@@ -36,6 +36,19 @@ IDENTITY: Final = (
     "X-Client-Id",
 )
 """Headers by which some application somewhere believes who the caller is (CVE-2025-64484)."""
+ADDRESS: Final = (
+    "Forwarded",
+    "X-Real-IP",
+    "X-Original-Forwarded-For",
+    "X-Client-IP",
+    "True-Client-IP",
+    "X-Cluster-Client-IP",
+    "Fastly-Client-IP",
+    "CF-Connecting-IP",
+)
+"""Headers by which some application somewhere believes where a request comes from."""
+FORWARDED: Final = "X-Forwarded-For"
+"""The one that the gateway itself writes."""
 CONTROL: Final = "X-Conformance-Control"
 _LONGEST_RUN: Final = timedelta(minutes=15)
 _MANAGER: Final = "betelgeuse-conformance"
@@ -186,7 +199,7 @@ def running(site: Site) -> Iterator[Inside]:
             _remove(site, left["metadata"]["name"])
     namespace = f"conformance-{uuid.uuid4().hex[:8]}"
     image, nodes = _image(site)
-    headers = [CONTROL, *(spelling for name in IDENTITY for spelling in (name, underscored(name)))]
+    headers = [CONTROL, FORWARDED, *ADDRESS, *(each for name in IDENTITY for each in (name, underscored(name)))]
     try:
         tried = targets(site)
         _put(site, prober.objects(namespace, image, nodes, prober.config(headers, tried)))

@@ -43,7 +43,8 @@ def asks_for_part(config: pytest.Config) -> bool:
     return any("::" in arg for arg in config.args) or not any(HERE.is_relative_to(path.resolve()) for path in paths)
 
 
-@dataclass
+# pytest keeps plugins in sets.
+@dataclass(eq=False)
 class Suite:
     """One session: its site, what ran, what came of it."""
 
@@ -82,11 +83,11 @@ class Suite:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Put what starts a clock first, what waits for it near the end, and the judge of the run itself last."""
+        """Put what starts a clock first, what waits for it near the end, and what looks back on the run last."""
 
-        def place(item: pytest.Item) -> tuple[bool, bool, bool]:
-            early, late = (item.get_closest_marker(name) is not None for name in ("early", "late"))
-            return item.nodeid.endswith(SELF), late, not early
+        def place(item: pytest.Item) -> tuple[bool, ...]:
+            early, late, last = (item.get_closest_marker(name) is not None for name in ("early", "late", "last"))
+            return item.nodeid.endswith(SELF), last, late, not early
 
         items.sort(key=place)
 

@@ -4,7 +4,7 @@ import hashlib
 import ssl
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from betelgeuse.errors import BetelgeuseError
 from betelgeuse.kube import Obj
 from betelgeuse.settings import Settings
 from betelgeuse.tree import Host, Tree
+from conformance import restarts
 from conformance.exemptions import Exemptions
 from conformance.identity import Forward, Identity, no_way
 from conformance.parallel import gather
@@ -50,6 +51,10 @@ class Site:
     execute: Exec = no_exec
     facts: dict[str, str] = field(default_factory=dict)
     """What the report tells about the run besides its results: how many cells, ports, accounts were looked at."""
+    before: Mapping[restarts.Key, restarts.Container] = field(default_factory=dict)
+    """The platform's containers as the run found them."""
+    killed: set[str] = field(default_factory=set)
+    """The uids of pods that checks ended on purpose."""
     sent: int = 0
     """Requests made so far; the report tells how many a family of checks took."""
     _pool: Pool = field(default_factory=Pool)
@@ -185,6 +190,16 @@ class Site:
             return self.identity.credentials(host)
         except (BetelgeuseError, PromiseBrokenError):
             return ()
+
+    def containers(self) -> dict[restarts.Key, restarts.Container]:
+        """Return the platform's containers as they are now."""
+        pods = (pod for space in self.tree.namespaces for pod in self.cluster.fresh("v1", "Pod", space))
+        return restarts.containers(pods)
+
+    def kill(self, pod: Obj) -> None:
+        """Delete a pod on purpose: its end is no fault of the platform's."""
+        self.killed.add(pod["metadata"]["uid"])
+        self.cluster.kube.delete(pod)
 
     def pods(self, host: Host) -> list[Obj]:
         """Return the running pods behind a host, found through its routes' Services as a request would find them."""

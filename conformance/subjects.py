@@ -9,6 +9,9 @@ from conformance.probes import hello
 from conformance.site import Site
 from conformance.workloads.rules import RULES
 
+MODELS: Final = ("embeddings", "llm")
+"""Hosts of models: what compares requests with their protocol stands behind the gate."""
+
 SUBJECTS: Final[Mapping[str, Callable[[Site], Sequence[object]]]] = {
     "tls_name": lambda site: site.tree.tls_names,
     "host": lambda site: site.tree.hosts,
@@ -16,10 +19,12 @@ SUBJECTS: Final[Mapping[str, Callable[[Site], Sequence[object]]]] = {
     # A host without a class counts as guarded: nobody said that it may be open.
     "guarded_host": lambda site: [host for host in site.tree.hosts if host.gate.kind != gates.PUBLIC],
     "token_host": lambda site: site.tree.behind(gates.TOKEN),
+    "model_host": lambda site: [host for host in site.tree.behind(gates.TOKEN) if host.label in MODELS],
     "login_host": lambda site: site.tree.behind(gates.LOGIN),
     "gateway": lambda site: site.tree.gateways,
     "gateway_address": lambda site: site.settings.gateway_addresses or ("published",),
     "listener_port": lambda site: site.tree.ports,
+    "tcp_host": lambda site: site.tree.tcp_hosts,
     "certificate": lambda site: site.tree.certificates,
     "namespace": lambda site: site.tree.namespaces,
     "workload": lambda site: site.tree.workloads,

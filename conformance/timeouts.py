@@ -59,6 +59,9 @@ class Timeouts:
     prober: float = 60.0
     """The probe pods becoming ready: their image is on every node already, but a busy node starts pods late."""
 
+    eviction: float = 180.0
+    """A pod that fills its folder being evicted: the kubelet looks at sizes that are up to a minute old."""
+
     poll: float = 0.25
     """Between two looks at something we wait for."""
 

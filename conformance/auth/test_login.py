@@ -17,6 +17,8 @@ pytestmark = pytest.mark.feature("login")
 _SESSION: Final = 300
 """Seconds a session cookie may be good for by itself: an access token's life."""
 _LAXITY: Final = 5
+_COOKIE: Final = 4096
+"""Bytes: browsers drop a cookie that is longer, and the login begins anew for ever."""
 
 
 def _session_cookies(site: Site, host: Host) -> list[SetCookie]:
@@ -131,6 +133,26 @@ def test_session_cookies_tell_nothing(site: Site, login_host: Host) -> None:
         want="encrypted cookies",
         got=f"a token in plain text in {', '.join(shown)}",
         reproduce=f"a browser at https://{login_host}",
+    )
+
+
+def test_session_cookies_fit_into_a_browser(site: Site, login_host: Host) -> None:
+    """Somebody of sixty groups, with names as long as they may be, gets in: no cookie is more than a browser keeps."""
+    identity = site.identity
+    person = identity.person(identity.right_group(login_host), *identity.crowd(60))
+    identity.keycloak.rename(person, "\u5b8b" * 255, "\u00fc" * 255)
+
+    _, trail = identity.logged_in(login_host, person)
+
+    set_ = [(hop.host, cookie) for hop in trail for cookie in cookies_set(hop.answer)]
+    lengths = {f"{cookie.name} of {host}": len(cookie.name) + len(cookie.value) for host, cookie in set_}
+    longest = max(lengths, key=lambda name: lengths[name], default="none")
+    require(
+        trail[-1].answer.status == 200 and lengths.get(longest, 0) < _COOKIE,
+        where=f"login at https://{login_host}, as somebody of 60 groups",
+        want=f"200, and no cookie of {_COOKIE} bytes or more",
+        got=f"{told(trail)}; {longest} has {lengths.get(longest, 0)} bytes",
+        reproduce=f"a browser at https://{login_host}, as a user of 60 groups",
     )
 
 

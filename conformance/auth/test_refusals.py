@@ -34,7 +34,7 @@ def _posted(host: Host, headers: tuple[Header, ...], body: bytes) -> Request:
     return Request(host.name, path, "POST", (*headers, ("Content-Type", "application/json")), body)
 
 
-CASES: Final = (
+GATES: Final = (
     Case("no-token", lambda host, _: Request(host.name, host.door.path), 401, ("authentication_required",)),
     Case(
         "wrong-token",
@@ -42,6 +42,9 @@ CASES: Final = (
         401,
         ("invalid_token",),
     ),
+)
+"""Refused by the gate, in front of every API."""
+MODELS: Final = (
     Case(
         "unknown-path",
         lambda host, headers: Request(host.name, f"/{random_label()}", headers=headers),
@@ -62,12 +65,11 @@ CASES: Final = (
         ("invalid_request_error",),
     ),
 )
+"""Refused by what checks requests to models; other applications have forms of their own."""
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_refusal_says_why(site: Site, token_host: Host, case: Case) -> None:
-    """Who is refused is told so in the form that clients of the API read."""
-    request = case.make(token_host, site.credentials(token_host))
+def _judge(site: Site, host: Host, case: Case) -> None:
+    request = case.make(host, site.credentials(host))
 
     answer = site.send(request, TIMEOUTS.embedding)
 
@@ -75,7 +77,19 @@ def test_refusal_says_why(site: Site, token_host: Host, case: Case) -> None:
     faults += [fault] if (fault := refusal_fault(answer, *case.kinds)) else []
     require_none(
         faults,
-        where=f"{request.method} https://{token_host}{request.path}, {case.id}",
+        where=f"{request.method} https://{host}{request.path}, {case.id}",
         want=f"{case.status} with error.message, and error.type {' or '.join(case.kinds)}",
         reproduce=site.curl(request),
     )
+
+
+@pytest.mark.parametrize("case", GATES, ids=lambda case: case.id)
+def test_refusal_says_why(site: Site, token_host: Host, case: Case) -> None:
+    """Who is refused at the door of an API is told so in the form that its clients read."""
+    _judge(site, token_host, case)
+
+
+@pytest.mark.parametrize("case", MODELS, ids=lambda case: case.id)
+def test_refusal_by_a_model_says_why(site: Site, model_host: Host, case: Case) -> None:
+    """A request that is none of the models' protocol is refused in the form that its clients read."""
+    _judge(site, model_host, case)

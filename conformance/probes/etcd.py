@@ -1,8 +1,8 @@
 """What etcd really keeps, read with etcd's own client inside its pod: the API server would decrypt it for us."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.kube import Obj
@@ -22,11 +22,17 @@ _CLIENT: Final = (
 )
 """As kubeadm lays it out; the image holds no shell, and none is needed."""
 
-Exec = Callable[[str, str, Sequence[str]], str]
-"""(namespace, pod, argv) -> what the program printed; conformance/conftest.py gives kubectl's."""
+
+class Exec(Protocol):
+    """How to run a program in a pod; conformance/conftest.py gives kubectl's."""
+
+    def __call__(
+        self, namespace: str, pod: str, argv: Sequence[str], /, *, stdin: str = "", timeout: float = 30.0
+    ) -> str:
+        """Return what the program printed; it may run for `timeout` seconds."""
 
 
-def no_exec(_namespace: str, _pod: str, _argv: Sequence[str]) -> str:
+def no_exec(_namespace: str, _pod: str, _argv: Sequence[str], /, *, stdin: str = "", timeout: float = 30.0) -> str:  # noqa: ARG001 - as Exec
     """Stand where nobody gave a way into pods."""
     message = "this site has no way to run a program in a pod"
     raise BetelgeuseError(message)

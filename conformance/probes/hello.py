@@ -65,12 +65,13 @@ _ALERT_NAMES: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What we ask for: the highest version, the suites and the name; `compression` also offers DEFLATE."""
+    """What we ask for: the highest version, the suites, name and protocol; `compression` also offers DEFLATE."""
 
     version: int = TLS12
     suites: tuple[int, ...] = STRONG
     sni: str | None = None
     compression: bool = False
+    alpn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,8 @@ def _extensions(offer: Offer) -> bytes:
     # Signatures from RSA-PSS down to SHA-1: an old suite must not fail for want of one.
     signatures = (0x0804, 0x0805, 0x0806, 0x0403, 0x0503, 0x0603, 0x0401, 0x0501, 0x0601, 0x0203, 0x0201)
     parts.append(_extension(13, _vector(_shorts(signatures), 2)))
+    if offer.alpn:
+        parts.append(_extension(16, _vector(_vector(offer.alpn.encode(), 1), 2)))
     parts.append(_extension(_RENEGOTIATION, _vector(b"", 1)))
     return b"".join(parts)
 

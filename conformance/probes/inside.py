@@ -97,8 +97,8 @@ def _pod(namespace: str, node: str, image: str) -> Obj:
         "ports": [{"containerPort": PORT}],
         "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1},
         "resources": {
-            "requests": {"cpu": "10m", "memory": "32Mi"},
-            "limits": {"cpu": "500m", "memory": "128Mi"},
+            "requests": {"cpu": "10m", "memory": "32Mi", "ephemeral-storage": "64Mi"},
+            "limits": {"cpu": "500m", "memory": "128Mi", "ephemeral-storage": "64Mi"},
         },
         "securityContext": security,
         "volumeMounts": [{"name": "config", "mountPath": "/config"}],

@@ -5,6 +5,7 @@ Refusals are answers here, as everywhere among the probes; only what keeps the s
 
 import secrets
 import string
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,12 +39,23 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Crowd:
+    """Groups for the time of a run, inside one group."""
+
+    id: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """A client that gets tokens by itself, for the time of a run."""
 
     name: str
     id: str
     secret: Secret
+
+
+_KINDS: Final[Mapping[type, str]] = {Person: "users", Crowd: "groups", Machine: "clients"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,8 @@ class Keycloak:
         # The proxies of the environment do not lead to this machine's own ports.
         self._session.trust_env = False
         self._until = 0.0
+        # Keycloak refuses a second login of a user while the first is being checked.
+        self._login = threading.Lock()
 
     def close(self) -> None:
         """Close the connections."""
@@ -122,15 +136,21 @@ class Keycloak:
         form = {"grant_type": "password", "client_id": "admin-cli"}
         return self.grant({**form, "username": self._username, "password": self._password.reveal()}, "master")
 
+    def _renew(self) -> None:
+        """Get the administrator a token where the last one is over, or soon will be."""
+        if time.monotonic() <= self._until:
+            return
+        grant = self.administrator()
+        if grant.status != HTTPStatus.OK:
+            message = f"Keycloak gives its administrator no token: {grant}; see Secret auth/keycloak-admin"
+            raise BetelgeuseError(message)
+        self._session.headers["Authorization"] = f"Bearer {grant.token()}"
+        self._until = time.monotonic() + _ADMIN_TOKEN
+
     def admin(self, method: str, path: str, body: object = None) -> requests.Response:
         """Call the Admin API below the realm's address; raise BetelgeuseError with its words when it refuses."""
-        if time.monotonic() > self._until:
-            grant = self.administrator()
-            if grant.status != HTTPStatus.OK:
-                message = f"Keycloak gives its administrator no token: {grant}; see Secret auth/keycloak-admin"
-                raise BetelgeuseError(message)
-            self._session.headers["Authorization"] = f"Bearer {grant.token()}"
-            self._until = time.monotonic() + _ADMIN_TOKEN
+        with self._login:
+            self._renew()
         answer = self.ask(method, f"/admin/realms/{self.realm}{path}", json=body)
         if answer.status_code >= HTTPStatus.BAD_REQUEST:
             message = f"Keycloak refuses {method} {path or '/'}: HTTP {answer.status_code} {answer.text[:200]}"
@@ -159,6 +179,21 @@ class Keycloak:
         answer = self.admin("POST", "/users", {**body, "groups": [f"/{group}" for group in groups]})
         return Person(name, answer.headers["Location"].rpartition("/")[2], Secret(word, _shell(name)), groups)
 
+    def add_crowd(self, run: str, count: int) -> Crowd:
+        """Make so many groups, with names as long as those of real projects."""
+        above = f"{PREFIX}{run}-{secrets.token_hex(3)}"
+        names = [f"{above}-a-project-of-many-{at:02d}" for at in range(count)]
+        inner = [{"name": name, "path": f"/{above}/{name}"} for name in names]
+        mark = {MADE: [str(int(time.time()))]}
+        body = {"name": above, "path": f"/{above}", "attributes": mark, "subGroups": inner}
+        self.admin("POST", "/partialImport", {"ifResourceExists": "FAIL", "groups": [body]})
+        (made,) = self.admin("GET", f"/groups?search={above}&exact=true&populateHierarchy=false").json()
+        return Crowd(made["id"], tuple(f"{above}/{name}" for name in names))
+
+    def rename(self, person: Person, first: str, last: str) -> None:
+        """Give a person another name."""
+        self.admin("PUT", f"/users/{person.id}", {"firstName": first, "lastName": last})
+
     def add_machine(
         self, run: str, scopes: Sequence[str], mappers: Sequence[object] = (), **attributes: str
     ) -> Machine:
@@ -184,10 +219,10 @@ class Keycloak:
         answer = self.admin("POST", "/clients", body)
         return Machine(name, answer.headers["Location"].rpartition("/")[2], Secret(word, _shell(name)))
 
-    def remove(self, *things: Person | Machine) -> None:
+    def remove(self, *things: Person | Crowd | Machine) -> None:
         """Remove what a run has made."""
         for thing in things:
-            self.admin("DELETE", f"/{'users' if isinstance(thing, Person) else 'clients'}/{thing.id}")
+            self.admin("DELETE", f"/{_KINDS[type(thing)]}/{thing.id}")
 
     def remove_leftovers(self) -> None:
         """Remove what runs left that were killed; what is young may belong to a run beside this one."""
@@ -199,6 +234,10 @@ class Keycloak:
             made = client.get("attributes", {}).get(MADE, "")
             if client["clientId"].startswith(PREFIX) and made.isdigit() and now - int(made) > _OLD:
                 self.admin("DELETE", f"/clients/{client['id']}")
+        for group in self.admin("GET", f"/groups?search={PREFIX}&briefRepresentation=false").json():
+            (made,) = group.get("attributes", {}).get(MADE, [""])
+            if group["name"].startswith(PREFIX) and made.isdigit() and now - int(made) > _OLD:
+                self.admin("DELETE", f"/groups/{group['id']}")
 
     def sessions(self, person: Person) -> list[dict[str, Any]]:
         """Return the sessions a user has: their refresh tokens work, those of others do not."""

@@ -59,7 +59,11 @@ def pod(owner: Obj, name: str, labels: Mapping[str, str], image: str, node: str)
     """Return the pod of one plan; `owner` is the ConfigMap as the cluster keeps it."""
     meta = owner["metadata"]
     run = meta["labels"][MIMIC]
-    resources = {"requests": {"cpu": "5m", "memory": "24Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}}
+    # Some forty at once must fit beside what the platform requests.
+    resources = {
+        "requests": {"cpu": "1m", "memory": "24Mi", "ephemeral-storage": "64Mi"},
+        "limits": {"cpu": "1", "memory": "128Mi", "ephemeral-storage": "64Mi"},
+    }
     container = {
         "name": "probe",
         "image": image,

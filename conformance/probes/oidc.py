@@ -12,6 +12,8 @@ from conformance.secrecy import MASKER, Secret
 _HOPS: Final = 10
 """More redirects than this are a loop."""
 _PAGE: Final = (("Accept", "text/html,application/xhtml+xml"),)
+_LONGEST: Final = 4096
+"""Bytes of a cookie's name and value that browsers keep."""
 _FORM: Final = (("Content-Type", "application/x-www-form-urlencoded"),)
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 
@@ -128,7 +130,7 @@ class Browser:
             place = (host, cookie.attributes.get("path") or "/", cookie.name)
             if cookie.deletes or not cookie.value:
                 self.jar.pop(place, None)
-            else:
+            elif len(cookie.name) + len(cookie.value) <= _LONGEST:
                 self.jar[place] = cookie.value
                 # A moment in seconds is no secret, and occurs in many a text.
                 if not cookie.value.isdigit():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -15,6 +16,22 @@ _LOOP: Final = 3
 _RECENT: Final = timedelta(minutes=5)
 _PATIENCE: Final = 3
 """Seconds that a pod with little of a node whose every core computes may take to say that it is alive."""
+_DISK: Final = "ephemeral-storage"
+_LOGS: Final = 64 * 2**20
+"""Bytes: the kubelet keeps five files of 10 MiB of what a container says, and looks every ten seconds."""
+_ASKED: Final = ("exec", "httpGet", "tcpSocket", "grpc")
+_FACTORS: Final[Mapping[str, Decimal | int]] = {
+    "": 1,
+    "m": Decimal("0.001"),
+    **{f"{letter}i": 1024**power for power, letter in enumerate("KMGT", start=1)},
+    **{letter: 1000**power for power, letter in enumerate("kMGT", start=1)},
+}
+
+
+def amount(quantity: str | int) -> Decimal:
+    """Return a quantity as a number: bytes, or cores."""
+    number = str(quantity).rstrip("".join(_FACTORS))
+    return Decimal(number) * _FACTORS[str(quantity)[len(number) :]]
 
 
 def containers(spec: Obj) -> Iterator[Obj]:
@@ -89,6 +106,30 @@ def _limits(_: Obj, container: Obj) -> str:
     return _amounts(container, "limits")
 
 
+def _disk(container: Obj) -> Decimal:
+    return amount(container.get("resources", {}).get("limits", {}).get(_DISK, 0))
+
+
+def _storage(spec: Obj, container: Obj) -> str:
+    """Without bounds, what one container writes fills the node's disk, and the kubelet evicts others for it."""
+    resources = container.get("resources", {})
+    missing = [section for section in ("requests", "limits") if _DISK not in resources.get(section, {})]
+    if missing:
+        return f"no {' and '.join(missing)} for {_DISK}"
+    # What only prepares these is soon over and says little.
+    lasting = [*spec["containers"], *(c for c in spec.get("initContainers", []) if c.get("restartPolicy") == "Always")]
+    if container in lasting and _disk(container) < _LOGS:
+        return f"may be evicted for its logs alone: a limit of at least {_LOGS // 2**20}Mi for {_DISK}"
+    volumes = {each["name"]: each["emptyDir"] or {} for each in spec.get("volumes", []) if "emptyDir" in each}
+    endless = [name for name, volume in volumes.items() if "sizeLimit" not in volume]
+    if endless:
+        return f"emptyDir {', '.join(endless)} has no sizeLimit"
+    # The kubelet counts these to the pod, whose limit is the sum of its containers'.
+    held = sum(amount(each["sizeLimit"]) for each in volumes.values() if each.get("medium") != "Memory")
+    limit = sum(_disk(each) for each in lasting)
+    return "" if held < limit else f"the pod's emptyDirs may hold {held} bytes, and all of it {limit}"
+
+
 def _image(_: Obj, container: Obj) -> str:
     image = container["image"]
     if "@sha256:" in image:
@@ -102,7 +143,11 @@ def _liveness(_: Obj, container: Obj) -> str:
     if probe is None:
         return ""
     seconds = probe.get("timeoutSeconds", 1)
-    return "" if seconds >= _PATIENCE else f"is restarted for answers that take {seconds} s; wait for {_PATIENCE}"
+    if seconds < _PATIENCE:
+        return f"is restarted for answers that take {seconds} s; wait for {_PATIENCE}"
+    ready = container.get("readinessProbe", {})
+    same = any(handler in probe and probe[handler] == ready.get(handler) for handler in _ASKED)
+    return "is restarted for what only makes it unready: ask something cheaper whether it is alive" if same else ""
 
 
 RULES: Final[Mapping[str, Callable[[Obj, Obj], str]]] = MappingProxyType(
@@ -117,6 +162,7 @@ RULES: Final[Mapping[str, Callable[[Obj, Obj], str]]] = MappingProxyType(
         "host-path": _host_path,
         "requests": _requests,
         "limits": _limits,
+        "storage": _storage,
         "image": _image,
         "liveness": _liveness,
     },

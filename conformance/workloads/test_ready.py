@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Ref
+from conformance import restarts
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
 from conformance.verdict import poll, require, require_none
@@ -55,6 +58,17 @@ def test_no_pod_restarts_in_a_loop(site: Site, namespace: str) -> None:
 
     require_none(
         faults, where=f"namespace {namespace}", want="no loop", reproduce=f"kubectl -n {namespace} get pods -o wide"
+    )
+
+
+@pytest.mark.last
+def test_nothing_was_restarted(site: Site) -> None:
+    """Every container of the platform runs on since the run began: never started anew, but where a check ended it."""
+    require_none(
+        restarts.faults(site.before, site.containers(), site.killed),
+        where="the platform's namespaces, since the run began",
+        want="the same containers, with the same count of restarts",
+        reproduce="kubectl get pods -A; kubectl get events -A",
     )
 
 

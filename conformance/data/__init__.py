@@ -1,0 +1,1 @@
+"""The stores: what a client is promised, inside and outside."""

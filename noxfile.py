@@ -27,6 +27,7 @@ TYPED: Final = ("src", "tests", "conformance", "loadtests", "apps", "tasks.py", 
 
 PURE: Final = (
     "apply_rules",
+    "backups",
     "bundles",
     "certificate",
     "deletion",

@@ -37,7 +37,7 @@ def _listener(name: str, port: int, protocol: str, secret: str = "", hostname: s
 
 def pod_spec(image: str = "model/portal:1.2.3") -> Obj:
     """Return the spec of a pod that obeys every rule."""
-    amounts = {"cpu": "100m", "memory": "64Mi"}
+    amounts = {"cpu": "100m", "memory": "64Mi", "ephemeral-storage": "64Mi"}
     security = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -192,7 +192,9 @@ def pod(name: str, app: str) -> Obj:
     """Return a running, ready pod."""
     container = {"name": "server", "imageID": "sha256:1", "restartCount": 0, "state": {"running": {}}}
     status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [container]}
-    return {**_object("v1", "Pod", _meta(name, "ai", app=app), {**pod_spec(), "nodeName": "node-1"}), "status": status}
+    owner = {"kind": "ReplicaSet", "name": app}
+    meta = {**_meta(name, "ai", app=app), "uid": f"uid-of-{name}", "ownerReferences": [owner]}
+    return {**_object("v1", "Pod", meta, {**pod_spec(), "nodeName": "node-1"}), "status": status}
 
 
 def proxy() -> Obj:
@@ -225,6 +227,8 @@ class FakeKube:
     """Whether no pod reaches any other."""
     sealed: bool = True
     """Whether etcd keeps Secrets as ciphertext."""
+    bounded: bool = True
+    """Whether the kubelet looks at what pods write."""
     log: str = ""
     """What every pod logs."""
     metrics: str = "cilium_drop_count_total 0"
@@ -336,6 +340,8 @@ class FakeKube:
             played = MIMIC in obj["metadata"].get("labels", {})
             phase = "Succeeded" if played else "Running"
             kept["status"] = {"phase": phase, "conditions": [{"type": "Ready", "status": "True"}]}
+            if obj["metadata"]["name"] == "greedy" and self.bounded:
+                kept["status"] = {"phase": "Failed", "reason": "Evicted"}
         if obj["kind"] == "Namespace":
             self.live.append(_object("v1", "ServiceAccount", _meta("default", obj["metadata"]["name"])))
         self.live.append(kept)
@@ -351,7 +357,16 @@ class FakeKube:
         self.live = [o for o, names in owners if name not in names]
         return True
 
-    def execute(self, _namespace: str, pod_: str, argv: Sequence[str]) -> str:
+    def execute(
+        self,
+        _namespace: str,
+        pod_: str,
+        argv: Sequence[str],
+        /,
+        *,
+        stdin: str = "",  # noqa: ARG002 - as kubectl's
+        timeout: float = 30.0,  # noqa: ARG002 - as kubectl's
+    ) -> str:
         """Run a program in a pod: etcd's client, or a look at the metrics of the network's agent."""
         if pod_.startswith("etcd"):
             return network.stored(self.live, argv, sealed=self.sealed)

@@ -56,6 +56,7 @@ def build(tmp_path: Path, authority: Authority) -> Iterator[Build]:
                 execute=kube.execute,
                 forward=edge.forward,
             )
+            site.before = site.containers()
             stack.callback(site.close)
             return site
 

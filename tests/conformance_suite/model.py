@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conformance.inside import IDENTITY
+from conformance.inside import ADDRESS, FORWARDED, IDENTITY
 from conformance.probes.inside import saw
 from tests.conformance_suite import checks, gate
 from tests.conformance_suite.gate import Gate, cookies_of, portal_page
@@ -169,8 +169,15 @@ class Edge:
 
     def _keycloak(self, request: Incoming, *, inside: bool) -> Page:
         headers = {name.lower(): value for name, value in request.headers}
+        if not inside:
+            headers["x-forwarded-for"] = self._whence(request)
         cookies = cookies_of(request)
         return self.idp.answer(request.method, request.target, headers, cookies, request.body, inside=inside)
+
+    def _whence(self, request: Incoming) -> str:
+        """Return what the gateway tells of where a request comes from."""
+        said = request.header("x-forwarded-for")
+        return f"{said}, 127.0.0.1" if said and "forged-address" in self.faults else "127.0.0.1"
 
     def _talk(self, connection: socket.socket, sni: str | None) -> None:
         reader = Reader(connection, self.faults)
@@ -194,8 +201,10 @@ class Edge:
 
     def _echo(self, connection: socket.socket, request: Incoming) -> None:
         """Answer as the prober behind the gateway would, with the headers that the gateway lets through."""
-        shown = ""
+        shown = f"{saw(FORWARDED)}: {self._whence(request)}\r\n"
         for name, value in request.headers:
+            if name in {FORWARDED, *ADDRESS} and (name == FORWARDED or "addresses-pass" not in self.faults):
+                continue
             dashed = "_" not in name
             identity = name.lower().replace("_", "-") in {known.lower() for known in IDENTITY}
             spoofed = "identity-headers" in self.faults or (not dashed and "underscores-pass" in self.faults)

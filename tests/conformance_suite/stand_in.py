@@ -41,7 +41,7 @@ def pytest_load_initial_conftests() -> None:
     modules.render.render = lambda _env, _profile: objects
     cluster = FakeKube(objects, edge.stored, edge.renew)
     modules.kube.connect = lambda _settings: cluster
-    modules.command.exec_in = lambda _settings, *arguments: cluster.execute(*arguments)
+    modules.command.exec_in = lambda _settings, *arguments, **_: cluster.execute(*arguments)
     modules.paths.state_dir = lambda _env: folder
     modules.paths.REPORTS = folder / "reports"
     ways: Any = forward

@@ -22,8 +22,15 @@ Break = Callable[[FakeKube], object]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait for what will not come, and leave the machine's other ports out of it."""
-    fast = timeouts.Timeouts(reaction=0.02, poll=0.01)
-    for name in ("site", "verdict", "probes.k8s", "workloads.test_ready", "tcp.test_exposed_ports"):
+    fast = timeouts.Timeouts(reaction=0.02, eviction=0.02, poll=0.01)
+    for name in (
+        "site",
+        "verdict",
+        "probes.k8s",
+        "workloads.test_ready",
+        "isolation.test_disk",
+        "tcp.test_exposed_ports",
+    ):
         monkeypatch.setattr(f"conformance.{name}.TIMEOUTS", fast)
 
 
@@ -55,6 +62,10 @@ def _set(kind: str, name: str, namespace: str, section: str, **values: object) -
 def _crash(kube: FakeKube) -> None:
     status = kube.find("Pod", "llm-0")["status"]["containerStatuses"][0]
     status.update({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 7})
+
+
+def _other_pod(kube: FakeKube) -> None:
+    kube.find("Pod", "llm-0")["metadata"]["uid"] = "another"
 
 
 def _mount_token(kube: FakeKube) -> None:
@@ -147,6 +158,7 @@ def _case(name: str, breaks: Break, *promises: str) -> Case:
 _RULE = "workloads/test_pod_rules.py::test_pods_obey"
 _DRIFT = "drift/test_tree_matches_cluster.py::test_object_is_as_declared"
 _REACHED = "isolation/test_reachability.py::test_stranger_reaches_no_pod"
+_RESTARTED = "workloads/test_ready.py::test_nothing_was_restarted"
 _READY = "workloads/test_ready.py::test_workload_is_ready"
 _PROXIES = "isolation/test_reachability.py::test_proxies_are_reached_from_every_node"
 _MATRIX = "isolation/test_matrix.py::test_traffic_is_what_the_policies_say"
@@ -176,14 +188,41 @@ CASES: Sequence[Case] = (
         lambda kube: kube.find("Pod", "llm-0")["spec"].update(hostNetwork=True),
         f"{_RULE}[host-network]",
     ),
-    _case("no-limits", lambda kube: _container(kube)["resources"].pop("limits"), f"{_RULE}[limits]"),
-    _case("no-requests", lambda kube: _container(kube)["resources"].pop("requests"), f"{_RULE}[requests]"),
+    _case(
+        "no-limits", lambda kube: _container(kube)["resources"].pop("limits"), f"{_RULE}[limits]", f"{_RULE}[storage]"
+    ),
+    _case(
+        "no-requests",
+        lambda kube: _container(kube)["resources"].pop("requests"),
+        f"{_RULE}[requests]",
+        f"{_RULE}[storage]",
+    ),
     _case("latest", lambda kube: _container(kube).update(image="registry:5000/app:latest"), f"{_RULE}[image]"),
     _case("no-tag", lambda kube: _container(kube).update(image="registry:5000/app"), f"{_RULE}[image]"),
     _case("impatient", lambda kube: _container(kube).update(livenessProbe={}), f"{_RULE}[liveness]"),
+    _case(
+        "alive-is-ready",
+        lambda kube: _container(kube).update(
+            readinessProbe={"tcpSocket": {"port": 8080}},
+            livenessProbe={"tcpSocket": {"port": 8080}, "timeoutSeconds": 5},
+        ),
+        f"{_RULE}[liveness]",
+    ),
+    _case(
+        "no-bound-of-disk",
+        lambda kube: _container(kube)["resources"].update(limits={"cpu": "1", "memory": "1Gi"}),
+        f"{_RULE}[storage]",
+    ),
+    _case(
+        "endless-empty-dir",
+        lambda kube: kube.find("Pod", "llm-0")["spec"].update(volumes=[{"name": "tmp", "emptyDir": {}}]),
+        f"{_RULE}[storage]",
+    ),
     _case("token", _mount_token, "workloads/test_pod_rules.py::test_tokens_are_mounted_only_where_used"),
     _case("default-account", _bind_default, "workloads/test_pod_rules.py::test_default_account_has_no_rights"),
-    _case("crash-loop", _crash, "workloads/test_ready.py::test_no_pod_restarts_in_a_loop"),
+    _case("crash-loop", _crash, "workloads/test_ready.py::test_no_pod_restarts_in_a_loop", _RESTARTED),
+    _case("restarted", lambda kube: kube.restart("llm-0", "ai"), _RESTARTED),
+    _case("pod-gone", _other_pod, _RESTARTED),
     _case(
         "pod-not-ready",
         _set("Pod", "llm-0", "", "status", conditions=[]),
@@ -231,6 +270,11 @@ CASES: Sequence[Case] = (
         _MATRIX,
         _FOREIGN,
         _CONTROL,
+    ),
+    _case(
+        "disk-without-bounds",
+        lambda kube: setattr(kube, "bounded", False),
+        "isolation/test_disk.py::test_full_disk_is_the_writers_own",
     ),
     _case("sick-node", _sick_node, "isolation/test_nodes.py::test_nodes_are_ready"),
     _case(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from betelgeuse.settings import Settings
+from betelgeuse.tree import Tree
 from conformance import coverage
 from conformance.coverage import Promise, Ran, gaps
 from conformance.exemptions import AbsentFeature, Exemptions
@@ -56,6 +57,7 @@ def test_promise_that_never_ran_is_named() -> None:
 def test_loop_over_nothing_is_a_gap(ran: Ran) -> None:
     """Loop over nothing is a gap."""
     assert "proves nothing" in _gaps(ran, HOSTS, hosts=())[0]
+    assert not any("proves nothing" in gap for gap in _gaps(ran, replace(HOSTS, features=("gpu",)), hosts=()))
 
 
 def test_absent_feature_needs_an_entry(ran: Ran) -> None:
@@ -111,6 +113,35 @@ def test_both_ways_to_the_subjects_agree(build: Build) -> None:
     assert set(counted) == set(SUBJECTS)
     for name, subjects in SUBJECTS.items():
         assert {str(subject) for subject in subjects(site)} == counted[name], name
+
+
+def test_both_ways_to_databases_agree(build: Build) -> None:
+    """The model has none: one by its port, one by its name."""
+    site, route = build(), "gateway.networking.k8s.io/v1"
+    by_port = {"listeners": [{"name": "tcp", "protocol": "TCP", "port": 5432}]}
+    by_name = {"listeners": [{"name": "tls", "protocol": "TLS", "port": 9094, "hostname": "b.x.test"}]}
+    site.tree = Tree(
+        [
+            *(
+                {"apiVersion": route, "kind": "ListenerSet", "metadata": {"name": n, "namespace": "db"}, "spec": spec}
+                for n, spec in (("a", by_port), ("b", by_name))
+            ),
+            *(
+                {
+                    "apiVersion": "cert-manager.io/v1",
+                    "kind": "Certificate",
+                    "metadata": {"name": n, "namespace": "db"},
+                    "spec": {"dnsNames": [f"{n}.x.test", f"{n}.db.svc"]},
+                }
+                for n in ("a", "b")
+            ),
+        ],
+        "x.test",
+    )
+
+    found = coverage.subjects(site.tree.objects, site.settings)["tcp_host"]
+
+    assert found == {str(host) for host in SUBJECTS["tcp_host"](site)} == {"a.x.test:5432", "b.x.test:9094"}
 
 
 def test_kind_has_no_addresses_to_declare(build: Build) -> None:

@@ -10,7 +10,7 @@ from betelgeuse.errors import UsageError
 from betelgeuse.kube import Obj
 from betelgeuse.settings import Settings
 from betelgeuse.tree import Ref, Tree
-from conformance import exemptions, features
+from conformance import exemptions, features, restarts
 from conformance.drift.compare import differences, quantity
 from conformance.verdict import PromiseBrokenError, poll, require, require_none, shorten
 from conformance.workloads.rules import mounts_token, restart_fault
@@ -156,3 +156,28 @@ def test_poll_ends_with_success_or_in_time() -> None:
 
     assert poll(lambda: next(looks), lambda seen: seen >= 1, 5)[0] == 1
     assert poll(lambda: 0, lambda seen: seen > 0, 0)[0] == 0
+
+
+def _counted(uid: str, count: int, kind: str = "StatefulSet", **meta: object) -> Obj:
+    metadata = {"namespace": "db", "name": "db-0", "uid": uid, "ownerReferences": [{"kind": kind}], **meta}
+    return {"metadata": metadata, "status": {"containerStatuses": [{"name": "server", "restartCount": count}]}}
+
+
+@pytest.mark.parametrize(
+    ("after", "killed", "words"),
+    [
+        ([_counted("a", 1)], set(), []),
+        ([_counted("a", 2)], set(), ["db/db-0 container server was restarted: 1 times before, 2 now"]),
+        ([_counted("a", 2)], {"a"}, []),
+        ([_counted("b", 0)], set(), ["db/db-0 container server is gone"]),
+        ([_counted("b", 0)], {"a"}, []),
+        ([_counted("b", 1)], {"a"}, ["db/db-0 container server is new and was restarted 1 times"]),
+        ([_counted("a", 1), _counted("c", 3, "Job")], set(), []),
+        ([_counted("a", 1), _counted("c", 3, deletionTimestamp="now")], set(), []),
+    ],
+)
+def test_restarts_are_counted_by_pod(after: list[Obj], killed: set[str], words: list[str]) -> None:
+    """Restarts are counted by pod: one that a check ended on purpose may go or start anew, and what replaces it not."""
+    before = restarts.containers([_counted("a", 1)])
+
+    assert restarts.faults(before, restarts.containers(after), killed) == words

@@ -135,8 +135,8 @@ FAULTS: Sequence[Fault] = (
     _fault("metrics-public", "routing/paths: inner_pages_are_not_public"),
     _fault("head-404", "routing/hosts: head_is_get_without_a_body"),
     _fault("no-metrics", "ai/metrics: llm_has_metrics_inside, embeddings_has_metrics_inside"),
-    _fault("unknown-path-200", "routing/paths: unknown_path_gets_404", "auth/refusals: refusal_says_why"),
-    _fault("silent-refusals", "auth/refusals: refusal_says_why", "ai/models: one_model_is_shown"),
+    _fault("unknown-path-200", "routing/paths: unknown_path_gets_404", "auth/refusals: refusal_by_a_model_says_why"),
+    _fault("silent-refusals", "auth/refusals: refusal_by_a_model_says_why", "ai/models: one_model_is_shown"),
     _fault("no-model", "ai/models: one_model_is_shown"),
     _fault("one-word", "ai/overload: overload_is_told"),
     _fault(
@@ -159,6 +159,11 @@ FAULTS: Sequence[Fault] = (
     _fault("any-password", f"{_SHUT}{_OPEN}, upgrade_is_refused, wrong_password_is_refused"),
     _fault("identity-headers", "auth/identity_headers: identity_header_is_stripped"),
     _fault("underscores-pass", "auth/identity_headers: identity_header_is_stripped"),
+    _fault(
+        "forged-address",
+        "auth/addresses: log_keeps_the_connections_address, application_sees_no_forged_address",
+    ),
+    _fault("addresses-pass", "auth/addresses: application_sees_no_forged_address"),
     _fault("jwt-none", _FORGED),
     _fault("jwt-hs", _FORGED),
     _fault("jwt-jwk", _FORGED),
@@ -190,6 +195,7 @@ FAULTS: Sequence[Fault] = (
     _fault("quiet-redirect", _LOGIN + "program_is_told_instead_of_redirected"),
     _fault("loose-cookies", _LOGIN + "session_cookies_are_protected"),
     _fault("plain-cookies", _LOGIN + "session_cookies_tell_nothing"),
+    _fault("every-group", _LOGIN + "session_cookies_fit_into_a_browser"),
     _fault("long-session", _LOGIN + "session_is_short"),
     _fault(
         "hmac-unchecked",

@@ -1,5 +1,6 @@
 """The engine's promises, proven on a real kube-apiserver (no nodes, no controllers)."""
 
+import base64
 import json
 import os
 import re
@@ -226,6 +227,21 @@ def test_what_a_hand_adds_to_a_custom_resource_is_removed(
     assert "-  field0: x" in capsys.readouterr().out
     assert deploy(settings, kube, objects).changes == 1
     assert live(kube, instance)["spec"] == {"size": 1}
+    assert plan(settings, kube, objects) == 0
+
+
+def test_a_value_that_a_hand_set_stays(settings: Settings, kube: Kube, namespace: str) -> None:
+    """A generated value that a person changed is not removed: whatever uses the Secret would stop working."""
+    objects = [obj("v1", "Namespace", namespace), generated(namespace)]
+    deploy(settings, kube, objects)
+    ctl(settings, "-n", namespace, "patch", "secret/keys", "-p", '{"stringData":{"a":"mine","more":"x"}}')
+
+    assert plan(settings, kube, objects) == 2
+    deploy(settings, kube, objects)
+    data = live(kube, generated(namespace))["data"]
+
+    assert data["a"] == base64.b64encode(b"mine").decode()
+    assert "more" not in data
     assert plan(settings, kube, objects) == 0
 
 

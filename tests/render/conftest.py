@@ -27,12 +27,17 @@ _BUILD_SECONDS = 120
 
 @pytest.fixture(scope="session")
 def trees() -> Callable[[str], Tree]:
-    """Give an environment's tree, with .upstream/ brought up to date first."""
+    """Give the tree of an environment, or of another profile of it (`local:full`); .upstream/ is brought up to date."""
     target.prepare_tree()
+
+    def built(name: str) -> Tree:
+        env, _, profile = name.partition(":")
+        return Tree(settings.load(env), render(env, profile))
+
     # kustomize works while Python parses another environment's output.
     with ThreadPoolExecutor() as pool:
-        list(pool.map(render, settings.environments()))
-    return cache(lambda env: Tree(settings.load(env), render(env)))
+        list(pool.map(built, [*settings.environments(), "local:full"]))
+    return cache(built)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def _dropped_no_more(header: str) -> Change:
 
     def change(objects: Objects) -> None:
         early = objects.one("ClientTrafficPolicy", "gateway")["spec"]["headers"]["earlyRequestHeaders"]
-        early["removeOnMatch"] = [each for each in early["removeOnMatch"] if not header.startswith(each["value"])]
+        early["removeOnMatch"] = [each for each in early["removeOnMatch"] if each["value"] not in header]
 
     return change
 
@@ -268,6 +268,7 @@ GATES: Final = (
     Mutation("client says who it is", "identity_headers_are_dropped", _dropped_no_more("x-client-id")),
     Mutation("client says its user", "identity_headers_are_dropped", _dropped_no_more("x-webauth-user")),
     Mutation("client says its user by an old name", "identity_headers_are_dropped", _dropped_no_more("remote-user")),
+    Mutation("client says where it is", "identity_headers_are_dropped", _dropped_no_more("x-forwarded-for")),
     Mutation(
         "underscores pass",
         "identity_headers_are_dropped",

@@ -40,6 +40,8 @@ _ENVOY: Final = "gateway.envoyproxy.io/v1alpha1"
 _SPEC: Final = "spec/template/spec"
 _FIRST: Final = f"{_SPEC}/containers/0"
 _HELPER: Final = "apiVersion: v1\nkind: Pod\nspec: {containers: [{name: helper-pod, image: busybox}]}\n"
+_UNBOUNDED: Final = ", resources: {limits: {memory: 64Mi}}}]"
+_DAEMON: Final = "spec/provider/kubernetes/envoyDaemonSet"
 
 MUTATIONS: Final = (
     Mutation("typo in a field", "objects_are_valid", _set("Deployment", "llm", "spec/replica", 2)),
@@ -206,6 +208,46 @@ MUTATIONS: Final = (
     Mutation("no requests", "pods_keep_the_rules", _container("llm", lambda c: c["resources"].pop("requests"))),
     Mutation(
         "impatient", "pods_keep_the_rules", _container("llm", lambda c: c["livenessProbe"].update(timeoutSeconds=1))
+    ),
+    Mutation(
+        "alive is ready",
+        "pods_keep_the_rules",
+        _container("llm", lambda c: c.update(livenessProbe={**c["readinessProbe"], "timeoutSeconds": 10})),
+    ),
+    Mutation(
+        "no bound of disk",
+        "pods_keep_the_rules",
+        _container("llm", lambda c: c["resources"]["limits"].pop("ephemeral-storage")),
+    ),
+    Mutation(
+        "bound below the logs",
+        "pods_keep_the_rules",
+        _container("llm", lambda c: c["resources"]["limits"].update({"ephemeral-storage": "32Mi"})),
+    ),
+    Mutation(
+        "endless emptyDir",
+        "pods_keep_the_rules",
+        _drop("Deployment", "keycloak", f"{_SPEC}/volumes/0/emptyDir/sizeLimit"),
+    ),
+    Mutation(
+        "emptyDir beyond the pod's bound",
+        "pods_keep_the_rules",
+        _set("Deployment", "keycloak", f"{_SPEC}/volumes/0/emptyDir/sizeLimit", "1Gi"),
+    ),
+    Mutation(
+        "proxy without a bound of disk",
+        "controllers_are_told_bounds_of_disk",
+        _drop("EnvoyProxy", "gateway", f"{_DAEMON}/container/resources/limits/ephemeral-storage"),
+    ),
+    Mutation(
+        "proxy with an endless emptyDir",
+        "controllers_are_told_bounds_of_disk",
+        _set("EnvoyProxy", "gateway", f"{_DAEMON}/pod/volumes/0/emptyDir", {}),
+    ),
+    Mutation(
+        "helper pod without a bound of disk",
+        "controllers_are_told_bounds_of_disk",
+        _set("ConfigMap", "local-path-config", "data/helperPod.yaml", _HELPER.replace("}]", _UNBOUNDED)),
     ),
     Mutation("host network", "pods_keep_the_rules", _set("Deployment", "llm", f"{_SPEC}/hostNetwork", value=True)),
     Mutation("host port", "pods_keep_the_rules", _container("llm", lambda c: c["ports"][0].update(hostPort=443))),

@@ -103,8 +103,8 @@ OTHERS = {
     "gate-native": "  gate: native\n  callback: /login/back\n  reason: it asks Keycloak itself\n  timeout: 0s\n",
     "gate-password": "  gate: password\n  timeout: 60s\n",
     "gate-open": "  gate: open\n  reason: everybody may read it\n",
-    "tcp-by-port": "  host: hello\n  port: 8080\n",
-    "tcp-by-sni": "  host: hello\n  port: 8080\n",
+    "tcp-by-port": "  names: [hello.DOMAIN, hello.ai.svc]\n  port: 8080\n",
+    "tcp-by-sni": "  names: [hello.DOMAIN, hello.ai.svc]\n  port: 8080\n",
 }
 """Other components in place of the example's, with what the declaration then says."""
 

@@ -1,6 +1,6 @@
 """A budget is not less than what its pods ask for: area by area, so that a new one brings its own."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ import pytest
 from betelgeuse import profiles, settings
 from betelgeuse.kube import Obj
 from betelgeuse.tree.workloads import WORKLOADS, pod_spec
+from conformance.workloads.rules import amount
 from tests.render.conftest import Slim
 from tests.render.trees import Tree
 
@@ -19,26 +20,9 @@ HERE: Final = [env for env in settings.environments() if env in {"local", "kind"
 """Where the whole platform runs on the machine that deploys it."""
 
 
-_FACTORS: Final[Mapping[str, Decimal | int]] = {
-    "": 1,
-    "m": Decimal("0.001"),
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "k": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-}
-
-
-def _amount(quantity: str | int) -> Decimal:
-    number = str(quantity).rstrip("".join(_FACTORS))
-    return Decimal(number) * _FACTORS[str(quantity)[len(number) :]]
-
-
 def _requests(containers: list[Any], resource: str) -> Decimal:
     amounts = [each.get("resources", {}).get("requests", {}).get(resource, 0) for each in containers]
-    return sum((_amount(amount) for amount in amounts), Decimal(0))
+    return sum((amount(each) for each in amounts), Decimal(0))
 
 
 def _proxies(obj: Obj, resource: str) -> Decimal:

@@ -43,8 +43,10 @@ def test_every_component_changes_something(slim: Slim, env: str, component: str)
 
 
 def test_every_component_is_tried() -> None:
-    """A component that neither an overlay lists nor a test adds is one nobody checks."""
+    """A component that neither an overlay nor an area lists, and no test adds, is one nobody checks."""
     listed = {Path(component).name for _, component in USES if "/components/" in component}
+    for area in (paths.ROOT / "base").glob("*/kustomization.yaml"):
+        listed |= {Path(entry).name for entry in yaml.safe_load(area.read_text("utf-8")).get("components", ())}
     tried = {*listed, *OPTIONAL, "gate-login", *GATES_AND_TCP, "host", "tcp-host"}
 
     assert sorted(tried) == sorted(path.name for path in (paths.ROOT / "components").iterdir() if path.is_dir())
@@ -91,7 +93,7 @@ def test_every_key_that_kustomize_reads_arrives(slim: Slim, env: str) -> None:
 def test_every_mapped_image_is_used(trees: Callable[[str], Tree]) -> None:
     """What this machine builds is what the tree, the control plane or another image needs."""
     known = table.images()
-    used = {image.rpartition(":")[0].rpartition("/")[2] for _, image in images_of(trees("local"))}
+    used = {image.rpartition(":")[0].rpartition("/")[2] for _, image in images_of(trees("local:full"))}
     bases = {image.parent for image in known.values() if image.parent}
     on_demand = {name for name, image in known.items() if image.on_demand}
     mapped = {name for name, image in known.items() if not image.pulled} - on_demand

@@ -9,7 +9,7 @@ from tests.render import exemptions, layout
 from tests.render.checks import CHECKS
 from tests.render.trees import Tree
 
-ENVIRONMENTS = settings.environments()
+ENVIRONMENTS = [*settings.environments(), "local:full"]
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -34,7 +34,7 @@ def test_all_environments_are_there() -> None:
     assert {"local", "kind", "single-node", "hetzner"} <= set(ENVIRONMENTS)
 
 
-@pytest.mark.parametrize("table", ["NO_DEFAULT_DENY", "NO_READINESS"])
+@pytest.mark.parametrize("table", ["NO_DEFAULT_DENY", "NO_PODS", "NO_READINESS"])
 def test_exemptions_are_needed(trees: Callable[[str], Tree], monkeypatch: pytest.MonkeyPatch, table: str) -> None:
     """Without an exemption some check fails: what nothing needs any more is removed."""
     entries: dict[object, str] = dict(getattr(exemptions, table))

@@ -24,7 +24,7 @@ from betelgeuse import paths, render, shell
 from betelgeuse.progress import say
 
 NAMESPACE = Collection.from_module(tasks)
-GOOD = {"app": "llm", "client": "api-client", "name": "ann", "target": "llm"}
+GOOD = {"app": "llm", "client": "api-client", "name": "ann", "store": "postgres", "target": "llm"}
 """What the verbs ask for, where another argument is tried."""
 NEVER = ("", "  ", "\x1b[31mred", "a\nb", "\u202eb", "\udcff", "x" * 5000)
 """What no argument may be."""
@@ -39,7 +39,7 @@ from betelgeuse import paths
 from betelgeuse.progress import out, step
 from betelgeuse.workflows import policy_graph
 from loadtests.workflows.reach import fresh_log
-from tasks import verb
+from betelgeuse.verb import verb
 
 paths.REPORTS = Path("/proc/no-such-folder")
 

@@ -25,7 +25,10 @@ GATES = {
     "open": "  gate: open\n  reason: everybody may read it\n",
 }
 _TCP = (
-    _HOST.replace("kind: Host", "kind: TcpHost").replace("  description: Notes\n", "  host: wiki\n") + "  port: 5432\n"
+    _HOST.replace("kind: Host", "kind: TcpHost").replace(
+        "  description: Notes\n", "  names: [wiki.DOMAIN, wiki.area.svc]\n"
+    )
+    + "  port: 5432\n"
 )
 Write = Callable[..., Path]
 
@@ -82,6 +85,16 @@ def test_a_tcp_host_is_declared(write: Write, component: str) -> None:
     hostfiles.check(write(_TCP, component, name="tcphost.yaml"))
 
 
+def test_a_tcp_host_may_say_how_to_connect(write: Write) -> None:
+    """The lines are found by the host's name; without any there are none."""
+    base = write(f"{_TCP}  connect: |\n    sql {{host}}\n", "tcp-by-port", name="tcphost.yaml")
+
+    hostfiles.check(base)
+    assert hostfiles.connecting("wiki", base) == "sql {host}\n"
+    assert hostfiles.connecting("other", base) == ""
+    assert "spec.connect must be text" in _problem(write(f"{_TCP}  connect: []\n", "tcp-by-port", name="tcphost.yaml"))
+
+
 WRONG = [
     ("a misspelt field", "groups:", "grups:", "unknown field 'grups'; did you mean 'groups'?"),
     ("a field of another gate", "timeout:", "bodyLimit: 4Mi\n  timeout:", "unknown field 'bodyLimit'"),
@@ -120,6 +133,25 @@ def test_a_port_is_a_number(write: Write, port: str) -> None:
     assert "spec.port must be a TCP port" in _problem(
         write(_TCP.replace("5432", port), "tcp-by-sni", name="tcphost.yaml")
     )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "[]",
+        "wiki.DOMAIN",
+        "[wiki.area.svc]",
+        "[WIKI.DOMAIN]",
+        "[wiki.DOMAIN, 7]",
+        "[wiki.DOMAIN, wiki]",
+        "[a.b.DOMAIN]",
+    ],
+)
+def test_the_first_name_is_public(write: Write, names: str) -> None:
+    """A server's names are the public one below the domain, then those of Services inside."""
+    text = _TCP.replace("[wiki.DOMAIN, wiki.area.svc]", names)
+
+    assert "spec.names must be a list of DNS names" in _problem(write(text, "tcp-by-sni", name="tcphost.yaml"))
 
 
 @pytest.mark.parametrize("listed", [(), ("gate-token",), ("gate-login", "gate-token")])

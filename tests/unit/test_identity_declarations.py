@@ -70,7 +70,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (
         "id: x\naudiences: [embedings]",
         {},
-        "no SecurityPolicy accepts the audience 'embedings'; did you mean 'embeddings'? (accepted: embeddings, llm)",
+        "nothing accepts the audience 'embedings'; did you mean 'embeddings'? (accepted: embeddings, llm)",
     ),
     ("id: x\nlogin: portal", {}, "login must be {host: <name below a.test>, callback: <path>}"),
     ("id: x\nlogin: {hosts: portal}", {}, "login: unknown key 'hosts'; did you mean 'host'?"),
@@ -128,11 +128,21 @@ def test_a_browser_client_is_exact() -> None:
         "pkce.code.challenge.method": "S256",
         "post.logout.redirect.uris": "https://portal.a.test/",
     }
-    assert "groups" in rep["defaultClientScopes"]
+    assert rep["defaultClientScopes"] == ["basic", "email", "groups", "username"]
     assert [mapper["config"]["included.custom.audience"] for mapper in rep["protocolMappers"]] == ["portal"]
     assert not rep["publicClient"]
     assert "secret" not in rep
-    assert list(found.scopes) == ["groups"]
+    assert list(found.scopes) == ["groups", "username"]
+    assert found.roles == {"groups": tuple(GROUPS)}
+
+
+def test_an_application_of_its_own_sign_in_learns_names() -> None:
+    """Only what the gateway keeps in cookies is without them."""
+    text = PORTAL.replace("/oauth2/callback", "/login/generic_oauth")
+
+    (found,) = desired(clients([*TREE, secret(text)], DOMAIN)).clients.values()
+
+    assert found["defaultClientScopes"] == ["basic", "email", "groups", "profile"]
 
 
 def test_a_machine_client_gets_its_audiences_and_nothing_else() -> None:
@@ -145,7 +155,7 @@ def test_a_machine_client_gets_its_audiences_and_nothing_else() -> None:
     assert rep["redirectUris"] == []
     assert rep["defaultClientScopes"] == ["basic", "service_account", "audience-embeddings", "audience-llm"]
     assert (rep["optionalClientScopes"], rep["fullScopeAllowed"]) == ([], False)
-    assert list(found.scopes) == ["groups", "audience-embeddings", "audience-llm"]
+    assert list(found.scopes) == ["groups", "username", "audience-embeddings", "audience-llm"]
     assert found.scopes["audience-llm"]["protocolMappers"][0]["config"]["included.custom.audience"] == "llm"
 
 

@@ -72,6 +72,10 @@ def _built_in_clients() -> list[Rep]:
     return reps
 
 
+def _role(name: str) -> Rep:
+    return {"id": f"r-{name}", "name": name, "composite": False, "attributes": {OWNED: ["true"]}}
+
+
 def fresh() -> Answers:
     """Return a realm as Keycloak makes it, with its settings already declared."""
     return Answers(
@@ -81,6 +85,8 @@ def fresh() -> Answers:
             "/betelgeuse/client-scopes": [{"id": f"s-{name}", "name": name} for name in BUILT_IN_SCOPES],
             "/betelgeuse/clients": _built_in_clients(),
             "/betelgeuse/groups?briefRepresentation=false": [],
+            "/betelgeuse/roles?briefRepresentation=false": [{"id": "r-own", "name": "offline_access"}],
+            **{f"/betelgeuse/roles/{name}": _role(name) for name in GROUPS},
             "/betelgeuse/clients/id-management/roles/realm-admin": ROLE,
         }
     )
@@ -105,10 +111,14 @@ def settled() -> Answers:
             "name": name,
             "attributes": {OWNED: ["true"]},
             "clientRoles": {"realm-management": [*rights]},
+            "realmRoles": [name],
         }
         for name, rights in GROUPS.items()
     ]
     found.answers["/betelgeuse/groups?briefRepresentation=false"] = [*groups, {"id": "g-own", "name": "chess club"}]
+    roles = [_role(name) for name in GROUPS]
+    found.answers["/betelgeuse/roles?briefRepresentation=false"] += roles
+    found.answers["/betelgeuse/client-scopes/s-groups/scope-mappings/realm"] = roles
     return found
 
 
@@ -133,7 +143,7 @@ def test_a_settled_realm_is_left_alone() -> None:
 
 
 def test_a_missing_realm_is_made_whole() -> None:
-    """Realm, scopes, clients with their secrets, groups with their rights; the password grant is closed."""
+    """Realm, groups with their roles and rights, scopes, clients with their secrets; the password grant is closed."""
     api = fresh()
     missing = Answers({key: value for key, value in api.answers.items() if key == "/master"})
 
@@ -141,19 +151,26 @@ def test_a_missing_realm_is_made_whole() -> None:
 
     assert changes == [
         "realm betelgeuse: created, with groups platform-admins, researchers, annotators and clients api, portal",
+        *(f"role {name}: created" for name in GROUPS),
+        "group platform-admins: created",
+        "group platform-admins: role given",
+        "group platform-admins: right realm-admin given",
+        "group researchers: created",
+        "group researchers: role given",
+        "group annotators: created",
+        "group annotators: role given",
         "scope groups: created",
+        *(f"scope groups: role {name} added" for name in sorted(GROUPS)),
+        "scope username: created",
         "scope audience-llm: created",
         "client api: created",
         "client portal: created",
         "client admin-cli: enabled true -> false, directAccessGrantsEnabled true -> false",
-        "group platform-admins: created",
-        "group platform-admins: right realm-admin given",
-        "group researchers: created",
-        "group annotators: created",
     ]
     bodies = {body["clientId"]: body for verb, path, body in missing.log if path == "/betelgeuse/clients"}
     assert {name: body["secret"] for name, body in bodies.items()} == SECRETS
-    assert ("POST", "/betelgeuse/groups/new-8/role-mappings/clients/id-management", [ROLE]) in missing.log
+    assert ("POST", "/betelgeuse/groups/new-6/role-mappings/clients/id-management", [ROLE]) in missing.log
+    assert ("POST", "/betelgeuse/groups/new-6/role-mappings/realm", [_role("platform-admins")]) in missing.log
 
 
 def test_a_dry_run_writes_nothing() -> None:
@@ -163,7 +180,8 @@ def test_a_dry_run_writes_nothing() -> None:
     told_dry = reconcile(api, dry_run=True, secrets={})
     told_really = reconcile(fresh())
 
-    assert [line for line in told_really if "right" not in line] == told_dry
+    given = (" right ", ": role ", "given")
+    assert [line for line in told_really if not any(word in line for word in given)] == told_dry
     assert api.log == []
     assert len(reconcile(nothing, dry_run=True)) == 1
     assert nothing.log == []
@@ -222,6 +240,29 @@ def test_groups_have_exactly_their_rights() -> None:
     assert api.log[1][2]["attributes"] == {"color": ["red"], OWNED: ["true"]}
 
 
+def test_tokens_tell_our_roles_alone() -> None:
+    """A role that a scope may tell besides is taken out, one that is missing is put in; an old mapper goes last."""
+    api = settled()
+    api.answers["/betelgeuse/client-scopes/s-groups/scope-mappings/realm"] = [_role("researchers"), _role("chess")]
+    roles = api.answers["/betelgeuse/roles?briefRepresentation=false"]
+    roles[0] |= {"name": "chess", "attributes": {OWNED: ["true"]}}
+    roles[1]["attributes"] = {}
+    api.answers["/betelgeuse/groups?briefRepresentation=false"][2]["realmRoles"] = []
+    scope = next(rep for rep in api.answers["/betelgeuse/client-scopes"] if rep["name"] == "groups")
+    scope["protocolMappers"] = [{"id": "m-old", "name": "groups"}]
+
+    assert reconcile(api) == [
+        "role platform-admins: marked as ours",
+        "role chess: removed",
+        "group annotators: role given",
+        "scope groups: role annotators added",
+        "scope groups: role platform-admins added",
+        "scope groups: role chess removed",
+        "scope groups: mapper platform-groups added",
+        "scope groups, mapper groups: removed",
+    ]
+
+
 def test_only_what_is_ours_is_pruned() -> None:
     """What carries the mark and is declared no more goes; everything else stays."""
     api = settled()
@@ -231,11 +272,11 @@ def test_only_what_is_ours_is_pruned() -> None:
         {"id": "g-old", "name": "old", "attributes": {OWNED: ["true"]}}
     ]
 
-    assert reconcile(api, dry_run=True) == ["scope old: removed", "group old: removed", "client old: removed"]
-    assert reconcile(api) == ["scope old: removed", "group old: removed", "client old: removed"]
+    assert reconcile(api, dry_run=True) == ["group old: removed", "scope old: removed", "client old: removed"]
+    assert reconcile(api) == ["group old: removed", "scope old: removed", "client old: removed"]
     assert api.written == [
-        "DELETE /betelgeuse/client-scopes/s-old",
         "DELETE /betelgeuse/groups/g-old",
+        "DELETE /betelgeuse/client-scopes/s-old",
         "DELETE /betelgeuse/clients/id-old",
     ]
 

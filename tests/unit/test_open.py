@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from betelgeuse import settings
+from betelgeuse import hostfiles, settings
 from betelgeuse.errors import UsageError
 from betelgeuse.identity.callers import caller
 from betelgeuse.kube import Obj
@@ -94,6 +94,15 @@ def test_a_password_says_where_it_is() -> None:
     assert found[2] == "password: user admin, key `password` of Secret n/ui-users"
 
 
+def test_a_store_with_a_page_is_explained_as_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one name is a database's and its page's, both are told."""
+    objects = [*store("", monkeypatch), *app("data", None, **{"betelgeuse.io/public": "a page"})]
+
+    found = list(lines(objects, LOCAL, "data", ""))
+
+    assert [found[0], f"https://data.{DOMAIN}/" in found] == [f"data.{DOMAIN}:5432", True]
+
+
 def test_an_open_app_says_why() -> None:
     """The reason stands on the route."""
     notes = {"betelgeuse.io/public": "people log in here", "betelgeuse.io/start": "/account/"}
@@ -103,6 +112,50 @@ def test_an_open_app_says_why() -> None:
     assert found[0] == f"https://auth.{DOMAIN}/account/"
     assert found[2] == "open to everybody: people log in here"
     assert found[3].endswith(f" https://auth.{DOMAIN}/account/")
+
+
+def store(connect: str, monkeypatch: pytest.MonkeyPatch) -> list[Obj]:
+    """Return a database's listener, certificate and accounts; its declaration says how to connect."""
+    monkeypatch.setattr(hostfiles, "connecting", {"sql": connect}.get)
+    listener = {"name": "tcp", "protocol": "TCP", "port": 5432}
+    notes = {"betelgeuse.io/generate": "{user: literal:USER, password: password:32}"}
+    return [
+        obj("gateway.networking.k8s.io/v1", "ListenerSet", "sql", "db", spec={"listeners": [listener]}),
+        obj("cert-manager.io/v1", "Certificate", "sql", "db", spec={"dnsNames": [f"data.{DOMAIN}", "sql.db.svc"]}),
+        *(
+            obj(
+                "v1",
+                "Secret",
+                f"{user}-sql",
+                "db",
+                labels={"betelgeuse.io/store": "data"},
+                annotations={name: text.replace("USER", user) for name, text in notes.items()},
+            )
+            for user in ("pipelines", "research")
+        ),
+        obj("v1", "Secret", "research-other", "db", labels={"betelgeuse.io/store": "other"}),
+    ]
+
+
+def test_a_database_is_explained_as_its_declaration_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Address, root, whose password is where, and its own lines with the account of people filled in."""
+    objects = store("sql {user}@{host}:{port} {root}\n{password} {other}\n", monkeypatch)
+
+    assert list(lines(objects, LOCAL, "data", "", "/root.pem")) == [
+        f"data.{DOMAIN}:5432",
+        f"add to the hosts file: 172.30.0.11 data.{DOMAIN}",
+        "root to trust: /root.pem",
+        "account research: key `password` of Secret db/research-sql",
+        "account pipelines: key `password` of Secret db/pipelines-sql",
+        f"sql research@data.{DOMAIN}:5432 /root.pem",
+        "kubectl -n db get secret research-sql -o 'jsonpath={.data.password}' | base64 -d {other}",
+    ]
+
+
+def test_databases_are_among_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt one is suggested."""
+    with pytest.raises(UsageError, match=r"no app 'dat' in local; did you mean 'data'\?; there are data"):
+        list(lines(store("", monkeypatch), LOCAL, "dat", ""))
 
 
 def test_an_unknown_app_is_refused_with_a_suggestion() -> None:

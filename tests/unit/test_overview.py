@@ -16,6 +16,7 @@ PROGRAMS = {
     "solver": "images:\n  solver: {replaces: 'r.io/solver:{version}', files: {/s: {own: s}}}\n",
     "load": "images:\n  load: {replaces: 'r.io/load:{version}', files: {/l: {own: l}}, on-demand: true}\n",
     "etcd": "images:\n  etcd: {replaces: 'registry.k8s.io/etcd:{version}', files: {/e: {own: e}}}\n",
+    "pg": "images:\n  pg: {replaces: 'r.io/pg:{version}', files: {/p: {own: p}}}\n",
     "pebble": "images:\n  pebble: {replaces: 'r.io/pebble:{version}', files: {/p: {own: p}}}\n",
 }
 
@@ -47,6 +48,7 @@ def test_every_image_has_a_row(programs: dict[str, Program]) -> None:
         _workload("Deployment", "ui", "r.io/ui:1.2.3", SOLVER="r.io/solver:1.2.3"),
         _workload("StatefulSet", "ui-2", "r.io/ui:1.2.3"),
         obj("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy", "gateway", "gateway", spec=proxy),
+        obj("postgresql.cnpg.io/v1", "Cluster", "one", "ns", spec={"imageName": "r.io/pg:1.2.3"}),
     ]
     rows = [line for line in overview.page(programs, tree).splitlines() if line.startswith("| ")][1:]
 
@@ -55,6 +57,7 @@ def test_every_image_has_a_row(programs: dict[str, Program]) -> None:
         "| etcd | 1.2.3 | `registry.k8s.io/etcd:1.2.3` | our own code | part of every node |",
         "| load | 1.2.3 | `r.io/load:1.2.3` | our own code | on demand |",
         "| pebble | 1.2.3 | `r.io/pebble:1.2.3` | our own code | on `local` alone |",
+        "| pg | 1.2.3 | `r.io/pg:1.2.3` | our own code | ns/one |",
         "| solver | 1.2.3 | `r.io/solver:1.2.3` | our own code | made by a controller |",
         "| store | 1.2.3 | `r.io/store:1.2.3` | built from Debian trixie | base of other images |",
         "| ui | 1.2.3 | `r.io/ui:1.2.3` | our own code | ns/ui, ns/ui-2 |",

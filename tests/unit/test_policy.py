@@ -249,6 +249,21 @@ def test_parties_of_a_tree() -> None:
     assert [port for _, port, _ in parties["shop/g"].ports] == [10443, 8443]
 
 
+def test_parties_that_operators_start() -> None:
+    """PostgreSQL's pods; and the proxies listen on the ports of a Gateway's ListenerSets too."""
+    listener = {"name": "tcp", "port": 5432, "protocol": "TCP"}
+    spec = {"parentRef": {"name": "g", "namespace": "shop"}, "listeners": [listener]}
+    added = [
+        _obj("ListenerSet", "sql", "data", spec),
+        {**_obj("Cluster", "pg", "data", {"instances": 1}), "apiVersion": "postgresql.cnpg.io/v1"},
+    ]
+    parties = {str(party): party for party in of_tree([*TREE, *added])}
+
+    assert [port for _, port, _ in parties["shop/g"].ports] == [10443, 5432, 8443]
+    assert parties["data/pg-1"].labels == {"cnpg.io/cluster": "pg"}
+    assert {port for _, port, _ in parties["data/pg-1"].ports} == {5432, 8000, 9187}
+
+
 def test_pod_on_the_nodes_network_is_the_node() -> None:
     """Its address is the node's, and no policy selects it."""
     meta = {"name": "p", "namespace": "n"}

@@ -49,14 +49,17 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 
 
 def test_a_profile_is_the_sum_of_its_areas(write: Write) -> None:
-    """Areas come in their order, other profiles' included; what they need adds up as people add."""
+    """Areas come in their order, other profiles' included; what they need adds up as people add.
+
+    A control plane wants two cores, however little the areas want.
+    """
     del write
     found = profiles.load("data")
 
     assert [area.name for area in found.areas] == ["net", "auth", "db"]
-    assert found.budget == Budget(cpu=1.3, memory_gib=3.3, disk_gib=14, build_minutes=23)
+    assert found.budget == Budget(cpu=2, memory_gib=3.3, disk_gib=14, build_minutes=23)
     assert str(found) == f"profile data: net, auth, db; needs {found.budget}"
-    assert str(found.budget) == "1.3 cores, 3.3 GiB of memory, 14 GiB of disk, 23 minutes to build everything"
+    assert str(found.budget) == "2 cores, 3.3 GiB of memory, 14 GiB of disk, 23 minutes to build everything"
     assert [area.name for area in profiles.load("full").areas] == ["net", "auth", "db", "notes"]
     assert profiles.names() == ["core", "data", "full"]
 

@@ -50,6 +50,8 @@ def test_every_file_of_a_folder_is_used(name: str) -> None:
     used |= {bundle.values.name for bundle in program.bundles.values() if bundle.values}
     used |= {image.dockerfile.name for image in program.images.values() if image.dockerfile}
     files = [file for image in program.images.values() for file in image.files.values()]
+    if isinstance(program.source.build, Script):
+        files += program.source.build.files.values()
     used |= {file.path.partition("/")[0] for file in files if file.kind is Kind.OWN}
     present = {path.name for path in program.folder.iterdir() if path.name != "__pycache__"}
 
@@ -68,7 +70,7 @@ def test_dockerfile_copies_exactly_its_files(name: str) -> None:
     """Every file is copied by the Dockerfile."""
     image = images.named(name)
     lines = recipe.dockerfile(image).splitlines()
-    copied = {word for line in lines if line.startswith("COPY") for word in line.split() if "/" in word}
+    copied = {word for line in lines if line.startswith("COPY") for word in line.split()[1:]}
 
     for path in image.files:
         assert any(word == path or word.startswith(f"{path}/") for word in copied), path

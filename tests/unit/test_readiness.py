@@ -42,6 +42,7 @@ PARENT = {"name": "web", "kind": "ListenerSet"}
 ROUTE = {"parentRefs": [PARENT]}
 ANSWER = {"parentRef": {"group": "gateway.networking.k8s.io", **PARENT, "namespace": "n"}}
 DEPLOYMENT, DAEMONSET, STATEFULSET = ("apps/v1", "Deployment"), ("apps/v1", "DaemonSet"), ("apps/v1", "StatefulSet")
+POSTGRES = ("postgresql.cnpg.io/v1", "Cluster")
 DONE = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "readyReplicas": 1}
 UNSEEN = "no controller has looked at it"
 OLD = {"observedGeneration": 1}
@@ -142,6 +143,18 @@ CASES = [
         {"conditions": [condition("Ready", observedGeneration=1)]},
         f"not Ready yet: {UNSEEN}",
         generation=2,
+    ),
+    Case("postgres", POSTGRES, {"phase": "Cluster in healthy state", "conditions": [condition("Ready")]}, ""),
+    Case("postgres-new", POSTGRES, None, f"not Ready yet: {UNSEEN}"),
+    Case(
+        "postgres-starting",
+        POSTGRES,
+        {
+            "phase": "Setting up primary",
+            "phaseReason": "Creating primary instance pg-1",
+            "conditions": [condition("Ready", status="False", reason="ClusterIsNotReady")],
+        },
+        "Setting up primary: Creating primary instance pg-1",
     ),
     Case(
         "issuer",

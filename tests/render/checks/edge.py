@@ -10,6 +10,8 @@ _STANDARD: Final = "gateway.networking.k8s.io"
 _IMPLEMENTATION: Final = "gateway.envoyproxy.io"
 _GATEWAY: Final = "gateway"
 _AUTH_POLICIES: Final = ("SecurityPolicy", "BackendTrafficPolicy", "ClientTrafficPolicy")
+_FILTER: Final = ".extensionRef.group"
+"""Where a route names such a filter."""
 
 
 def app_routes(tree: Tree) -> Iterator[Obj]:
@@ -79,15 +81,41 @@ def hosts_are_one_routes_only(tree: Tree) -> Iterator[str]:
                 yield f"{describe(route)}: {host} belongs to namespace {owner}"
 
 
+def _adds_credentials(tree: Tree, namespace: str, name: str) -> bool:
+    """Whether a filter of the implementation's is there, and does nothing but add a credential."""
+    return any(
+        (obj["metadata"]["namespace"], obj["metadata"]["name"]) == (namespace, name)
+        and set(obj["spec"]) == {"credentialInjection"}
+        for obj in tree.kind("HTTPRouteFilter")
+    )
+
+
+def _filters_are_for_credentials(tree: Tree, obj: Obj) -> bool:
+    """Whether every filter that a route takes from the implementation adds a credential."""
+    filters = (each for rule in obj["spec"].get("rules", ()) for each in rule.get("filters", ()))
+    names = [each["extensionRef"]["name"] for each in filters if "extensionRef" in each]
+    return all(_adds_credentials(tree, obj["metadata"]["namespace"], name) for name in names)
+
+
 def implementation_is_replaceable(tree: Tree) -> Iterator[str]:
-    """Outside its namespace the gateway's implementation is named by auth and traffic policies, and grants for them."""
+    """Outside its namespace the gateway's implementation is named by auth and traffic policies and grants for them.
+
+    And by filters that add a credential, which the standard has none of.
+    """
     for obj in tree.objects:
         if obj["kind"] == "CustomResourceDefinition" or obj["metadata"].get("namespace") == _GATEWAY:
             continue
-        if api_group(obj) == _IMPLEMENTATION and obj["kind"] not in _AUTH_POLICIES:
+        own = obj["kind"] in _AUTH_POLICIES or (
+            obj["kind"] == "HTTPRouteFilter"
+            and _adds_credentials(tree, obj["metadata"]["namespace"], obj["metadata"]["name"])
+        )
+        if api_group(obj) == _IMPLEMENTATION and not own:
             yield f"{describe(obj)}: is {_IMPLEMENTATION}'s outside the gateway"
         if api_group(obj) == _STANDARD and obj["kind"] not in {"GatewayClass", "ReferenceGrant"}:
-            yield from (f"{describe(obj)}: {at} names {text}" for at, text in strings(obj) if _IMPLEMENTATION in text)
+            known = obj["kind"] == "HTTPRoute" and _filters_are_for_credentials(tree, obj)
+            for at, text in strings(obj):
+                if _IMPLEMENTATION in text and not (known and at.endswith(_FILTER)):
+                    yield f"{describe(obj)}: {at} names {text}"
 
 
 def routes_are_standard(tree: Tree) -> Iterator[str]:

@@ -34,6 +34,7 @@ _IDENTITY_HEADERS: Final = (
     "remote-groups",
     "x-client-id",
 )
+_ADDRESS_HEADERS: Final = ("x-forwarded-for", "forwarded", "x-real-ip", "true-client-ip", "cf-connecting-ip")
 
 
 def guarded(tree: Tree, kind: str) -> Iterator[tuple[Obj, Obj]]:
@@ -243,8 +244,9 @@ def _about(override: Mapping[str, Any], status: int) -> bool:
 
 
 def identity_headers_are_dropped(tree: Tree) -> Iterator[str]:
-    """Whatever tells an app who calls is dropped where a client sends it, also spelt with underscores."""
-    names = {*_IDENTITY_HEADERS, *(name for policy in tree.kind("SecurityPolicy") for name in _told_by(policy))}
+    """Whatever tells an app who calls, or from where, is dropped where a client sends it, also with underscores."""
+    told = (name for policy in tree.kind("SecurityPolicy") for name in _told_by(policy))
+    names = {*_IDENTITY_HEADERS, *_ADDRESS_HEADERS, *told}
     for policy in tree.kind("ClientTrafficPolicy"):
         headers = policy["spec"].get("headers", {})
         if headers.get("withUnderscoresAction") not in {"DropHeader", "RejectRequest"}:
@@ -252,8 +254,9 @@ def identity_headers_are_dropped(tree: Tree) -> Iterator[str]:
         removed = headers.get("earlyRequestHeaders", {}).get("removeOnMatch", ())
         exact = {each["value"] for each in removed if each["type"] == "Exact"}
         prefixes = tuple(each["value"] for each in removed if each["type"] == "Prefix")
+        suffixes = tuple(each["value"] for each in removed if each["type"] == "Suffix")
         for name in sorted(names):
-            if name not in exact and not name.startswith(prefixes):
+            if name not in exact and not name.startswith(prefixes) and not name.endswith(suffixes):
                 yield f"{describe(policy)}: lets a client say {name}"
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from betelgeuse.kube import describe
 from betelgeuse.policy.selectors import POD_NAMESPACE
 from conformance import exemptions
-from tests.render.exemptions import NO_DEFAULT_DENY
+from tests.render.exemptions import NO_DEFAULT_DENY, NO_PODS
 from tests.render.trees import POLICIES, Pods, Tree
 
 _MODES: Final = ("enforce", "audit", "warn")
@@ -81,6 +81,8 @@ def _peers(policy: Mapping[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]
 def policies_select_pods(tree: Tree) -> Iterator[str]:
     """Every policy is for pods that will run, and every peer it names is one: a typo would be silence."""
     for policy in tree.kind(*POLICIES):
+        if describe(policy) in NO_PODS:
+            continue
         if not _subjects(tree, policy):
             yield f"{describe(policy)}: is for no pod"
         for where, namespaces, selector, _ in _peers(policy):

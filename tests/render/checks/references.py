@@ -77,13 +77,18 @@ def services_select_pods(tree: Tree) -> Iterator[str]:
 
 def routes_lead_somewhere(tree: Tree) -> Iterator[str]:
     """Backends of routes are Services of the tree, with that port."""
-    services = {(o["metadata"]["namespace"], o["metadata"]["name"]): o for o in tree.kind("Service")}
+    ports = {
+        (each["metadata"]["namespace"], each["metadata"]["name"]): [port["port"] for port in each["spec"]["ports"]]
+        for each in tree.kind("Service")
+    }
+    # The operator makes the Service of a PostgreSQL Cluster.
+    clusters = [each["metadata"] for each in tree.kind("Cluster")]
+    ports |= {(each["namespace"], f"{each['name']}-rw"): [5432] for each in clusters}
     for route in tree.kind("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"):
         for rule in route["spec"].get("rules", ()):
             for ref in rule.get("backendRefs", ()):
                 key = (ref.get("namespace", route["metadata"]["namespace"]), ref["name"])
-                ports = [port["port"] for port in services.get(key, {}).get("spec", {}).get("ports", ())]
-                if ref.get("kind", "Service") == "Service" and ref.get("port") not in ports:
+                if ref.get("kind", "Service") == "Service" and ref.get("port") not in ports.get(key, ()):
                     yield f"{describe(route)}: backend {'/'.join(key)}:{ref.get('port')} does not exist"
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from betelgeuse.kube import describe
 from betelgeuse.tree import gates
+from conformance.workloads.rules import amount
 from tests.render.checks.gates import guarded
 from tests.render.trees import Tree
 
@@ -39,17 +40,12 @@ def requests_are_checked(tree: Tree) -> Iterator[str]:
             continue
         if check.get("failOpen") or check.get("statusOnError") != _CLOSED:
             yield f"{describe(policy)}: lets requests pass while nobody checks them, or says so with another status"
-        if check.get("bodyToExtAuth", {}).get("maxRequestBytes") != _bytes(limits[meta["namespace"], meta["name"]]):
+        if check.get("bodyToExtAuth", {}).get("maxRequestBytes") != amount(limits[meta["namespace"], meta["name"]]):
             yield f"{describe(policy)}: the check does not see a body of as many bytes as the route takes"
         known = _apis(tree).get(meta["name"], {})
         if sorted(known.get("paths", ())) != asked:
             yield f"{describe(policy)}: {'/'.join(_CHECK)} knows {known.get('paths')}, not {asked}"
         yield from (f"{describe(route)}: {fault}" for fault in _started(tree, meta, known))
-
-
-def _bytes(quantity: str) -> int:
-    number = quantity.rstrip("KMGi")
-    return int(number) * {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}[quantity[len(number) :]]
 
 
 def _apis(tree: Tree) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Checks of pods before they exist: the rules conformance applies to those that do."""
 
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import yaml
 
@@ -43,6 +43,30 @@ def _templates_inside(tree: Tree) -> Iterator[tuple[str, Obj]]:
                 yield f"{describe(obj)}: data.{key}", yaml.safe_load(text)
 
 
+def _places(value: Any, at: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:  # noqa: ANN401 - any JSON value
+    """Yield (path, mapping) of every mapping in a value."""
+    if isinstance(value, Mapping):
+        yield at, value
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in entries:
+        yield from _places(item, f"{at}.{key}" if at else str(key))
+
+
+def controllers_are_told_bounds_of_disk(tree: Tree) -> Iterator[str]:
+    """What other objects say of the pods that a controller makes has the bounds of disk that the rules ask of pods."""
+    described = [
+        (describe(obj), obj) for obj in tree.objects if obj["kind"] not in {"CustomResourceDefinition", *WORKLOADS}
+    ]
+    for where, obj in [*described, *_templates_inside(tree)]:
+        for at, place in _places(obj):
+            resources, volume = place.get("resources"), place.get("emptyDir", {"sizeLimit": ""})
+            if isinstance(resources, Mapping) and "memory" in resources.get("limits", {}):
+                lacks = [each for each in ("requests", "limits") if "ephemeral-storage" not in resources.get(each, {})]
+                yield from (f"{where}: {at}.resources: no {each} for ephemeral-storage" for each in lacks)
+            if "sizeLimit" not in (volume or {}):
+                yield f"{where}: {at}.emptyDir: no sizeLimit"
+
+
 def images(tree: Tree) -> Iterator[tuple[str, str]]:
     """Yield (where, image) of every image the tree names, those inside other objects included."""
     for where, pod in _templates_inside(tree):
@@ -50,7 +74,7 @@ def images(tree: Tree) -> Iterator[tuple[str, str]]:
     for obj in tree.objects:
         if obj["kind"] != "CustomResourceDefinition":
             for at, text in strings(obj):
-                if at.endswith(".image") or (
+                if at.endswith((".image", ".imageName")) or (
                     at.endswith(".value") and _IMAGE.match(text) and ":" in text.rpartition("/")[2]
                 ):
                     yield f"{describe(obj)}: {at}", text
@@ -111,6 +135,7 @@ def tokens_are_not_mounted_for_nothing(tree: Tree) -> Iterator[str]:
 
 CHECKS: Final = (
     pods_keep_the_rules,
+    controllers_are_told_bounds_of_disk,
     images_are_pinned,
     images_are_ours_where_nothing_can_be_pulled,
     pods_say_whether_they_serve,

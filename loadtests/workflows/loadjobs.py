@@ -172,7 +172,10 @@ def _container(load: Load, role: str) -> Obj:
         "workingDir": _CODE,
         "env": _environment(load, role),
         # One core is all that one Locust uses; a quota of that much would hold back pieces it is about to time.
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": "512Mi"}},
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "128Mi", "ephemeral-storage": "64Mi"},
+            "limits": {"cpu": "2", "memory": "512Mi", "ephemeral-storage": "128Mi"},
+        },
         # What it said last is then in its status, also when its log is gone.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {

@@ -102,7 +102,7 @@ class Vectors:
         body = json.dumps(said | {"time": time.monotonic() - begin}).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         start(f"{status} {_REASONS[status]}", headers)
-        return [body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _admit(self, environ: Mapping[str, Any]) -> None:
         bearer = environ.get("HTTP_AUTHORIZATION", "")
@@ -114,6 +114,7 @@ class Vectors:
 
     def _answer(self, environ: Mapping[str, Any]) -> object:
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
+        method = "GET" if method == "HEAD" else method
         path = path.rstrip("/") or "/"
         for wanted, pattern, call in self._routes:
             if wanted == method and (found := pattern.fullmatch(path)):

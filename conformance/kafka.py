@@ -1,10 +1,6 @@
-"""Kafka as a client sees it: what a pod with the client library runs, and where it leads."""
+"""Kafka as a client sees it: what a pod with the client library runs."""
 
 from typing import Final
-
-from betelgeuse.tree import TcpHost
-from conformance.site import Site
-from conformance.verdict import demand
 
 CLIENT: Final = """
 import uuid
@@ -57,14 +53,3 @@ def take(topic, group, wanted, **changed):
     return sorted(wanted & found)
 """
 """Python for the client's pod: `send(topic, words)` and `take(topic, group, wanted)`, as `values["keys"]` say."""
-
-
-def server(site: Site) -> TcpHost:
-    """Return where Kafka is reached from outside."""
-    return demand(
-        next((host for host in site.tree.tcp_hosts if host.owner.name == "kafka"), None),
-        where="the tree",
-        want="a TcpHost named kafka",
-        got=[str(host) for host in site.tree.tcp_hosts],
-        reproduce="invoke open kafka",
-    )

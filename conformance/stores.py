@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from betelgeuse.kube import Obj
-from betelgeuse.tree import STORE, STORE_ADMIN, Ref
+from betelgeuse.tree import STORE, STORE_ADMIN, Ref, TcpHost
 from betelgeuse.tree.workloads import containers, pod_spec
 from conformance.features import STORES
 from conformance.inside import Inside
@@ -88,6 +88,17 @@ def _root(site: Site) -> TemporaryDirectory[str]:
 def root(site: Site) -> Path:
     """Return a file with the root of the stores' CA; it goes with the run."""
     return Path(site.once(("stores root",), lambda: _root(site)).name, "ca.crt")
+
+
+def server(site: Site, name: str) -> TcpHost:
+    """Return where a store is reached from outside."""
+    return demand(
+        next((host for host in site.tree.tcp_hosts if host.owner.name == name), None),
+        where="the tree",
+        want=f"a TcpHost named {name}",
+        got=[str(host) for host in site.tree.tcp_hosts],
+        reproduce=f"invoke open {name}",
+    )
 
 
 @dataclass(frozen=True)

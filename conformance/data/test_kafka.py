@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from conformance.kafka import CLIENT, server
+from conformance.kafka import CLIENT
 from conformance.site import Site
-from conformance.stores import Client, account
+from conformance.stores import Client, account, server
 from conformance.timeouts import TIMEOUTS
 from conformance.verdict import require, require_none
 
@@ -53,7 +53,7 @@ Way = dict[str, Any]
 
 
 def _outside(site: Site) -> str:
-    host = server(site)
+    host = server(site, "kafka")
     return f"{host.name}:{host.port}"
 
 

@@ -9,7 +9,7 @@ import pytest
 from conformance.probes import browser as chromium
 from conformance.recorder import Picture
 from conformance.site import Site
-from conformance.stores import Client, account
+from conformance.stores import Client, account, server
 from conformance.timeouts import TIMEOUTS
 from conformance.verdict import require, require_none
 
@@ -42,13 +42,13 @@ _INSIDE = "inside"
 _PLACES = (_INSIDE, "through the gateway")
 
 
-def _public(site: Site) -> str:
-    return next(host.name for host in site.tree.tcp_hosts if host.owner.namespace == "graph")
-
-
 def _place(site: Site, client: Client, stranger: Client, place: str) -> tuple[Client, str]:
     """Return whence to ask, and whom: inside by the store's label, else as the world does, by the public name."""
-    return (client, account(site, "neo4j", "research")["host"]) if place == _INSIDE else (stranger, _public(site))
+    return (
+        (client, account(site, "neo4j", "research")["host"])
+        if place == _INSIDE
+        else (stranger, server(site, "neo4j").name)
+    )
 
 
 @pytest.mark.parametrize("scheme", ["bolt", "neo4j"])

@@ -8,9 +8,9 @@ import pytest
 
 from betelgeuse import paths
 from betelgeuse.tree import STORE
-from conformance.postgres import outside, server
+from conformance.postgres import outside
 from conformance.site import Site
-from conformance.stores import Client, account, administrator
+from conformance.stores import Client, account, administrator, server
 from conformance.timeouts import TIMEOUTS
 from conformance.verdict import require, require_none
 
@@ -107,7 +107,7 @@ def test_client_outside_writes_and_reads(site: Site) -> None:
 
     require(
         seen == [("outside",)],
-        where=str(server(site)),
+        where=str(server(site, "postgres")),
         want="the row written",
         got=seen,
         reproduce="invoke open postgres",
@@ -159,7 +159,7 @@ def test_everything_else_is_refused_outside(site: Site) -> None:
 
     require_none(
         [f"with {_told(changed)}: {got or 'let in'}" for changed, words, got in seen if words not in got],
-        where=f"{server(site)}, account research",
+        where=f"{server(site, 'postgres')}, account research",
         want="refused by the server",
         reproduce="invoke open postgres",
     )

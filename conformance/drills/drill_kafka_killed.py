@@ -7,14 +7,16 @@ from typing import Any, Final
 
 import pytest
 
+from betelgeuse.tree import Ref
 from conformance import stores
+from conformance.drills.pods import strike, uid
 from conformance.inside import Inside
 from conformance.kafka import CLIENT
 from conformance.site import Site
 from conformance.stores import account
 from conformance.verdict import require
 
-_POD: Final = "/api/v1/namespaces/broker/pods/kafka-0"
+_POD: Final = Ref("Pod", "broker", "kafka-0", "v1")
 _BEFORE: Final = 3.0
 """Seconds of writing before the blow."""
 _BACK: Final = 120.0
@@ -61,12 +63,6 @@ result = {"sent": number, "acknowledged": len(wanted), "lost": len(wanted - foun
 """
 
 
-def _uid(site: Site) -> str:
-    """Return which pod it is; empty while there is none."""
-    pod = site.cluster.kube.get("v1", "Pod", "kafka-0", "broker") or {}
-    return str((pod.get("metadata") or {}).get("uid", ""))
-
-
 @pytest.mark.feature("store-kafka")
 def test_what_was_acknowledged_survives_the_pod(site: Site, inside: Inside) -> None:
     """A pod killed without notice is replaced, and the new one has every message that the old one acknowledged."""
@@ -81,9 +77,8 @@ def test_what_was_acknowledged_survives_the_pod(site: Site, inside: Inside) -> N
         thread = threading.Thread(target=write)
         thread.start()
         time.sleep(_BEFORE)
-        # Without grace: nothing is flushed, and clients hear no farewell.
-        old = _uid(site)
-        site.cluster.kube.request("DELETE", _POD, body={"gracePeriodSeconds": 0})
+        old = uid(site, _POD)
+        strike(site, _POD)
         thread.join()
 
     told = (
@@ -92,7 +87,7 @@ def test_what_was_acknowledged_survives_the_pod(site: Site, inside: Inside) -> N
     )
     site.facts["Kafka killed"] = told
     require(
-        seen.get("lost") == 0 and seen["acknowledged"] > 0 and seen["silence"] > 1 and _uid(site) not in {"", old},
+        seen.get("lost") == 0 and seen["acknowledged"] > 0 and seen["silence"] > 1 and uid(site, _POD) not in {"", old},
         where="pod broker/kafka-0, killed under writes",
         want=f"another pod within {_BACK:.0f} s, with every acknowledged message",
         got=told,

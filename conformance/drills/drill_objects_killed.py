@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from betelgeuse.tree import Ref
+from conformance.drills.pods import strike
 from conformance.inside import Inside
 from conformance.site import Site
 from conformance.stores import Client, account, client
@@ -112,12 +113,10 @@ def _keys(site: Site, store: str) -> dict[str, str]:
 def test_what_was_confirmed_survives_the_pod(site: Site, pod: Client, store: str) -> None:
     """A pod killed without notice is replaced, and the new one has everything that the old one had confirmed."""
     place = _PODS[store]
-    path = site.cluster.kube.resource("v1", "Pod").path(place.namespace, place.name)
 
     def blow() -> None:
         time.sleep(_BEFORE)
-        # Without grace: nothing is written on the way out.
-        site.cluster.kube.request("DELETE", path, body={"gracePeriodSeconds": 0})
+        strike(site, place)
 
     killer = threading.Thread(target=blow)
     killer.start()

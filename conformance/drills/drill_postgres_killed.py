@@ -11,12 +11,14 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Composed, Identifier
 
+from betelgeuse.tree import Ref
+from conformance.drills.pods import strike, uid
 from conformance.postgres import outside
 from conformance.site import Site
 from conformance.stores import account
 from conformance.verdict import poll, require
 
-_POD: Final = "/api/v1/namespaces/db/pods/pg-1"
+_POD: Final = Ref("Pod", "db", "pg-1", "v1")
 _BEFORE: Final = 3.0
 """Seconds of writing before the blow, and after the return."""
 _BACK: Final = 120.0
@@ -49,12 +51,6 @@ class Writer:
                 time.sleep(_PAUSE)
 
 
-def _uid(site: Site) -> str:
-    """Return which pod it is; empty while there is none."""
-    pod = site.cluster.kube.get("v1", "Pod", "pg-1", "db") or {}
-    return str((pod.get("metadata") or {}).get("uid", ""))
-
-
 @pytest.mark.feature("store-postgres")
 def test_what_was_confirmed_survives_the_pod(site: Site) -> None:
     """A pod killed without notice is replaced, and the new one has every row that the old one had confirmed."""
@@ -66,11 +62,10 @@ def test_what_was_confirmed_survives_the_pod(site: Site) -> None:
         thread = threading.Thread(target=writer.write)
         thread.start()
         time.sleep(_BEFORE)
-    # Without grace: no checkpoint, and clients hear no farewell.
-    old = _uid(site)
-    site.cluster.kube.request("DELETE", _POD, body={"gracePeriodSeconds": 0})
+    old = uid(site, _POD)
+    strike(site, _POD)
     killed = time.monotonic()
-    poll(lambda: _uid(site) not in {"", old} and writer.confirmed[-1][1] > killed + _BEFORE, bool, _BACK)
+    poll(lambda: uid(site, _POD) not in {"", old} and writer.confirmed[-1][1] > killed + _BEFORE, bool, _BACK)
     writer.ended.set()
     thread.join()
     with outside(site, keys) as connection:
@@ -83,7 +78,7 @@ def test_what_was_confirmed_survives_the_pod(site: Site) -> None:
     told = f"{len(times)} rows confirmed, {len(lost)} of them lost, no answer for {gap:.1f} s"
     site.facts["PostgreSQL killed"] = told
     require(
-        not lost and times and times[-1] > killed + _BEFORE and _uid(site) not in {"", old},
+        not lost and times and times[-1] > killed + _BEFORE and uid(site, _POD) not in {"", old},
         where="pod db/pg-1, killed under writes",
         want=f"another pod within {_BACK:.0f} s, with every confirmed row",
         got=told,

@@ -5,7 +5,10 @@ from typing import Final
 
 import pytest
 
+from betelgeuse.tree import Ref
 from conformance import stores
+from conformance.drills.pods import found, strike
+from conformance.identity import ready
 from conformance.inside import Inside
 from conformance.site import Site
 from conformance.stores import account
@@ -53,20 +56,18 @@ def test_what_was_acknowledged_survives_the_pod(site: Site, inside: Inside, area
     """A pod killed without notice is replaced, and the new one has everything that the old one acknowledged."""
     keys, mark = account(site, name, "research"), f"drill-{uuid.uuid4().hex[:12]}"
 
+    place = Ref("Pod", area, f"{name}-0", "v1")
+
     def pod() -> tuple[str, bool]:
-        found = site.cluster.kube.get("v1", "Pod", f"{name}-0", area) or {}
-        conditions = found.get("status", {}).get("conditions", [])
-        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-        return found.get("metadata", {}).get("uid", ""), ready
+        seen = found(site, place)
+        return seen.get("metadata", {}).get("uid", ""), bool(seen) and ready(seen)
 
     with stores.client(site, inside) as client:
         written = client.run(snippet, timeout=120, keys=keys, mark=mark, step="write")
         old, _ = pod()
-        # Without grace: nothing is flushed.
-        path = f"/api/v1/namespaces/{area}/pods/{name}-0"
-        site.cluster.kube.request("DELETE", path, body={"gracePeriodSeconds": 0})
-        (new, ready), seconds = poll(pod, lambda seen: seen[1] and seen[0] != old, _BACK)
-        left = client.run(snippet, timeout=120, keys=keys, mark=mark, step="read") if ready else None
+        strike(site, place)
+        (new, back), seconds = poll(pod, lambda seen: seen[1] and seen[0] != old, _BACK)
+        left = client.run(snippet, timeout=120, keys=keys, mark=mark, step="read") if back else None
 
     site.facts[f"{name} killed"] = f"{left} of {written} rows there, ready after {seconds:.0f} s"
     require(

@@ -56,6 +56,13 @@ def _register_anew(kube: Kube) -> None:
     kube.request("PATCH", path, body=forget, content_type="application/merge-patch+json")
 
 
+def _write(target: Path, text: str) -> None:
+    """Write a file whole or not at all: clients may read it at any moment."""
+    draft = target.with_suffix(".new")
+    draft.write_text(text)
+    draft.rename(target)
+
+
 def stores(env: str, kube: Kube) -> Path | None:
     """Write the root of the databases' and brokers' CA to a file of its own and return it; None before it is made."""
     root = _kept(kube, "stores-ca")
@@ -63,9 +70,7 @@ def stores(env: str, kube: Kube) -> Path | None:
         return None
     target = stores_path(env)
     if not target.is_file() or target.read_text() != root:
-        draft = target.with_suffix(".new")
-        draft.write_text(root)
-        draft.rename(target)
+        _write(target, root)
     return target
 
 
@@ -87,7 +92,5 @@ def refresh(env: str, kube: Kube, objects: Iterable[Obj]) -> Path | None:
     if merged != known:
         if known:
             _register_anew(kube)
-        draft = target.with_suffix(".new")
-        draft.write_text(merged)
-        draft.rename(target)
+        _write(target, merged)
     return target

@@ -13,14 +13,13 @@ from betelgeuse.builds import golang
 from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
 from betelgeuse.kube import Kube, Obj
 from betelgeuse.kube.command import exec_command
+from betelgeuse.owners import RESTARTED
 from betelgeuse.progress import out, say, step
 from betelgeuse.settings import Settings
 from betelgeuse.shell import run
 from betelgeuse.tree.backups import Backup, chosen
 from betelgeuse.workflows.session import opened
 
-_RESTARTED: Final = "kubectl.kubernetes.io/restartedAt"
-"""As `kubectl rollout restart` writes it; no deploy takes it back."""
 _MERGE: Final = "application/merge-patch+json"
 _KILO: Final = 1024.0
 
@@ -119,7 +118,7 @@ def _restart(kube: Kube, one: Backup, objects: Sequence[Obj]) -> None:
         if deployment is None:
             message = f"{one.name}: restart names Deployment {name}, which {one.home} has not"
             raise UsageError(message)
-        annotations = {_RESTARTED: datetime.now(UTC).isoformat()}
+        annotations = {RESTARTED: datetime.now(UTC).isoformat()}
         path = f"/apis/apps/v1/namespaces/{one.home}/deployments/{name}"
         body = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
         kube.request("PATCH", path, body=body, content_type=_MERGE)

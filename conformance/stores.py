@@ -91,11 +91,11 @@ def root(site: Site) -> Path:
 
 
 def server(site: Site, name: str) -> TcpHost:
-    """Return where a store is reached from outside."""
+    """Return where a store is reached from outside, by the first label of its public name."""
     return demand(
-        next((host for host in site.tree.tcp_hosts if host.owner.name == name), None),
+        next((host for host in site.tree.tcp_hosts if host.name.partition(".")[0] == name), None),
         where="the tree",
-        want=f"a TcpHost named {name}",
+        want=f"a TcpHost with the name {name}.DOMAIN",
         got=[str(host) for host in site.tree.tcp_hosts],
         reproduce=f"invoke open {name}",
     )

@@ -15,6 +15,8 @@ UPSTREAM: Final = "images-upstream"
 _FIELDS: Final = {
     "images": [
         {"path": "spec/imageName", "group": "postgresql.cnpg.io", "kind": "Cluster"},
+        {"path": "spec/image", "group": "monitoring.coreos.com", "kind": "Prometheus"},
+        {"path": "spec/image", "group": "monitoring.coreos.com", "kind": "Alertmanager"},
         # An operator starts pods of an image that it is told of in its environment.
         {"path": "spec/template/spec/containers[]/env[]/value", "kind": "Deployment"},
     ]

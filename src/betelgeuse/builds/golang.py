@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from betelgeuse import paths
 from betelgeuse.builds import pypi
-from betelgeuse.builds.store import key_of, produce
+from betelgeuse.builds.store import hash_tree, key_of, produce
 from betelgeuse.errors import BetelgeuseError, BuildError, UsageError
 from betelgeuse.programs import locks, table
 from betelgeuse.programs.model import Go, Program
@@ -80,7 +80,22 @@ def _key_inputs(program: Program, built: Built | None) -> dict[str, object]:
         "sum": sums,
         "flags": flags,
         **({"build": built.key} if built else {}),
+        **({"own": own} if (own := _own(program)) else {}),
     }
+
+
+def _own(program: Program) -> dict[str, str]:
+    """Return the hashes of the Go sources that a program's folder holds itself, by their path there; tests are none."""
+    files = sorted(path for path in program.folder.rglob("*.go") if not path.name.endswith("_test.go"))
+    return {str(path.relative_to(program.folder)): hash_tree(path) for path in files}
+
+
+def tested(name: str) -> str:
+    """Run the tests of the Go sources that a program's folder holds itself; return what Go says of them."""
+    program = table.program(name)
+    # With the flags of the build: what that has compiled is there already.
+    argv = [str(toolchain()), "test", "-trimpath", "-gcflags=all=-dwarf=false", "./..."]
+    return run(argv, cwd=program.folder, env=environment(), timeout=3600)
 
 
 def _modfile(program: Program, built: Built | None, folder: Path) -> list[str]:

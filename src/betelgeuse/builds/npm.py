@@ -19,7 +19,8 @@ _QUIET: Final = ("--no-audit", "--no-fund", "--no-update-notifier")
 def inputs(program: Program) -> dict[str, object]:
     """Return what decides the packages: manifest, lock, and what installs them."""
     npm = program.source.npm
-    return {"files": locks.packages(program), "installer": npm.installer.value if npm else ""}
+    known: dict[str, object] = {"files": locks.packages(program), "installer": npm.installer.value if npm else ""}
+    return known if npm is None or npm.peers else {**known, "peers": False}
 
 
 def _program(npm: Npm) -> str:
@@ -28,10 +29,14 @@ def _program(npm: Npm) -> str:
     return str(installed(table.program("bun")) / "node_modules" / "@oven" / "bun-linux-x64" / "bin" / "bun")
 
 
+def _peers(npm: Npm) -> list[str]:
+    return [] if npm.peers else ["--legacy-peer-deps"]
+
+
 def installing(npm: Npm) -> list[str]:
     """Return the command that installs what is locked in the current folder."""
     if npm.installer is Installer.NPM:
-        return [_program(npm), "ci", "--ignore-scripts", "--omit=dev", *_QUIET]
+        return [_program(npm), "ci", "--ignore-scripts", "--omit=dev", *_peers(npm), *_QUIET]
     # Hoisted is npm's layout: one flat node_modules.
     flags = ["--frozen-lockfile", "--ignore-scripts", "--production", "--linker", "hoisted"]
     return [_program(npm), "install", *flags]
@@ -40,7 +45,15 @@ def installing(npm: Npm) -> list[str]:
 def resolving(npm: Npm) -> list[str]:
     """Return the command that writes the lock of the package.json in the current folder."""
     if npm.installer is Installer.NPM:
-        return [_program(npm), "install", "--package-lock-only", "--ignore-scripts", *_NO_ADDRESSES, *_QUIET]
+        return [
+            _program(npm),
+            "install",
+            "--package-lock-only",
+            "--ignore-scripts",
+            *_peers(npm),
+            *_NO_ADDRESSES,
+            *_QUIET,
+        ]
     return [_program(npm), "install", "--lockfile-only", "--ignore-scripts"]
 
 

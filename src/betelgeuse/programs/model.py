@@ -86,6 +86,8 @@ class Npm:
     packages: Mapping[str, str] = field(default_factory=dict)
     """None: package.json is written by hand, as where it is another project's own."""
     installer: Installer = Installer.NPM
+    peers: bool = True
+    """False: what packages want beside them is ours to list, also where they disagree. For npm alone."""
 
 
 @dataclass(frozen=True)

@@ -50,11 +50,13 @@ def _runs(objects: Iterable[Obj]) -> Mapping[str, list[str]]:
 
 
 def _indirect(obj: Obj) -> list[Any]:
-    """Return the pods that a controller makes of what an object says: the gateway's proxies, PostgreSQL."""
+    """Return the pods that a controller makes of what an object says: the gateway's proxies, databases, Prometheus."""
     if obj["kind"] == "EnvoyProxy":
         return [obj["spec"]["provider"]["kubernetes"]["envoyDaemonSet"]["patch"]["value"]["spec"]["template"]["spec"]]
     if (api_group(obj), obj["kind"]) == ("postgresql.cnpg.io", "Cluster"):
         return [{"containers": [{"image": obj["spec"]["imageName"]}]}]
+    if api_group(obj) == "monitoring.coreos.com" and obj["kind"] in {"Prometheus", "Alertmanager"}:
+        return [{"containers": [{"image": obj["spec"]["image"]}]}]
     return []
 
 

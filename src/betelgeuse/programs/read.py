@@ -63,7 +63,11 @@ def _go(entry: Entry) -> Go:
 def _npm(entry: Entry) -> Npm:
     said = entry.known(each.name for each in fields(Npm))
     installer = said["installer"].choice(Installer) if "installer" in said else Installer.NPM
-    return Npm(said["packages"].table() if "packages" in said else {}, installer)
+    peers = "peers" not in said or said["peers"].flag()
+    if not peers and installer is Installer.BUN:
+        message = "can be `false` for npm alone"
+        raise said["peers"].wrong(message)
+    return Npm(said["packages"].table() if "packages" in said else {}, installer, peers)
 
 
 def _maven(entry: Entry) -> tuple[str, ...]:

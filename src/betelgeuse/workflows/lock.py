@@ -27,8 +27,10 @@ def _go(program: Program) -> None:
         run([go, "mod", "init", f"betelgeuse.local/programs/{program.name}"], cwd=program.folder, env=environment)
     wanted = [f"{module}@{version}" for module, version in program.modules()]
     run([go, "get", *wanted], cwd=program.folder, env=environment, timeout=_SECONDS)
-    # Every module of the build gets its checksum; nothing is compiled.
-    run([go, "list", "-deps", "tool"], cwd=program.folder, env=environment, timeout=_SECONDS)
+    # Every module of the build gets its checksum; nothing is compiled. What a build of the program's own makes for a
+    # module to embed is not there yet.
+    incomplete = ["-e"] if program.source.go and program.source.go.replace else []
+    run([go, "list", *incomplete, "-deps", "tool"], cwd=program.folder, env=environment, timeout=_SECONDS)
 
 
 def _pypi(program: Program) -> None:

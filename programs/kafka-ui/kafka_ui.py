@@ -18,6 +18,8 @@ from typing import Final
 import aiohttp_jinja2
 import jinja2
 from aiohttp import web
+from kafka_lag import Lag
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
 from textual_serve.server import Server
 
 PORT: Final = 8080
@@ -41,6 +43,9 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 FULL: Final = "As many pages are open as there may be. Close one, and load this page again.\n"
+
+PAGES_OPEN: Final = Gauge("kafka_ui_pages_open", "Pages that are open.")
+PAGES_LIMIT: Final = Gauge("kafka_ui_pages_limit", "Pages that may be open.")
 
 
 def page(text: str) -> str:
@@ -88,6 +93,7 @@ class Limited(Server):
         aiohttp_jinja2.setup(app, loader=jinja2.DictLoader({TEMPLATE: text}), autoescape=True)
         app.on_response_prepare.append(_with_headers)
         app.router.add_get("/healthz", _healthy)
+        app.router.add_get("/metrics", self.handle_metrics)
         app.router.add_get(f"/topics/{{topic:{TOPIC}}}", self.handle_index)
         app.router.add_get(f"/topics/{{topic:{TOPIC}}}/ws", self.handle_websocket)
         return app
@@ -95,6 +101,13 @@ class Limited(Server):
     def _refuse_when_full(self) -> None:
         if self._open >= self._pages:
             raise web.HTTPServiceUnavailable(text=FULL, headers={"Retry-After": "60"})
+
+    async def handle_metrics(self, _: web.Request) -> web.Response:
+        """Tell Prometheus how many pages are open, and how far consumers are behind."""
+        PAGES_OPEN.set(self._open)
+        PAGES_LIMIT.set(self._pages)
+        body = await asyncio.to_thread(generate_latest)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def handle_index(self, request: web.Request) -> web.Response:
         """Serve a page, unless its terminal would find no place."""
@@ -140,6 +153,7 @@ def main() -> None:
     file = Path.home() / "client.ini"
     file.touch(0o600)
     file.write_text(client_file(ACCOUNT), "utf-8")
+    REGISTRY.register(Lag(ACCOUNT))
     asyncio.set_event_loop(asyncio.new_event_loop())
     Limited(os.environ["PUBLIC_URL"], int(os.environ["PAGES"]), file).serve()
 

@@ -18,6 +18,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from prometheus_client import Counter
 from serving import begin, serve
 
 Start = Callable[[str, list[tuple[str, str]]], object]
@@ -34,6 +35,7 @@ _PATIENCE: Final = 2.0
 _GONE: Final = frozenset({401, 403})
 _OK: Final = 200
 _LOG: Final = logging.getLogger("session_check")
+UNANSWERED: Final = Counter("session_check_unanswered", "Questions that Keycloak did not answer: tokens alone counted.")
 
 ENDED: Final = (
     b"<!doctype html>\n<html lang=en><meta charset=utf-8><title>Signed out</title>\n"
@@ -83,9 +85,11 @@ class Sessions:
         try:
             status = self._ask(token)
         except (OSError, HTTPException) as error:
+            UNANSWERED.inc()
             _LOG.warning("Keycloak does not answer (%s): tokens alone count for %.0f s", type(error).__name__, REST)
             return 0
         if status not in {_OK, *_GONE}:
+            UNANSWERED.inc()
             _LOG.warning("Keycloak answers %d: tokens alone count for %.0f s", status, REST)
         return status
 

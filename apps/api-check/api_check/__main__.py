@@ -16,6 +16,7 @@ from .check import Checker
 from .health import PATIENCE, Health, pods
 from .places import Places, active
 from .protocol import Api
+from .tracing import traced
 
 BODY: Final = 4 * 1024 * 1024
 """Bytes of a body: the gateway passes on no more."""
@@ -68,7 +69,7 @@ def main() -> None:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         sys.exit(f"APIS={file}: {type(error).__name__}: {error}; it is set in the Deployment")
     # Waitress refuses a body of just so many.
-    serve(made, threads=8, body=BODY + 1)
+    serve(traced(made), threads=8, body=BODY + 1)
 
 
 if __name__ == "__main__":

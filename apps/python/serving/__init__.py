@@ -21,14 +21,20 @@ def begin(level: int = logging.WARNING) -> None:
 
 
 def serve(application: Application, threads: int, body: int = 16384) -> None:
-    """Run waitress on port 8080: headers may carry tokens or cookies, a body has at most so many bytes."""
+    """Run waitress on port 8080: headers may carry tokens or cookies, a body has at most so many bytes.
+
+    What is answered is counted, and told on a port of its own.
+    """
     from waitress import serve as run  # noqa: PLC0415 - in the image; what uses this module is tested without it
+
+    from serving.metrics import counted, tell  # noqa: PLC0415 - a program that serves nothing needs no library for it
 
     # A request that waits for a moment is everyday life, and no warning.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
+    tell()
     run(
-        application,
+        counted(application),
         host="0.0.0.0",  # noqa: S104 - a pod has one address, and the network policy says who may ask
         port=8080,
         threads=threads,

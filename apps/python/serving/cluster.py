@@ -3,7 +3,9 @@
 import json
 import os
 import ssl
-from http.client import HTTPException, HTTPSConnection
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -17,26 +19,35 @@ class ClusterError(Exception):
     """The API server could not be asked; the text may be shown to a person."""
 
 
-def listed(path: str, account: Path = ACCOUNT) -> list[dict[str, Any]]:
-    """Return the objects of a list; ClusterError when the API server does not answer with one."""
+@contextmanager
+def answered(path: str, account: Path = ACCOUNT, seconds: float = _SECONDS) -> Iterator[HTTPResponse]:
+    """Ask, and give the answer to be read; ClusterError when there is none, also while it is read.
+
+    `seconds`: how long the API server may be silent.
+    """
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], int(os.environ["KUBERNETES_SERVICE_PORT"])
     connection: HTTPSConnection | None = None
     try:
         context = ssl.create_default_context(cafile=str(account / "ca.crt"))
-        connection = HTTPSConnection(host, port, timeout=_SECONDS, context=context)
+        connection = HTTPSConnection(host, port, timeout=seconds, context=context)
         # Read each time: the kubelet replaces the token before it expires.
         token = (account / "token").read_text("utf-8").strip()
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}", "Accept": "application/json"})
         response = connection.getresponse()
-        body = response.read()
         if response.status != _OK:
             what = path.partition("?")[0].rpartition("/")[2]
             message = f"the API server answered {response.status} to a list of {what}"
             raise ClusterError(message)
-        return cast("list[dict[str, Any]]", json.loads(body)["items"])
+        yield response
     except (OSError, HTTPException, ValueError, KeyError) as error:
         message = f"the API server does not answer ({type(error).__name__})"
         raise ClusterError(message) from error
     finally:
         if connection is not None:
             connection.close()
+
+
+def listed(path: str, account: Path = ACCOUNT) -> list[dict[str, Any]]:
+    """Return the objects of a list; ClusterError when the API server does not answer with one."""
+    with answered(path, account) as response:
+        return cast("list[dict[str, Any]]", json.loads(response.read())["items"])

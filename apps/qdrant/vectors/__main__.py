@@ -5,7 +5,8 @@ from pathlib import Path
 
 from serving import begin, serve
 
-from .app import BODY, Vectors
+from .app import BODY, VERSION, Vectors
+from .metrics import Watched
 from .store import Store
 
 
@@ -15,7 +16,9 @@ def main() -> None:
     key = os.environ["QDRANT__SERVICE__API_KEY"]
     store = Store(Path(os.environ["QDRANT__STORAGE__STORAGE_PATH"]))
     store.keep_indexed()
-    serve(Vectors(store, key), threads=4, body=BODY)
+    # It shows the metrics; rights for parts of the store are not spoken.
+    reading = os.environ.get("QDRANT__SERVICE__READ_ONLY_API_KEY", "")
+    serve(Watched(Vectors(store, key), store, VERSION, (key, reading)), threads=4, body=BODY)
 
 
 if __name__ == "__main__":

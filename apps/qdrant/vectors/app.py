@@ -19,7 +19,7 @@ from .store import Collection, Store
 Start = Callable[[str, list[tuple[str, str]]], object]
 BODY: Final = 32 << 20
 """Bytes of a request."""
-_VERSION: Final = "1.19.0"
+VERSION: Final = "1.19.0"
 """Of the protocol, for clients that compare it with theirs."""
 _REASONS: Final = {
     200: "OK",
@@ -128,7 +128,7 @@ class Vectors:
         raise unspoken(message)
 
     def _about(self, _: Json) -> object:
-        return {"title": "qdrant - vector search engine", "version": _VERSION}
+        return {"title": "qdrant - vector search engine", "version": VERSION}
 
     def _list(self, _: Json) -> object:
         return {"collections": [{"name": name} for name in self._store.names()]}

@@ -70,7 +70,12 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case []:
             begin(logging.INFO)
+            from prometheus_client import REGISTRY  # noqa: PLC0415 - a copy of a store is made without it
+
+            from .metrics import Accounts  # noqa: PLC0415
+
             keeper = Keeper(declared, adapter)
+            REGISTRY.register(Accounts(keeper))
             threading.Thread(target=keeper.forever, daemon=True).start()
             serve(application(keeper), threads=2)
         case ["list"]:

@@ -26,6 +26,10 @@ class State:
     problems: list[str] = field(default_factory=list)
     """What is not as declared, one line each; empty when all is well."""
     undeclared: list[str] = field(default_factory=list)
+    accounts: int = 0
+    """How many are declared."""
+    changes: int = 0
+    """How many were made since the start."""
     known: str = ""
     """The digest of what was brought about."""
     due: float = 0.0
@@ -79,11 +83,13 @@ class Keeper:
         # A client library may raise anything; whatever it is, the other stores go on and this one is tried again.
         except Exception as error:  # noqa: BLE001
             problems.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-            fresh = State(problems, state.undeclared)
+            fresh = State(problems, state.undeclared, changes=state.changes)
         else:
             for change in outcome.changes:
                 _LOG.info("%s: %s", store, change)
-            fresh = State(problems, outcome.undeclared, known, self._clock() + AGAIN)
+            changes = state.changes + len(outcome.changes)
+            fresh = State(problems, outcome.undeclared, 0, changes, known, self._clock() + AGAIN)
+        fresh.accounts = len(declared.accounts)
         for problem in problems:
             if problem not in state.problems:
                 _LOG.warning("%s: %s", store, problem)
@@ -105,6 +111,11 @@ class Keeper:
             }
             good = not self._trouble and not any(state.problems for state in self._states.values())
             return good, {"trouble": self._trouble, "stores": stores}
+
+    def numbers(self) -> tuple[float, dict[str, State]]:
+        """Return the seconds since a round ended, and what is known of each store."""
+        with self._lock:
+            return self._clock() - self._seen, dict(self._states)
 
     def alive(self, patience: float) -> bool:
         """Whether a round has ended within some seconds."""

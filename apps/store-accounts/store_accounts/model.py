@@ -38,6 +38,15 @@ class Account:
             raise StoreError(message)
         return value
 
+    @property
+    def monitors(self) -> bool:
+        """Whether the account is to see the store's numbers and nothing that it holds; StoreError for no such word."""
+        value = self.spec.get("monitor", False)
+        if not isinstance(value, bool):
+            message = f"{self.declared}: {SPEC}: monitor must be true or false"
+            raise StoreError(message)
+        return value
+
     def name(self, key: str) -> str:
         """Return a name of the spec; StoreError where there is none."""
         value = self.spec.get(key)

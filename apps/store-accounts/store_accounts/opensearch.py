@@ -16,6 +16,9 @@ _SECONDS: Final = 30.0
 _CLUSTER: Final = ["cluster:monitor/main", "cluster_composite_ops"]
 """Who am I talking to, and requests for several indices at once: each is then asked about one by one."""
 _INDEX: Final = ["indices_all"]
+_MONITOR: Final = ["cluster_monitor"]
+_INDEX_MONITOR: Final = ["indices_monitor"]
+"""How the server and its indices are, and nothing of what they hold."""
 _ROLE: Final = "account-"
 """Begins the name of the role that an account has."""
 # It tells of every request.
@@ -49,6 +52,9 @@ def _lets_in(admin: Keys, account: Account) -> bool:
 
 
 def _role(account: Account) -> dict[str, Any]:
+    if account.monitors:
+        every = {"index_patterns": ["*"], "allowed_actions": _INDEX_MONITOR}
+        return {"cluster_permissions": _MONITOR, "index_permissions": [every]}
     patterns = account.names("indices")
     rights = [{"index_patterns": patterns, "allowed_actions": _INDEX}] if patterns else []
     return {"cluster_permissions": _CLUSTER, "index_permissions": rights}

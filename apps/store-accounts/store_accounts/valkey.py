@@ -13,6 +13,8 @@ _OWN: Final = frozenset({"default", "admin"})
 _SECONDS: Final = 10.0
 _COMMANDS: Final = ("+@all", "-@admin", "-@dangerous", "-scan", "-randomkey", "-pubsub", "+info")
 """What an account may do with its keys. SCAN and its like name everybody's."""
+_MONITOR: Final = ("-@all", "+ping", "+info", "+client|setname", "+slowlog|len", "+slowlog|get", "+latency|latest")
+"""What an account may do that sees the server's numbers, and no key."""
 
 
 def connected(admin: Keys, *, decode: bool = True) -> Valkey:
@@ -35,29 +37,38 @@ def _there(client: Valkey, user: str) -> Mapping[str, Any]:
     return cast("Mapping[str, Any] | None", client.acl_getuser(user)) or {}
 
 
-def _is(found: Mapping[str, Any], account: Account, prefix: str) -> bool:
+def _rights(account: Account) -> tuple[list[str], list[str], tuple[str, ...]]:
+    """Return patterns of keys and of channels, and the commands, that an account is to have."""
+    if account.monitors:
+        return [], [], _MONITOR
+    prefix = account.name("prefix")
+    return [f"~{prefix}*"], [f"&{prefix}*"], _COMMANDS
+
+
+def _is(found: Mapping[str, Any], account: Account) -> bool:
     """Whether a user is as it would be made."""
+    keys, channels, commands = _rights(account)
     return (
         {"on"} == set(found.get("flags", ())) - {"sanitize-payload"}
         and found.get("passwords") == [sha256(account.password.encode()).hexdigest()]
-        and {*found.get("categories", ()), *found.get("commands", ())} == set(_COMMANDS)
-        and found.get("keys") == [f"~{prefix}*"]
-        and found.get("channels") == [f"&{prefix}*"]
+        and {*found.get("categories", ()), *found.get("commands", ())} == set(commands)
+        and found.get("keys") == keys
+        and found.get("channels") == channels
         and not found.get("selectors")
     )
 
 
 def reconcile(admin: Keys, accounts: Sequence[Account]) -> Outcome:
-    """Add and change users; each has the keys and channels that begin with its prefix."""
+    """Add and change users; each has the keys and channels that begin with its prefix, or sees numbers alone."""
     outcome = Outcome()
     with connected(admin) as client:
         for account in accounts:
-            prefix = account.name("prefix")
             found = _there(client, account.user)
-            if _is(found, account, prefix):
+            if _is(found, account):
                 continue
-            rules = ["reset", "on", f"#{sha256(account.password.encode()).hexdigest()}", f"~{prefix}*", f"&{prefix}*"]
-            client.execute_command("ACL SETUSER", account.user, *rules, *_COMMANDS)
+            keys, channels, commands = _rights(account)
+            rules = ["reset", "on", f"#{sha256(account.password.encode()).hexdigest()}", *keys, *channels]
+            client.execute_command("ACL SETUSER", account.user, *rules, *commands)
             outcome.changes.append(f"user {account.user} {'set' if found else 'made'}")
         declared = {account.user for account in accounts}
         outcome.undeclared = sorted(set(cast("list[str]", client.acl_users())) - declared - _OWN)

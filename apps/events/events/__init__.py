@@ -1,0 +1,1 @@
+"""Kubernetes' events, as lines of JSON on standard output."""

@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from betelgeuse import paths
-from betelgeuse.clusters.local import cgroups, encryption, guard, kubeadm, network, sysctls
+from betelgeuse.clusters.local import audit, cgroups, encryption, guard, kubeadm, network, sysctls
 from betelgeuse.clusters.local.layout import CGROUP_ROOT, CONTROLLERS, DESIRED, ENV, GUARD_LOCK, Node
 from betelgeuse.errors import BetelgeuseError, RefusedError, WaitTimeoutError
 from betelgeuse.kube import command
@@ -86,7 +86,8 @@ def _prepare(node: Node, programs: Programs) -> None:
     """Write the files a node needs before its programs start."""
     for name, text in (
         ("etc/containerd/config.toml", kubeadm.containerd_config(programs.versions.pause)),
-        ("etc/kubernetes/patches/kubeletconfiguration+strategic.yaml", kubeadm.kubelet_patch(node)),
+        (audit.FILE.lstrip("/"), audit.document()),
+        *((f"etc/kubernetes/patches/{name}", text) for name, text in kubeadm.patches(node).items()),
     ):
         file = node.root / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from betelgeuse import yamls
-from betelgeuse.clusters.local import encryption
+from betelgeuse.clusters.local import audit, encryption
 from betelgeuse.clusters.local.layout import API_PORT, DNS_ADDRESS, POD_CIDR, SERVICE_CIDR, Node
 
 REPOSITORY: Final = "betelgeuse.local"
@@ -23,6 +23,14 @@ IGNORED: Final = (
 
 _ALONE: Final = [{"name": "leader-elect", "value": "false"}]
 """There is one control plane: a lease would be written every 2 s, and waited for after a crash for 15 s."""
+
+
+def _watched(node: Node) -> list[dict[str, str]]:
+    """Return the arguments of a controller that Prometheus asks: at the node's address, where it wants a token.
+
+    kubeadm's default is the loopback, where its own probes ask; those follow the address.
+    """
+    return [*_ALONE, {"name": "bind-address", "value": node.address}]
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,16 @@ def _kubelet() -> dict[str, Any]:
     }
 
 
+_SHARES: Final = {
+    "kube-apiserver": ("100m", "/spec/containers/0/resources/requests/cpu"),
+    "kube-controller-manager": ("25m", "/spec/containers/0/resources/requests/cpu"),
+    "kube-scheduler": ("25m", "/spec/containers/0/resources/requests/cpu"),
+    "etcd": ("50m", "/spec/containers/0/resources/requests/cpu"),
+    "corednsdeployment": ("25m", "/spec/template/spec/containers/0/resources/requests/cpu"),
+}
+"""What the control plane requests of a processor: kubeadm's own 0.85 cores are made for nodes that run nothing else."""
+
+
 def _patch(node: Node) -> dict[str, Any]:
     """Return the node's own kubelet settings: kubeadm's patches are the only place that is per node."""
     return {
@@ -117,13 +135,12 @@ def _patch(node: Node) -> dict[str, Any]:
     }
 
 
-def _encryption_volume() -> dict[str, Any]:
-    """Return the folder with the key of the Secrets, as kubeadm mounts it into the API server."""
-    place = {"hostPath": encryption.FOLDER, "mountPath": encryption.FOLDER}
-    return {"name": "encryption", **place, "readOnly": True, "pathType": "Directory"}
+def _volume(name: str, folder: str) -> dict[str, Any]:
+    """Return a folder of the node, as kubeadm mounts it into the API server."""
+    return {"name": name, "hostPath": folder, "mountPath": folder, "readOnly": True, "pathType": "Directory"}
 
 
-def _documents(*documents: dict[str, Any]) -> str:
+def _documents(*documents: Any) -> str:  # noqa: ANN401 - any YAML
     return yamls.dump(list(documents))
 
 
@@ -148,11 +165,11 @@ def init_config(node: Node, versions: Versions, domain: str) -> str:
         "networking": {"podSubnet": POD_CIDR, "serviceSubnet": SERVICE_CIDR, "dnsDomain": "cluster.local"},
         "apiServer": {
             "certSANs": [node.address, f"api.{domain}", "127.0.0.1"],
-            "extraArgs": [{"name": "encryption-provider-config", "value": encryption.FILE}],
-            "extraVolumes": [_encryption_volume()],
+            "extraArgs": [{"name": "encryption-provider-config", "value": encryption.FILE}, *audit.arguments()],
+            "extraVolumes": [_volume("encryption", encryption.FOLDER), _volume("audit", audit.FOLDER)],
         },
-        "controllerManager": {"extraArgs": _ALONE},
-        "scheduler": {"extraArgs": _ALONE},
+        "controllerManager": {"extraArgs": _watched(node)},
+        "scheduler": {"extraArgs": _watched(node)},
         "etcd": {"local": {"imageTag": versions.etcd}},
         "dns": {"imageTag": versions.coredns},
     }
@@ -207,6 +224,10 @@ def bootstrap_token_secret(token: str, expires: str) -> str:
     )
 
 
-def kubelet_patch(node: Node) -> str:
-    """Return the node's kubeadm patch file (kubeletconfiguration+strategic.yaml)."""
-    return _documents(_patch(node))
+def patches(node: Node) -> dict[str, str]:
+    """Return kubeadm's patches, by file name: the node's kubelet settings, and what its control plane requests."""
+    shares = {
+        f"{target}+json.yaml": _documents([{"op": "replace", "path": path, "value": cpu}])
+        for target, (cpu, path) in _SHARES.items()
+    }
+    return {"kubeletconfiguration+strategic.yaml": _documents(_patch(node)), **shares}

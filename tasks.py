@@ -107,6 +107,14 @@ def policy_graph(_: Context, env: str = LOCAL, profile: str | None = None, live:
 
 
 @verb
+def dashboards(_: Context, format: str = "grafana", env: str = LOCAL, profile: str | None = None) -> None:  # noqa: A002 - the option
+    """Write the dashboards of a profile's tree to reports/, for Grafana to import (--format=perses: for Perses)."""
+    from betelgeuse.workflows.dashboards import write
+
+    write(env, profile or "", format)
+
+
+@verb
 def ca(_: Context, env: str = LOCAL, stores: bool = False) -> None:
     """Print the file with the roots that clients must trust; --stores: clients of databases and brokers."""
     from betelgeuse.workflows.ca import roots

@@ -207,6 +207,8 @@ READINESS: Final[Mapping[tuple[str, str], Callable[[Obj], State]]] = {
     ("cert-manager.io", "ClusterIssuer"): condition("Ready"),
     ("cert-manager.io", "Issuer"): condition("Ready"),
     ("postgresql.cnpg.io", "Cluster"): _cluster,
+    ("monitoring.coreos.com", "Alertmanager"): condition("Reconciled", "Available"),
+    ("monitoring.coreos.com", "Prometheus"): condition("Reconciled", "Available"),
     (_GATEWAY_API, "Gateway"): _gateway,
     (_GATEWAY_API, "GatewayClass"): condition("Accepted"),
     (_GATEWAY_API, "ListenerSet"): _gateway,

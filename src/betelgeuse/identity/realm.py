@@ -77,6 +77,8 @@ SETTINGS: Final[Mapping[str, Any]] = MappingProxyType(
         "eventsEnabled": True,
         "eventsExpiration": 30 * _DAY,
         "adminEventsEnabled": True,
+        # And to the server's log, where the platform's logs are (base/auth/keycloak says from which level on).
+        "eventsListeners": ["jboss-logging"],
     }
 )
 

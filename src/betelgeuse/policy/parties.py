@@ -72,11 +72,26 @@ _PROXY: Final = {
 _PRIVILEGED_PORTS: Final = 1024
 _SHIFT: Final = 10000
 """Envoy Gateway's proxies listen on 10000 more than a port that only root could open."""
+_STATS: Final = 19001
+"""Where each proxy tells its metrics, as its controller declares it."""
 _INSTANCE: Final = (("postgresql", 5432, "TCP"), ("metrics", 9187, "TCP"), ("status", 8000, "TCP"))
+_SERVERS: Final = {"Prometheus": 9090, "Alertmanager": 9093}
+_RELOADER: Final = ("reloader-web", 8080, "TCP")
+
+
+def _proxy_labels(objects: Iterable[Obj]) -> dict[str, str]:
+    """Return the labels that the tree's EnvoyProxy adds to the controller's own."""
+    found: dict[str, str] = {}
+    for obj in objects:
+        if obj["kind"] == "EnvoyProxy":
+            kubernetes = obj["spec"].get("provider", {}).get("kubernetes", {})
+            found |= kubernetes.get("envoyDaemonSet", {}).get("pod", {}).get("labels", {})
+    return found
 
 
 def _proxies(objects: Sequence[Obj]) -> Iterator[Party]:
     """Yield the proxies of each Gateway, which its controller starts: they listen for its ListenerSets too."""
+    added = _proxy_labels(objects)
     gateways: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
     parents = {ref(obj): obj["spec"]["parentRef"] for obj in objects if obj["kind"] == "ListenerSet"}
     for listener in listeners(objects):
@@ -85,7 +100,8 @@ def _proxies(objects: Sequence[Obj]) -> Iterator[Party]:
         gateways[parent.get("namespace", owner.namespace), parent["name"]].add(listener.port)
     for (namespace, name), numbers in sorted(gateways.items()):
         inner = [number + _SHIFT if number < _PRIVILEGED_PORTS else number for number in sorted(numbers)]
-        yield Party(namespace, name, _PROXY, POD, tuple(("", number, "TCP") for number in inner))
+        ports = (*(("", number, "TCP") for number in inner), ("metrics", _STATS, "TCP"))
+        yield Party(namespace, name, _PROXY | added, POD, ports)
 
 
 def _instances(objects: Iterable[Obj]) -> Iterator[Party]:
@@ -93,7 +109,25 @@ def _instances(objects: Iterable[Obj]) -> Iterator[Party]:
     for obj in objects:
         if (api_group(obj), obj["kind"]) == ("postgresql.cnpg.io", "Cluster"):
             namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
-            yield Party(namespace, f"{name}-1", {"cnpg.io/cluster": name}, POD, _INSTANCE)
+            added = (obj["spec"].get("inheritedMetadata") or {}).get("labels") or {}
+            yield Party(namespace, f"{name}-1", {"cnpg.io/cluster": name} | added, POD, _INSTANCE)
+
+
+def _servers(objects: Iterable[Obj]) -> Iterator[Party]:
+    """Yield the pods of each Prometheus and Alertmanager, which their operator starts."""
+    for obj in objects:
+        if api_group(obj) == "monitoring.coreos.com" and (known := _SERVERS.get(obj["kind"])):
+            name, spec = obj["metadata"]["name"], obj["spec"]
+            program = obj["kind"].lower()
+            labels = {
+                **(spec.get("podMetadata") or {}).get("labels", {}),
+                "app.kubernetes.io/name": program,
+                "app.kubernetes.io/instance": name,
+                "app.kubernetes.io/managed-by": "prometheus-operator",
+                program: name,
+            }
+            listening = ((spec.get("portName", "web"), known, "TCP"), _RELOADER)
+            yield Party(obj["metadata"]["namespace"], f"{program}-{name}-0", labels, POD, listening)
 
 
 def unwritten(objects: Iterable[Obj]) -> Iterator[Party]:
@@ -101,7 +135,9 @@ def unwritten(objects: Iterable[Obj]) -> Iterator[Party]:
     objects = list(objects)
     yield from _proxies(objects)
     yield from _instances(objects)
-    yield Party("kube-system", "coredns", {"k8s-app": "kube-dns"}, POD, (("dns", 53, "UDP"), ("dns-tcp", 53, "TCP")))
+    yield from _servers(objects)
+    names = (("dns", 53, "UDP"), ("dns-tcp", 53, "TCP"), ("metrics", 9153, "TCP"))
+    yield Party("kube-system", "coredns", {"k8s-app": "kube-dns"}, POD, names)
 
 
 def outsiders() -> tuple[Party, ...]:

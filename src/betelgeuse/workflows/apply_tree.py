@@ -11,6 +11,7 @@ from betelgeuse.apply import Applied, Applier, Outcome, snapshot
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
 from betelgeuse.hands import Hands
 from betelgeuse.inventory import Inventory
+from betelgeuse.issuance import Retry
 from betelgeuse.kube import Key, Kube, Obj, key_of
 from betelgeuse.owners import Controllers
 from betelgeuse.progress import Ticker, say, step
@@ -69,6 +70,7 @@ class _Deploy:
         self.waiting: dict[Key, Obj] = {}
         """Secrets that copy from a Secret nobody made yet."""
         self._copied = 0.0
+        self._certificates = Retry(kube, objects)
 
     def foreclaim(self, profile: str) -> None:
         """Write down what may be ours before the first change, so that a kill -9 leaves nothing unknown."""
@@ -114,6 +116,11 @@ class _Deploy:
         self._generated(made)
         complete = [self.waiting.pop(key) for key in set(self.waiting) - set(made.waiting)]
         self.applier.run(complete)
+
+    def meanwhile(self) -> None:
+        """Do what becomes possible while everything gets ready."""
+        self.copies()
+        self._certificates.look()
 
     def group(self, group: Group) -> None:
         """Apply one wave, phase by phase, each object as soon as its webhooks answer."""
@@ -175,7 +182,7 @@ def _apply(run: _Deploy, env: str, *, wait: bool) -> None:
         say(f"warning for {'/'.join(min(requests).split('/')[-4:])}{more}: {short(warning)}")
     if wait:
         with step("waiting until everything is ready"):
-            until_ready(run.kube, run.objects, run.timeout, before_round=run.copies)
+            until_ready(run.kube, run.objects, run.timeout, before_round=run.meanwhile)
 
 
 def kept_data(settings: Settings, objects: Sequence[Obj], pruned: Pruned) -> str:

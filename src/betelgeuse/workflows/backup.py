@@ -22,6 +22,9 @@ from betelgeuse.workflows.session import opened
 
 _MERGE: Final = "application/merge-patch+json"
 _KILO: Final = 1024.0
+_MANAGER: Final = "betelgeuse-backup"
+RECORD: Final = "backup_made_timestamp_seconds"
+"""The metric that says when a store's last good copy was made; alerts are written against it."""
 
 
 def _repository(chosen_env: Settings) -> Repository:
@@ -36,6 +39,25 @@ def _pod(kube: Kube, one: Backup) -> str:
             return str(pod["metadata"]["name"])
     message = f"{one.name}: no ready pod in {one.namespace} with {one.pods}: `invoke status` tells why"
     raise BetelgeuseError(message)
+
+
+def note(one: Backup, made: float) -> Obj:
+    """Return a rule by which Prometheus knows when the last good copy was made: nothing in the cluster makes copies."""
+    rule = {"record": RECORD, "expr": f"vector({made:.0f})", "labels": {"store": one.name}}
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        # Beside the store: lost with it, it is told that the new one was never copied.
+        "metadata": {"name": f"backup-{one.name}", "namespace": one.home},
+        "spec": {"groups": [{"name": "backup", "rules": [rule]}]},
+    }
+
+
+def _tell(kube: Kube, one: Backup) -> None:
+    try:
+        kube.server_side_apply(note(one, time.time()), _MANAGER, force=True)
+    except BetelgeuseError as error:
+        say(f"{one.name}: is backed up, but the cluster could not be told so: {error}")
 
 
 def _same_cluster(settings: Settings) -> bool:
@@ -63,6 +85,7 @@ def backup(env: str, store: str = "") -> None:
         try:
             with step(f"backup {one.name}"):
                 repository.save(one.name, exec_command(settings, one.namespace, _pod(kube, one), one.dump))
+            _tell(kube, one)
         except BetelgeuseError as error:
             failed.append(one.name)
             say(f"{one.name}: not backed up: {error}")

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from betelgeuse import fill
 from betelgeuse.apply import THREADS
 from betelgeuse.clusters.local.certificates import Certificate, days, on_disk, words
 from betelgeuse.kube import Kube, Obj
@@ -31,7 +32,9 @@ def _nodes(kube: Kube) -> list[tuple[str, State]]:
     return found
 
 
-def report(kube: Kube, objects: Sequence[Obj], ending: Sequence[Certificate] = ()) -> dict[str, Any]:
+def report(
+    kube: Kube, objects: Sequence[Obj], ending: Sequence[Certificate] = (), volumes: Sequence[fill.Volume] = ()
+) -> dict[str, Any]:
     """Return the state of everything as plain data, for `--json` and for the table."""
     now = datetime.now(UTC)
     waiting = observe(kube, objects)
@@ -44,6 +47,10 @@ def report(kube: Kube, objects: Sequence[Obj], ending: Sequence[Certificate] = (
         "ready": not explained and all(state.ready for _, state in nodes) and bool(nodes) and not expired,
         "certificates": [{"node": each.node, "name": each.name, "days": days(each, now)} for each in ending],
         "ending": words(ending, now),
+        "volumes": [
+            {"namespace": each.namespace, "claim": each.claim, "used": each.used, "left": each.left} for each in volumes
+        ],
+        "filling": fill.lines(list(volumes)),
         "nodes": [{"name": name, "ready": state.ready, "reason": state.reason} for name, state in nodes],
         "areas": [
             {"namespace": name, "objects": total[name], "ready": total[name] - broken[name]} for name in sorted(total)
@@ -66,6 +73,7 @@ def table(settings: Settings, found: dict[str, Any]) -> str:
     lines = [f"{settings.env}: {ready}/{len(found['nodes'])} nodes ready"]
     lines += [f"  node {node['name']}: {node['reason']}" for node in found["nodes"] if not node["ready"]]
     lines += [f"  certificates: {found['ending']}"] if found["ending"] else []
+    lines += [f"  {line}" for line in found["filling"]]
     width = max((len(area["namespace"]) for area in found["areas"]), default=0)
     for area in found["areas"]:
         mark = "ok" if area["ready"] == area["objects"] else "NOT READY"
@@ -82,16 +90,23 @@ def table(settings: Settings, found: dict[str, Any]) -> str:
 def show(env: str, profile: str = "", *, as_json: bool = False) -> int:
     """Print the state of an environment, its own certificates included where we made it; return as `status`."""
     settings, kube, objects = opened(env, profile)
-    return status(settings, kube, objects, on_disk() if env == LOCAL else (), as_json=as_json)
+    ending = on_disk() if env == LOCAL else ()
+    return status(settings, kube, objects, ending, fill.volumes(kube), as_json=as_json)
 
 
-def status(
-    settings: Settings, kube: Kube, objects: Sequence[Obj], ending: Sequence[Certificate] = (), *, as_json: bool = False
+def status(  # noqa: PLR0913 - each is a part of the state
+    settings: Settings,
+    kube: Kube,
+    objects: Sequence[Obj],
+    ending: Sequence[Certificate] = (),
+    volumes: Sequence[fill.Volume] = (),
+    *,
+    as_json: bool = False,
 ) -> int:
     """Print the state of the platform; return 0 when everything is ready, else 1.
 
-    `ending` are the cluster's own certificates, the earliest to end first.
+    `ending` are the cluster's own certificates, the earliest to end first; `volumes` the fullest first.
     """
-    found = report(kube, objects, ending)
+    found = report(kube, objects, ending, volumes)
     out(json.dumps(found, indent=2) if as_json else table(settings, found))
     return 0 if found["ready"] else _NOT_READY

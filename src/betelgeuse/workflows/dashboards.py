@@ -1,0 +1,35 @@
+"""Write the dashboards of an environment's tree for a server that is not part of it."""
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from betelgeuse import paths, settings, yamls
+from betelgeuse.errors import BetelgeuseError, UsageError
+from betelgeuse.progress import out
+from betelgeuse.shell import run
+from betelgeuse.workflows.session import tree
+
+_LABEL: Final = "betelgeuse.io/dashboard"
+FORMATS: Final = ("grafana", "perses")
+
+
+def write(env: str, profile: str, form: str) -> int:
+    """Let the sidecar's own program render the tree's ConfigMaps to reports/; return 0."""
+    if form not in FORMATS:
+        message = f"--format={form}: not one of {', '.join(FORMATS)}"
+        raise UsageError(message)
+    chosen = [obj for obj in tree(env, profile) if _LABEL in (obj["metadata"].get("labels") or {})]
+    target = paths.REPORTS / f"dashboards-{env}-{form}"
+    with TemporaryDirectory() as scratch:
+        source = Path(scratch) / "configmaps.yaml"
+        source.write_text(yamls.dump(chosen), "utf-8")
+        said = [f"--format={form}", f"--domain={settings.load(env).domain}", f"--from={source}"]
+        argv = [sys.executable, "-m", "dashboards", "render", *said, f"--out={target}"]
+        try:
+            out(run(argv, cwd=paths.ROOT / "apps" / "dashboards").strip())
+        except BetelgeuseError as error:
+            message = f"the tree's dashboards are not right: {error}"
+            raise UsageError(message) from None
+    return 0

@@ -50,6 +50,10 @@ rm -f "$PGDATA/postmaster.pid"
 {
     echo "ALTER ROLE postgres PASSWORD $(literal "$secret/postgres-password");"
     echo "ALTER ROLE keycloak PASSWORD $(literal "$secret/password");"
+    # Files of before it was there, or of a copy, lack it.
+    echo "DO \$\$ BEGIN IF to_regrole('metrics') IS NULL THEN CREATE ROLE metrics LOGIN; END IF; END \$\$;"
+    echo "GRANT pg_monitor TO metrics;"
+    echo "ALTER ROLE metrics PASSWORD $(literal "$secret/metrics-password");"
 } | run_sql "$PGDATA"
 
 exec postgres -D "$PGDATA" -c config_file="$config/postgresql.conf" -c hba_file="$config/pg_hba.conf"

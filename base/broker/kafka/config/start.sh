@@ -36,4 +36,4 @@ exec java $JAVA_OPTS -XX:SharedArchiveFile=/opt/kafka/kafka.jsa -XX:+ExitOnOutOf
     -Dlog4j2.configurationFile="$config/log4j2.properties" \
     -Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file:///keys/jwks.json \
     -Dorg.apache.kafka.sasl.oauthbearer.allowed.files=/keys/jwks.json \
-    -cp "$jars" kafka.Kafka "$settings"
+    -cp "$jars:/jmx-metrics/*" JmxMetrics 9404 "$config/metrics" kafka.Kafka "$settings"

@@ -9,7 +9,8 @@ server=(java -Xms256m -Xmx256m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError
   --add-opens=java.base/java.nio=ALL-UNNAMED --add-opens=java.base/java.io=ALL-UNNAMED
   --add-opens=java.base/sun.nio.ch=ALL-UNNAMED --enable-native-access=ALL-UNNAMED
   --add-modules=jdk.incubator.vector -Dlog4j2.disable.jmx=true -Dio.netty.tryReflectionSetAccessible=true
-  -cp "$libraries" org.neo4j.server.Neo4jCommunity --home-dir="$NEO4J_HOME" --config-dir="$NEO4J_CONF" --console-mode
+  -cp "$libraries:/jmx-metrics/*" JmxMetrics 9404 "$NEO4J_CONF/metrics" org.neo4j.server.Neo4jCommunity
+  --home-dir="$NEO4J_HOME" --config-dir="$NEO4J_CONF" --console-mode
   -c "server.bolt.advertised_address=$PUBLIC_NAME:7687"
   -c "server.http.x_forward.allow_hosts=$PUBLIC_NAME"
   -c "dbms.security.http_access_control_allow_origin=https://$PUBLIC_NAME")

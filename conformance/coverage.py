@@ -90,6 +90,11 @@ _OWN_SUBJECT: Final = {
     "Deployment": "workload",
     "StatefulSet": "workload",
     "DaemonSet": "workload",
+    "PodMonitor": "monitor",
+    "Probe": "monitor",
+    "ScrapeConfig": "monitor",
+    "ServiceMonitor": "monitor",
+    "PrometheusRule": "rules",
 }
 
 
@@ -165,9 +170,11 @@ def subjects(objects: Sequence[Obj], settings: Settings) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {
         name: set() for name in ("tls_name", "host", "listener_port", "workload", "namespace")
     }
-    found |= {name: set() for name in ("declared", "gateway", "certificate")}
+    found |= {name: set() for name in ("declared", "gateway", "certificate", "monitor", "rules", "dashboard")}
     for obj in objects:
         found["declared"].add(_label(obj))
+        if obj["kind"] == "ConfigMap" and "betelgeuse.io/dashboard" in obj["metadata"].get("labels", {}):
+            found["dashboard"].add(_label(obj))
         if obj["kind"] in _OWN_SUBJECT:
             found[_OWN_SUBJECT[obj["kind"]]].add(_label(obj))
         if obj["kind"] in {"Gateway", "ListenerSet"}:

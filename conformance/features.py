@@ -20,6 +20,14 @@ def _store(name: str) -> Callable[[Tree, Settings], bool]:
     return lambda tree, _: name in tree.stores
 
 
+def _workload(area: str, name: str) -> Callable[[Tree, Settings], bool]:
+    return lambda tree, _: any((each.namespace, each.name) == (area, name) for each in tree.workloads)
+
+
+def _api(name: str) -> Callable[[Tree, Settings], bool]:
+    return lambda tree, _: any(obj["metadata"]["name"] == name for obj in tree.kind("APIService"))
+
+
 STORES: Final = ("kafka", "neo4j", "opensearch", "postgres", "s3", "valkey")
 
 FEATURES: Final[Mapping[str, Callable[[Tree, Settings], bool]]] = {
@@ -36,6 +44,12 @@ FEATURES: Final[Mapping[str, Callable[[Tree, Settings], bool]]] = {
     "multi-node": lambda _, settings: settings.nodes > 1,
     **{f"store-{name}": _store(name) for name in STORES},
     "store-qdrant": _host("vector"),
+    "observability": _host("prometheus"),
+    "logs": _host("logs"),
+    "traces": _host("traces"),
+    "dashboards": _host("grafana"),
+    "events": _workload("observability", "events"),
+    "resource-metrics": _api("v1beta1.metrics.k8s.io"),
     "store-accounts": lambda tree, _: bool(tree.stores),
     "store-outside": lambda tree, _: bool(tree.tcp_hosts),
     "forced-renewal": lambda tree, _: (

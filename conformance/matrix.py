@@ -25,7 +25,7 @@ _MANAGER: Final = "betelgeuse-conformance"
 _STRANGER: Final = "stranger"
 _SCANNER: Final = "scanner"
 _API_PORT: Final = 6443
-_NODE_PORTS: Final = (*SHUT, 4240, 4244, 9962, 9965, 10249, 10256, 10257, 10259)
+_NODE_PORTS: Final = (*SHUT, 4240, 4244, 9962, 9965, 9966, 10249, 10256, 10257, 10259)
 _WORLD: Final = (("1.1.1.1", 443), ("8.8.8.8", 53), (METADATA, 80))
 
 

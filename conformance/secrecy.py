@@ -47,6 +47,11 @@ class Masker:
             with self._lock:
                 self._values |= {value, base64.b64encode(value.encode()).decode()}
 
+    def known(self) -> frozenset[str]:
+        """Return what is hidden, to be looked for."""
+        with self._lock:
+            return frozenset(self._values)
+
     def clean(self, text: str) -> str:
         """Return the text without any known secret, fit to be shown; the longest first, as one may contain another."""
         with self._lock:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from betelgeuse.policy.access import accounts
-from betelgeuse.tree import gates
+from betelgeuse.tree import gates, ref
+from conformance import telemetry
 from conformance.probes import hello
 from conformance.site import Site
 from conformance.workloads.rules import RULES
@@ -30,6 +31,9 @@ SUBJECTS: Final[Mapping[str, Callable[[Site], Sequence[object]]]] = {
     "workload": lambda site: site.tree.workloads,
     "account": lambda site: accounts(site.tree.objects, site.tree.namespaces),
     "declared": lambda site: site.tree.declared,
+    "monitor": lambda site: sorted(ref(obj) for obj in site.tree.kind(*telemetry.MONITORS)),
+    "rules": lambda site: sorted(ref(obj) for obj in site.tree.kind("PrometheusRule")),
+    "dashboard": lambda site: sorted(ref(obj) for obj in telemetry.dashboards(site.tree)),
     "weak_suites": lambda _: tuple(hello.WEAK),
     "old_version": lambda _: tuple(hello.VERSIONS),
     "pod_rule": lambda _: tuple(RULES),

@@ -62,6 +62,18 @@ class Timeouts:
     eviction: float = 180.0
     """A pod that fills its folder being evicted: the kubelet looks at sizes that are up to a minute old."""
 
+    telemetry: float = 60.0
+    """One question to the stores of metrics, logs and traces: an hour of logs is some MiB."""
+
+    scrape: float = 75.0
+    """A target that has just come being known, scraped and judged: two rounds of 30 s, and a little."""
+
+    logged: float = 30.0
+    """A line being in the store from when it was written: read, joined, sent in batches, made visible."""
+
+    traced: float = 30.0
+    """A span being in the store from when its request ended."""
+
     poll: float = 0.25
     """Between two looks at something we wait for."""
 

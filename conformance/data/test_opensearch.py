@@ -85,3 +85,30 @@ def test_everything_else_is_refused(site: Site, client: Client) -> None:
         want=f"refused by the server within {TIMEOUTS.connect:.0f} s",
         reproduce=_OPEN,
     )
+
+
+def test_the_account_that_watches_reads_no_document(site: Site, client: Client) -> None:
+    """It asks for the numbers of server and indices; documents, settings and accounts are closed to it."""
+    keys = account(site, "opensearch", "monitoring")
+    asked: list[list[Any]] = [
+        ["GET", "/_cluster/health"],
+        ["GET", "/_nodes/stats"],
+        ["GET", "/_all/_stats"],
+        ["GET", "/research-x/_search"],
+        ["POST", "/conformance/_doc", _DOCUMENT],
+        ["PUT", "/_cluster/settings", {"transient": _SETTING}],
+        ["GET", "/_plugins/_security/api/internalusers"],
+    ]
+
+    _, *seen = client.run(_CLIENT + _TRY, timeout=90, keys=keys, ways=[[way, {}] for way in asked])
+
+    require_none(
+        [
+            f"{' '.join(way[:2])}: {got}"
+            for number, (way, got) in enumerate(zip(asked, seen, strict=True))
+            if ("value" in got) != (number < len(asked) - 4)
+        ],
+        where=f"{keys['host']}, account monitoring",
+        want="the first three answered, the others refused",
+        reproduce=_OPEN,
+    )

@@ -88,6 +88,33 @@ def test_everything_else_is_refused(site: Site, client: Client) -> None:
     require_none(faults, where="valkey.db, account research", want="refused by the server at once", reproduce=_OPEN)
 
 
+def test_the_account_that_watches_sees_no_key(site: Site, client: Client) -> None:
+    """It asks for the server's numbers, and reads, lists, writes and changes nothing."""
+    asked = [
+        ("INFO",),
+        ("GET", "research:key"),
+        ("SET", "key", "v"),
+        ("SCAN", "0"),
+        ("CONFIG", "GET", "*"),
+        ("ACL", "LIST"),
+    ]
+    ways: list[tuple[dict[str, object], tuple[str, ...]]] = [({}, command) for command in asked]
+
+    numbers, *others = client.run(_INSIDE + _TRY, keys=account(site, "valkey", "monitoring"), ways=ways)
+
+    require("value" in numbers, where="valkey.db, account monitoring", want="INFO", got=numbers, reproduce=_OPEN)
+    require_none(
+        [
+            f"{' '.join(way)}: {got}"
+            for way, got in zip(asked[1:], others, strict=True)
+            if "no permissions" not in str(got)
+        ],
+        where="valkey.db, account monitoring",
+        want="refused by the server",
+        reproduce=_OPEN,
+    )
+
+
 def test_accounts_are_those_declared(site: Site, client: Client) -> None:
     """The server's accounts are those declared, the administrator, and the one without a name, which is off."""
     seen = client.run(_INSIDE + _USERS, keys=administrator(site, "valkey"))

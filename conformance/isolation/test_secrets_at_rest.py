@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Final
 
 import pytest
-import yaml
 
 from betelgeuse import paths
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Ref
+from conformance import generated
 from conformance.inside import Inside
 from conformance.parallel import gather
 from conformance.probes.etcd import CIPHER, Etcd
@@ -21,9 +21,6 @@ from conformance.site import Site
 from conformance.verdict import require, require_none
 
 _MANAGER: Final = "betelgeuse-conformance"
-_LONG: Final = 12
-"""Shorter values are no secrets by themselves: a user's name, a word of a URL."""
-_OWN: Final = "betelgeuse.io/generate"
 _LINES: Final = 4000
 
 
@@ -98,22 +95,6 @@ def test_every_secret_is_ciphertext_in_etcd(site: Site) -> None:
     )
 
 
-def _secrets(site: Site) -> dict[str, str]:
-    """Return value -> name of every secret this platform made for itself."""
-    found = {}
-    for namespace in site.tree.namespaces:
-        for secret in site.cluster.list("v1", "Secret", namespace):
-            made = yaml.safe_load((secret["metadata"].get("annotations") or {}).get(_OWN, "")) or {}
-            for key, coded in (secret.get("data") or {}).items() if made else ():
-                value = base64.b64decode(coded).decode("utf-8", "replace").strip()
-                # What is written in the tree lies beside a secret and is none: a server's name.
-                open_to_all = str(made.get(key, "")).startswith("literal:") or "BEGIN CERTIFICATE" in value
-                if len(value) >= _LONG and not open_to_all:
-                    MASKER.learn(value)
-                    found[value] = f"Secret {namespace}/{secret['metadata']['name']} key {key}"
-    return found
-
-
 def _log(site: Site, pod: Obj, container: str) -> tuple[str, str]:
     meta = pod["metadata"]
     path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log"
@@ -123,7 +104,7 @@ def _log(site: Site, pod: Obj, container: str) -> tuple[str, str]:
 
 def test_secret_is_nowhere_in_the_clear(site: Site) -> None:
     """No secret of the platform shows in a pod's log or spec, a ConfigMap, the rendered tree or an earlier report."""
-    secrets = _secrets(site)
+    secrets = generated.secrets(site)
     pods = [pod for namespace in site.tree.namespaces for pod in site.cluster.fresh("v1", "Pod", namespace)]
     running = [(pod, container["name"]) for pod in pods for container in pod["spec"]["containers"]]
     texts = dict(gather(lambda one: _log(site, *one), running))

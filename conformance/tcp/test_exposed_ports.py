@@ -67,11 +67,9 @@ def test_no_listed_port_is_stale(site: Site, gateway_address: str) -> None:
     """Every port listed with a reason is open: what nothing serves any more is taken off the list."""
     seen = {address: _scan(site, address) for address in {_address(site, gateway_address), *site.addresses}}
     absent = set() if site.settings.ssh_hosts else {_SSH}
-    unused = [
-        str(entry.port)
-        for entry in site.exemptions.ports
-        if entry.port not in absent and not any(entry.port in scan.open for scan in seen.values())
-    ]
+    there = {str(workload) for workload in site.tree.workloads} | {""}
+    listed = [entry.port for entry in site.exemptions.ports if entry.opened_by in there and entry.port not in absent]
+    unused = [str(port) for port in listed if not any(port in scan.open for scan in seen.values())]
 
     require(
         not unused or any(scan.asked < len(tcp.ALL_PORTS) for scan in seen.values()),

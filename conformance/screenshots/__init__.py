@@ -1,0 +1,1 @@
+"""Pictures of a living platform for its documentation."""

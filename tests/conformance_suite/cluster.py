@@ -231,7 +231,11 @@ class FakeKube:
     """Whether the kubelet looks at what pods write."""
     log: str = ""
     """What every pod logs."""
+    silent: set[str] = field(default_factory=set)
+    """Pods that log nothing."""
     metrics: str = "cilium_drop_count_total 0"
+    top: bool = True
+    """Whether somebody measures what nodes and pods use."""
 
     def __post_init__(self) -> None:
         """Make everything live and ready."""
@@ -312,7 +316,10 @@ class FakeKube:
         if path.endswith("/log"):
             pod_ = self.find("Pod", path.split("/")[6], path.split("/")[4])
             played = MIMIC in pod_["metadata"].get("labels", {})
-            return (network.printed(self.live, pod_, cut_off=self.cut_off) if played else self.log).encode()
+            log = "" if pod_["metadata"]["name"] in self.silent else self.log
+            return (network.printed(self.live, pod_, cut_off=self.cut_off) if played else log).encode()
+        if "/metrics.k8s.io/" in path:
+            return network.measured(self.live if self.top else (), path.rpartition("/")[2])
         if "/proxy/to/" in path:
             return self._call(int(path.rpartition("/")[2]))
         if method == "PATCH":
@@ -340,6 +347,7 @@ class FakeKube:
             played = MIMIC in obj["metadata"].get("labels", {})
             phase = "Succeeded" if played else "Running"
             kept["status"] = {"phase": phase, "conditions": [{"type": "Ready", "status": "True"}]}
+            kept["spec"].setdefault("nodeName", "node-1")
             if obj["metadata"]["name"] == "greedy" and self.bounded:
                 kept["status"] = {"phase": "Failed", "reason": "Evicted"}
         if obj["kind"] == "Namespace":

@@ -120,6 +120,14 @@ def reviewed(live: Sequence[Obj], user: str, namespace: str) -> bytes:
     return json.dumps({"status": {"resourceRules": [_COMMON, *rules]}}).encode()
 
 
+def measured(live: Sequence[Obj], what: str) -> bytes:
+    """Return what the API of resource metrics tells of nodes or pods."""
+    kind = {"nodes": "Node", "pods": "Pod"}[what]
+    usage = {"cpu": "5m", "memory": "64Mi"}
+    items = [{"metadata": obj["metadata"], "usage": usage} for obj in live if obj["kind"] == kind]
+    return json.dumps({"items": items}).encode()
+
+
 def stored(live: Sequence[Obj], argv: Sequence[str], *, sealed: bool) -> str:
     """Return what etcd's client prints for `get KEY --hex [--prefix]`."""
     key = next(word for word in argv if word.startswith("/registry"))

@@ -1,5 +1,6 @@
 """The parts that only think: tree, exemptions, features, comparison, pod rules."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +13,7 @@ from betelgeuse.settings import Settings
 from betelgeuse.tree import Ref, Tree
 from conformance import exemptions, features, restarts
 from conformance.drift.compare import differences, quantity
+from conformance.probes import canary, prometheus
 from conformance.verdict import PromiseBrokenError, poll, require, require_none, shorten
 from conformance.workloads.rules import mounts_token, restart_fault
 from tests.conformance_suite.cluster import tree_objects
@@ -58,6 +60,16 @@ def test_the_real_exemptions_are_sound() -> None:
         len(entry.reason) > 10 for section in (listed.namespaces, listed.pods, listed.ports) for entry in section
     )
     assert not {entry.port for entry in listed.ports} & {80, 443}
+
+
+def test_ports_of_nodes_are_for_listed_pods() -> None:
+    """By the pod's name and the port's number, and for nobody else."""
+    listed = exemptions.parse("node_ports: [{pods: watch/reader-*, ports: [10250], reason: reads what it measures}]")
+
+    assert listed.may_reach("watch/reader-0", 10250)
+    assert not listed.may_reach("watch/reader-0", 22)
+    assert not listed.may_reach("elsewhere/reader-0", 10250)
+    assert not listed.may_reach("watch/a stranger", 10250)
 
 
 @pytest.mark.parametrize(
@@ -181,3 +193,50 @@ def test_restarts_are_counted_by_pod(after: list[Obj], killed: set[str], words: 
     before = restarts.containers([_counted("a", 1)])
 
     assert restarts.faults(before, restarts.containers(after), killed) == words
+
+
+def test_metrics_of_an_expression_are_found_wherever_they_stand() -> None:
+    """Metrics of an expression are found wherever they stand."""
+    tree = {
+        "type": "binaryExpr",
+        "lhs": {"type": "call", "args": [{"type": "matrixSelector", "name": "a_total", "matchers": []}]},
+        "rhs": {"type": "aggregation", "expr": {"type": "vectorSelector", "name": "b"}},
+        "matching": {"labels": ["c"]},
+    }
+
+    assert prometheus.names(tree) == {"a_total", "b"}
+    assert prometheus.names({"type": "vectorSelector", "name": "", "matchers": []}) == frozenset()
+
+
+def test_samples_of_every_kind_of_answer_are_read() -> None:
+    """Samples of every kind of answer are read."""
+    vector = {"data": {"resultType": "vector", "result": [{"metric": {"job": "a"}, "value": [1, "NaN"]}]}}
+    scalar = {"data": {"resultType": "scalar", "result": [1, "2"]}}
+
+    assert [sample.value for sample in prometheus.samples(scalar)] == [2.0]
+    assert not prometheus.has_data(prometheus.samples(vector))
+    assert not prometheus.has_data(())
+    assert prometheus.has_data(prometheus.samples(scalar))
+
+
+def test_pool_of_a_monitor_is_no_other_ones_beginning() -> None:
+    """Pool of a monitor is no other one's beginning."""
+    monitor = {"kind": "PodMonitor", "metadata": {"namespace": "ai", "name": "llm"}}
+    pools = ("podMonitor/ai/llm/0", "podMonitor/ai/llm-2/0", "serviceMonitor/ai/llm/0")
+    answer = {"data": {"activeTargets": [{"scrapePool": pool} for pool in pools]}}
+
+    found = [target for target in prometheus.targets(answer) if target.pool.startswith(prometheus.pool(monitor))]
+
+    assert [target.pool for target in found] == ["podMonitor/ai/llm/0/"]
+
+
+def test_canary_writes_each_line_once() -> None:
+    """Canary writes each line once."""
+    texts = canary.texts("a" * 32)
+
+    written = canary.written("a" * 32)
+
+    assert set(texts) == set(canary.KINDS)
+    assert len(texts["long"].encode()) == canary.LINE
+    assert all(written.count(text) == 1 for kind, text in texts.items() if kind != "json")
+    assert json.loads(written.partition("\n")[0])["message"] == texts["json"]

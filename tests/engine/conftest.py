@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from betelgeuse import inventory, paths
 from betelgeuse import prune as prune_module
+from betelgeuse.clusters.local import audit
 from betelgeuse.kube import Kube, connect
 from betelgeuse.settings import Settings
 
@@ -127,6 +128,8 @@ def running(etcd: Path, apiserver: Path, folder: Path, context: str) -> Iterator
     authority.issue("admin", "system:masters")
     authority.issue("former", "system:masters", timedelta(minutes=-1))
     (folder / "sa.key").write_bytes(_pem(ec.generate_private_key(ec.SECP256R1())))
+    (folder / "audit.yaml").write_text(audit.document())
+    audits = {flag["name"]: flag["value"] for flag in audit.arguments()} | {"audit-policy-file": folder / "audit.yaml"}
     client, peer, port = free_port(), free_port(), free_port()
     started: list[subprocess.Popen[bytes]] = []
 
@@ -170,6 +173,7 @@ def running(etcd: Path, apiserver: Path, folder: Path, context: str) -> Iterator
                 f"--service-account-signing-key-file={folder / 'sa.key'}",
                 # No controller makes the default ServiceAccounts here.
                 "--disable-admission-plugins=ServiceAccount",
+                *(f"--{name}={value}" for name, value in audits.items()),
             ],
         )
         path = kubeconfig(folder, port, context)

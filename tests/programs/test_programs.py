@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from betelgeuse import paths
-from betelgeuse.builds import images, maven
+from betelgeuse.builds import golang, images, maven
 from betelgeuse.builds.buildah import buildah
 from betelgeuse.programs import table
 
 FOLDERS = Path(__file__).parent / "folders"
 CONTAINER = Path(__file__).parent / "container.py"
 SECONDS = 120
+GO_OF_OUR_OWN = sorted({file.parent.parent.name for file in (paths.ROOT / "programs").glob("*/*/*_test.go")})
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +91,12 @@ def test_a_command_of_go_runs_on_nothing() -> None:
 def test_what_go_embeds_may_be_built_first() -> None:
     """By a script, from npm packages and the module's own source, without a network."""
     assert run("built").stdout == "Built 2.0.0, world!\n"
+
+
+@pytest.mark.parametrize("name", GO_OF_OUR_OWN)
+def test_go_sources_of_our_own_pass_their_tests(name: str) -> None:
+    """Those of the tree's programs, with the modules that the lock names."""
+    assert "FAIL" not in golang.tested(name)
 
 
 def test_jars_come_in_one_run_of_maven() -> None:

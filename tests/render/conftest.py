@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from betelgeuse import paths, settings
+from betelgeuse import paths, settings, yamls
 from betelgeuse.clusters.local import target
 from betelgeuse.kube import Obj
 from betelgeuse.kube.command import kubectl
@@ -56,7 +56,7 @@ class Slim:
     def _build(self, folder: str) -> list[Obj] | str:
         argv = [kubectl(), "kustomize", str(self.root / folder)]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False)  # noqa: S603 - the pinned kubectl
-        return list(yaml.load_all(done.stdout, yaml.CSafeLoader)) if done.returncode == 0 else done.stderr
+        return yamls.parse(done.stdout, folder) if done.returncode == 0 else done.stderr
 
     def variant(self, env: str, change: Callable[[dict[str, Any]], None]) -> str:
         """Return the folder of a copy of an overlay whose kustomization was changed."""

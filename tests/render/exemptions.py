@@ -18,3 +18,27 @@ NO_READINESS: Final[Mapping[str, str]] = {
     "Deployment cert-manager/cert-manager": "its Service carries metrics only, and upstream has no such probe",
 }
 """Workloads behind a Service that do not say whether they serve."""
+
+_SILENT: Final = "tells nothing about itself in this version; kube-state-metrics tells whether it runs"
+_LOOPBACK: Final = "metrics on the node's loopback; DaemonSet loopback-metrics hands them on and is asked"
+
+NOT_WATCHED: Final[Mapping[str, str]] = {
+    "Deployment cert-manager/cert-manager-cainjector": _SILENT,
+    "Deployment cert-manager/cert-manager-webhook": _SILENT,
+    "Deployment storage-local/local-path-provisioner": _SILENT,
+    "Deployment pebble/pebble": _SILENT,
+    "DaemonSet kube-system/cilium": _LOOPBACK,
+    "Deployment kube-system/cilium-operator": "its monitor is in base/observability/cilium, which profile core lacks",
+}
+"""Pods that no monitor asks."""
+
+NO_TARGETS: Final[Mapping[str, str]] = {
+    "ServiceMonitor observability/kube-apiserver": "Kubernetes itself keeps the Service `kubernetes`",
+    "ServiceMonitor observability/kubelet": "Prometheus's operator keeps the Service `kubelet`",
+}
+"""Monitors of what is no pod of the tree."""
+
+OTHER_DOORS: Final[Mapping[str, str]] = {
+    "pods of kube-system/coredns": "kubeadm starts them without a label of ours: base/observability/coredns opens it",
+}
+"""Pods whose port for Prometheus is opened by a policy of their own."""

@@ -16,6 +16,7 @@ def _open_namespace(objects: Objects) -> None:
     """Undo both what shuts a namespace and what holds every pod back."""
     objects.remove("NetworkPolicy", "default-deny", "ai")
     objects.remove("CiliumClusterwideNetworkPolicy", "nodes-are-out-of-reach")
+    objects.remove("CiliumClusterwideNetworkPolicy", "kubelets-are-out-of-reach")
 
 
 def _bound(name: str, verbs: list[str], resources: list[str]) -> Mutation:
@@ -37,6 +38,7 @@ GUARDS: Final = (
         drop_field("CiliumNetworkPolicy", "envoy-gateway", "spec/egress/0/toPorts"),
     ),
     Mutation("nodes open to all", _OUT, remove("CiliumClusterwideNetworkPolicy", "nodes-are-out-of-reach")),
+    Mutation("kubelets open to all", _OUT, remove("CiliumClusterwideNetworkPolicy", "kubelets-are-out-of-reach")),
     Mutation("namespace and nodes open", _OUT, _open_namespace),
     Mutation(
         "SSH left out", _OUT, drop_field("CiliumClusterwideNetworkPolicy", "nodes-are-out-of-reach", f"{_DENIED}/0")

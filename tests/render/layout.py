@@ -25,10 +25,12 @@ _ENTRIES: Final = re.compile(
 )
 _FREE: Final = ("config", "dashboards")
 """Folders of files that a generator reads as they are."""
+_ROLES: Final = {"rules": "prometheusrule", "dashboard": "configmap"}
+"""Files named after what they are for: alerts, and a page of panels."""
 _DEPRECATED: Final = ("bases", "commonLabels", "vars", "patchesStrategicMerge", "patchesJson6902")
 _IMPLEMENTATION: Final = "gateway.envoyproxy.io"
 _ITS_PLACES: Final = re.compile(
-    r"base/gateway/|components/gateway-"
+    r"base/gateway/|components/gateway-|components/traced-edge/envoyproxy-"
     r"|.*/(securitypolicy|backendtrafficpolicy|clienttrafficpolicy|httproutefilter|referencegrant)(-[a-z0-9-]+)?\.yaml$"
 )
 _FILTER: Final = re.compile(r"extensionRef:\s+group: gateway\.envoyproxy\.io\n")
@@ -86,7 +88,7 @@ def overlays_are_short(files: Files) -> Iterator[str]:
 
 
 def files_are_named_after_their_kind(files: Files) -> Iterator[str]:
-    """`deployment.yaml`, `deployment-server.yaml`: one kind per file, lower-case, in front."""
+    """`deployment.yaml`, `deployment-server.yaml`: one kind per file, lower-case, in front, or its role's word."""
     for name, documents in _documents(files):
         objects = [each for each in documents if isinstance(each, dict) and "kind" in each]
         kinds = {str(each["kind"]).lower() for each in objects}
@@ -95,8 +97,11 @@ def files_are_named_after_their_kind(files: Files) -> Iterator[str]:
             continue
         if len(kinds) > 1:
             yield f"{name}: holds {', '.join(sorted(kinds))}; one kind per file"
-        elif kinds and stem != (kind := kinds.pop()) and not stem.startswith(f"{kind}-"):
-            yield f"{name}: holds a {kind}: name it {kind}.yaml or {kind}-<what>.yaml"
+        elif kinds:
+            kind = kinds.pop()
+            words = (kind, *(word for word, meant in _ROLES.items() if meant == kind))
+            if not any(stem == word or stem.startswith(f"{word}-") for word in words):
+                yield f"{name}: holds a {kind}: name it {kind}.yaml or {kind}-<what>.yaml"
 
 
 def _references(content: Mapping[str, Any]) -> Iterator[str]:

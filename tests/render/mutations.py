@@ -12,8 +12,10 @@ from tests.render.changes import container as _container
 from tests.render.changes import drop_field as _drop
 from tests.render.changes import remove as _remove
 from tests.render.changes import set_field as _set
+from tests.render.dashboard_mutations import DASHBOARDS
 from tests.render.gate_mutations import GATES
 from tests.render.guard_mutations import GUARDS
+from tests.render.watching_mutations import WATCHING
 
 
 def _twice(objects: Objects) -> None:
@@ -330,8 +332,10 @@ MUTATIONS: Final = (
         _drop("HTTPRoute", "llm-redirect", "spec/hostnames"),
     ),
     Mutation("redirect gone", "plain_http_is_only_redirected", _drop("HTTPRoute", "redirect", "spec/rules/0/filters")),
+    *DASHBOARDS,
     *GATES,
     *GUARDS,
+    *WATCHING,
 )
 
 

@@ -82,6 +82,7 @@ def test_the_example_adds_everything_a_host_needs(tree: Tree, trees: Callable[[s
         ("HTTPRoute", "hello-redirect"),
         ("ListenerSet", "hello"),
         ("NetworkPolicy", "hello"),
+        ("Probe", "hello"),
         ("Secret", "hello-oidc"),
         ("SecurityPolicy", "hello"),
         ("Service", "hello"),

@@ -43,10 +43,10 @@ def test_every_component_changes_something(slim: Slim, env: str, component: str)
 
 
 def test_every_component_is_tried() -> None:
-    """A component that neither an overlay nor an area lists, and no test adds, is one nobody checks."""
+    """A component that no overlay, profile or area lists, and no test adds, is one nobody checks."""
     listed = {Path(component).name for _, component in USES if "/components/" in component}
-    for area in (paths.ROOT / "base").glob("*/kustomization.yaml"):
-        listed |= {Path(entry).name for entry in yaml.safe_load(area.read_text("utf-8")).get("components", ())}
+    for lists in (*paths.ROOT.glob("base/*/kustomization.yaml"), *paths.ROOT.glob("profiles/*/kustomization.yaml")):
+        listed |= {Path(entry).name for entry in yaml.safe_load(lists.read_text("utf-8")).get("components", ())}
     tried = {*listed, *OPTIONAL, "gate-login", *GATES_AND_TCP, "host", "tcp-host"}
 
     assert sorted(tried) == sorted(path.name for path in (paths.ROOT / "components").iterdir() if path.is_dir())

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from betelgeuse import paths, profiles, settings, sizes
 from betelgeuse.clusters.local import target
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Obj, describe
 from betelgeuse.render import render
+from betelgeuse.yamls import parse
 from tests.render.checks.workloads import images as images_of
 from tests.render.conftest import Slim
 from tests.render.trees import Tree
@@ -39,15 +41,30 @@ def _namespaces(objects: list[Obj] | str) -> set[str]:
     return {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}
 
 
+def _documents(file: Path) -> list[Any]:
+    return parse(file.read_text("utf-8"), str(file))
+
+
+def _patched(name: str) -> Iterator[str]:
+    """Yield what the components of a profile's own patch."""
+    profile = paths.ROOT / "profiles" / name
+    for component in _documents(profile / "kustomization.yaml")[0].get("components", ()):
+        folder = profile / component
+        for patch in _documents(folder / "kustomization.yaml")[0].get("patches", ()):
+            yield from map(describe, _documents(folder / patch["path"]))
+
+
 @pytest.mark.parametrize("name", profiles.names())
 @pytest.mark.parametrize("env", settings.environments())
 def test_every_profile_builds(slim: Slim, build: Build, env: str, name: str) -> None:
-    """With its areas; what core has is in each, unchanged."""
+    """With its areas; what core has is in each, unchanged but for what the profile's own components patch."""
     built = build(env, name)
 
     for area in profiles.load(name).areas:
         assert _namespaces(slim.build(f"base/{area.name}")) <= _namespaces(built), area.name
-    assert [obj for obj in build(env, "core") if obj not in built] == []
+    patched = set(_patched(name))
+    assert {describe(obj) for obj in build(env, "core") if obj not in built} == patched
+    assert patched <= {describe(obj) for obj in built}
 
 
 def test_an_area_less_is_seen(slim: Slim, build: Build) -> None:

@@ -39,6 +39,20 @@ SOLVER: Final = Pods(
 )
 """cert-manager answers HTTP-01 challenges from short-lived pods beside the Certificate."""
 
+_STATIC: Final = {"hostNetwork": True, "containers": [{"readinessProbe": {}}]}
+CONTROL_PLANE: Final = tuple(
+    Pods(
+        f"kubeadm's {name}",
+        "kube-system",
+        name,
+        {"component": name, "tier": "control-plane"},
+        frozenset({port}),
+        _STATIC,
+    )
+    for name, port in (("kube-scheduler", 10259), ("kube-controller-manager", 10257))
+)
+"""kubeadm's static pods, which serve on the node's address."""
+
 
 def strings(value: Any, at: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON value
     """Yield (path, text) of every string in a value; keys of mappings are part of the path."""
@@ -84,9 +98,9 @@ class Tree(reader.Tree):
         runtime = [
             Pods(f"pods of {party}", party.namespace, party.name, party.labels, listening, {})
             for party in parties.unwritten(self.objects)
-            for listening in [frozenset(number for _, number, _ in party.ports)]
+            for listening in [frozenset(each for name, number, _ in party.ports for each in (name, number) if each)]
         ]
-        return [*declared, *runtime, SOLVER]
+        return [*declared, *runtime, SOLVER, *CONTROL_PLANE]
 
     @cached_property
     def made_secrets(self) -> set[tuple[str, str]]:

@@ -14,6 +14,7 @@ from wsgiref.validate import validator
 
 import pytest
 from api_check import body as bodies
+from api_check import tracing
 from api_check.__main__ import BODY, application, configured, models
 from api_check.app import Application, Host
 from api_check.body import DEPTH, VALUES, InvalidError, read
@@ -489,3 +490,31 @@ def test_body_is_the_gateway_s() -> None:
     """The gateway holds as much of a body as the check reads."""
     for name in ("llm", "embeddings"):
         assert f"maxRequestBytes: {BODY}\n" in Path(paths.ROOT / f"base/ai/{name}/securitypolicy.yaml").read_text()
+
+
+def test_of_a_request_only_what_it_was_for_goes_into_a_trace() -> None:
+    """No query, no token, no body; and the trace goes on where the gateway began it."""
+    asked = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/check/v1/completions",
+        "QUERY_STRING": "key=secret",
+        "HTTP_HOST": "llm.example.org:443",
+        "HTTP_AUTHORIZATION": "Bearer secret",
+        "HTTP_X_CLIENT_ID": "secret",
+        "HTTP_TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    }
+
+    assert tracing.attributes(asked) == {
+        "http.request.method": "POST",
+        "server.address": "llm.example.org",
+        "url.path": "/check/v1/completions",
+    }
+    assert tracing.parent(asked) == {"traceparent": asked["HTTP_TRACEPARENT"]}
+
+
+def test_without_a_collector_nothing_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library is not even loaded."""
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    made = Application({})
+
+    assert tracing.traced(made) is made

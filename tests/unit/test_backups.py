@@ -217,6 +217,18 @@ def test_no_copy_is_told(store: str, at: str, said: str) -> None:
     assert str(caught.value).startswith(said)
 
 
+def test_a_good_copy_is_told_to_the_cluster() -> None:
+    """Beside the store a rule says when it was made, by the store's name."""
+    (one,) = declarations.chosen([_declared()], "")
+
+    told = workflow.note(one, 1764403200.7)
+
+    assert (told["metadata"]["namespace"], told["metadata"]["name"]) == ("apps", "backup-wiki")
+    assert told["spec"]["groups"][0]["rules"] == [
+        {"record": "backup_made_timestamp_seconds", "expr": "vector(1764403201)", "labels": {"store": "wiki"}}
+    ]
+
+
 @pytest.mark.parametrize(
     ("target", "same"),
     [

@@ -102,6 +102,16 @@ def test_bigger_profiles_are_proven_once_or_named(tmp_path: Path) -> None:
     assert "profile tools: nothing to run" in done.stdout
 
 
+def test_where_everything_is_built_one_run_proves_it(tmp_path: Path) -> None:
+    """Each smaller profile by itself would cost its minutes again and say nothing new."""
+    script = _checkout(tmp_path, Case("", "echo up", f"echo '{SUCCESS}'", 0, "", trees="echo $2"))
+    done = subprocess.run([script], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - our own script
+    deployed = [line for line in (tmp_path / "invoked").read_text("utf-8").splitlines() if line.startswith("deploy")]
+
+    assert deployed == ["deploy --profile=full"]
+    assert "profile data: not run by itself, it is a part of full" in done.stdout
+
+
 def test_a_missing_command_is_said(tmp_path: Path) -> None:
     """A README without its markers is no green run."""
     script = _checkout(tmp_path, CASES[0])

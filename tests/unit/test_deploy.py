@@ -91,7 +91,7 @@ def test_a_machine_too_small_hears_it_before_anything_is_built(
     world.machine = FakeMachine(files=dict(SMALL))
 
     with pytest.raises(
-        RefusedError, match=r"^memory: profile full needs \d+ GiB of memory; 4\.0 are free: .*"
+        RefusedError, match=r"^memory: profile full needs [\d.]+ GiB of memory; 4\.0 are free: .*"
     ) as refusal:
         deploy("local", profile="full")
 

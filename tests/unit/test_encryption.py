@@ -78,7 +78,7 @@ def test_the_api_server_is_given_the_key() -> None:
     _, cluster, *_ = yaml.safe_load_all(kubeadm.init_config(node, VERSIONS, "example.test"))
 
     server = cluster["apiServer"]
-    (argument,), (volume,) = server["extraArgs"], server["extraVolumes"]
+    argument, volume = server["extraArgs"][0], server["extraVolumes"][0]
     assert argument == {"name": "encryption-provider-config", "value": encryption.FILE}
     assert (volume["hostPath"], volume["mountPath"], volume["readOnly"]) == (encryption.FOLDER, encryption.FOLDER, True)
     assert argument["value"].startswith(volume["mountPath"])

@@ -33,6 +33,8 @@ PACKAGES: Mapping[str, frozenset[str]] = {
     "betelgeuse": frozenset(),
     # Overload is judged by the load tests' own limits, and requests are made up by the schema of the check.
     "conformance": frozenset({"api_check", "betelgeuse", "loadtests"}),
+    # Two modules of one image.
+    "kafka_ui": frozenset({"kafka_lag"}),
     "loadtests": frozenset({"betelgeuse"}),
     "tasks": frozenset({"betelgeuse", "loadtests"}),
 }

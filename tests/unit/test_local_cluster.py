@@ -68,9 +68,24 @@ def test_join_names_the_control_plane_and_its_certificate() -> None:
 
 def test_kubelet_patch_gives_each_node_its_cgroup() -> None:
     """Two nodes on one machine never share a cgroup."""
-    patches = [yaml.safe_load(kubeadm.kubelet_patch(node)) for node in nodes(2)]
+    patches = [yaml.safe_load(kubeadm.patches(node)["kubeletconfiguration+strategic.yaml"]) for node in nodes(2)]
 
     assert [patch["cgroupRoot"] for patch in patches] == ["/btg-local-node-1", "/btg-local-node-2"]
+
+
+def test_the_control_plane_leaves_the_processor_to_the_pods() -> None:
+    """Kubernetes' own requests would leave one of two cores to a whole platform."""
+    patches = kubeadm.patches(nodes(1)[0])
+    shares = {name: yaml.safe_load(text) for name, text in patches.items() if name.endswith("+json.yaml")}
+
+    assert {name.partition("+")[0] for name in shares} == {
+        "corednsdeployment",
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+    }
+    assert sum(int(patch["value"].removesuffix("m")) for (patch,) in shares.values()) == 225
 
 
 def test_containerd_configuration_is_toml_and_pins_the_sandbox() -> None:

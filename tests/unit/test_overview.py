@@ -49,6 +49,7 @@ def test_every_image_has_a_row(programs: dict[str, Program]) -> None:
         _workload("StatefulSet", "ui-2", "r.io/ui:1.2.3"),
         obj("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy", "gateway", "gateway", spec=proxy),
         obj("postgresql.cnpg.io/v1", "Cluster", "one", "ns", spec={"imageName": "r.io/pg:1.2.3"}),
+        obj("monitoring.coreos.com/v1", "Prometheus", "platform", "ns", spec={"image": "r.io/ui:1.2.3"}),
     ]
     rows = [line for line in overview.page(programs, tree).splitlines() if line.startswith("| ")][1:]
 
@@ -60,7 +61,7 @@ def test_every_image_has_a_row(programs: dict[str, Program]) -> None:
         "| pg | 1.2.3 | `r.io/pg:1.2.3` | our own code | ns/one |",
         "| solver | 1.2.3 | `r.io/solver:1.2.3` | our own code | made by a controller |",
         "| store | 1.2.3 | `r.io/store:1.2.3` | built from Debian trixie | base of other images |",
-        "| ui | 1.2.3 | `r.io/ui:1.2.3` | our own code | ns/ui, ns/ui-2 |",
+        "| ui | 1.2.3 | `r.io/ui:1.2.3` | our own code | ns/platform, ns/ui, ns/ui-2 |",
     ]
 
 

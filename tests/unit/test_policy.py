@@ -246,7 +246,7 @@ def test_parties_of_a_tree() -> None:
         *("data/db", "shop/web", "shop/g", "shop/job", "kube-system/coredns"),
         *("kube-apiserver", "nodes", "world"),
     }
-    assert [port for _, port, _ in parties["shop/g"].ports] == [10443, 8443]
+    assert [port for _, port, _ in parties["shop/g"].ports] == [10443, 8443, 19001]
 
 
 def test_parties_that_operators_start() -> None:
@@ -259,9 +259,61 @@ def test_parties_that_operators_start() -> None:
     ]
     parties = {str(party): party for party in of_tree([*TREE, *added])}
 
-    assert [port for _, port, _ in parties["shop/g"].ports] == [10443, 5432, 8443]
+    assert [port for _, port, _ in parties["shop/g"].ports] == [10443, 5432, 8443, 19001]
     assert parties["data/pg-1"].labels == {"cnpg.io/cluster": "pg"}
     assert {port for _, port, _ in parties["data/pg-1"].ports} == {5432, 8000, 9187}
+
+
+def test_parties_of_prometheus() -> None:
+    """Its operator names the pods, and the object names their port and further labels."""
+    api, pod_labels = {"apiVersion": "monitoring.coreos.com/v1"}, {"labels": {"betelgeuse.io/metrics": "http"}}
+    added = [
+        {**_obj("Prometheus", "platform", "watch", {"portName": "http", "podMetadata": pod_labels}), **api},
+        {**_obj("Alertmanager", "platform", "watch", {}), **api},
+        {**_obj("Prometheus", "other", "watch", {}), "apiVersion": "example.org/v1"},
+    ]
+    parties = {str(party): party for party in of_tree([*TREE, *added])}
+
+    assert [name for name in parties if name.startswith("watch/")] == [
+        "watch/alertmanager-platform-0",
+        "watch/prometheus-platform-0",
+    ]
+    assert parties["watch/prometheus-platform-0"].number("http") == 9090
+    assert parties["watch/alertmanager-platform-0"].number("web") == 9093
+    assert parties["watch/prometheus-platform-0"].labels == {
+        "app.kubernetes.io/name": "prometheus",
+        "app.kubernetes.io/instance": "platform",
+        "app.kubernetes.io/managed-by": "prometheus-operator",
+        "prometheus": "platform",
+        "betelgeuse.io/metrics": "http",
+    }
+
+
+def test_a_label_that_names_a_port_opens_that_port() -> None:
+    """In whatever namespace, by its name, to one kind of caller; and nothing is shut by it."""
+    caller = Party("watch", "prometheus", {"app": "prometheus"})
+    watched = Party("shop", "web", {"metrics": "http"}, ports=(("http", 8080, "TCP"), ("admin", 9000, "TCP")))
+    peer = {"matchLabels": {"io.kubernetes.pod.namespace": "watch", "app": "prometheus"}}
+    to_port = [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+    label = {"matchLabels": {"metrics": "http"}}
+    opened = {
+        "endpointSelector": label,
+        "enableDefaultDeny": {"ingress": False, "egress": False},
+        "ingress": [{"fromEndpoints": [peer], "toPorts": to_port}],
+    }
+    asks = {"endpointSelector": peer, "egress": [{"toEndpoints": [label], "toPorts": to_port}]}
+    shut = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    open_alone = Policies.read([_obj("CiliumClusterwideNetworkPolicy", "metrics", "", opened)])
+    policies = Policies.read([
+        _obj("NetworkPolicy", "shut", "shop", shut),
+        _obj("CiliumClusterwideNetworkPolicy", "metrics", "", opened),
+        _obj("CiliumClusterwideNetworkPolicy", "asks", "", asks),
+    ])  # fmt: skip
+
+    assert policies.verdict(caller, watched, 8080).allowed
+    assert not policies.verdict(caller, watched, 9000).allowed
+    assert not policies.verdict(Party("elsewhere", "prometheus", {"app": "prometheus"}), watched, 8080).allowed
+    assert open_alone.verdict(Party("elsewhere", "anybody"), watched, 9000).allowed
 
 
 def test_pod_on_the_nodes_network_is_the_node() -> None:

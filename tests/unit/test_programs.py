@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from betelgeuse import paths
-from betelgeuse.builds import artifacts, images, recipe
+from betelgeuse.builds import artifacts, golang, images, npm, recipe
 from betelgeuse.clusters.local import target
 from betelgeuse.errors import UsageError
 from betelgeuse.pipeline import check
 from betelgeuse.programs import locks, read, table
-from betelgeuse.programs.model import File, Image, Kind, Program, Script
+from betelgeuse.programs.model import File, Image, Kind, Npm, Program, Script
 
 PROGRAMS = sorted(table.table())
 IMAGES = sorted(table.images())
@@ -42,6 +42,7 @@ def test_every_file_of_a_folder_is_used(name: str) -> None:
     program = table.program(name)
     used = {"README.md", read.FILE}
     used |= {locks.GO, locks.SUMS} if program.source.go else set()
+    used |= {path.relative_to(program.folder).parts[0] for path in program.folder.rglob("*.go") if program.source.go}
     used |= {locks.PYPI} if program.source.pypi else set()
     used |= {locks.MAVEN} if program.source.maven else set()
     used |= {locks.PACKAGE, locks.NPM[program.source.npm.installer]} if program.source.npm else set()
@@ -181,6 +182,7 @@ def written(folder: Path, text: str, files: Mapping[str, str] | None = None) -> 
         ("version: 1\nsource: {pypi: [thing>=1]}\n", r"source.pypi: 'thing>=1' is not written name==version"),
         ("version: 1\nsource: {build: {}}\n", r"source.build: .*build.sh does not exist"),
         ("version: 1\nsource: {npm: {packages: {a: 1}, installer: yarn}}\n", r"'yarn' is none of npm, bun"),
+        ("version: 1\nsource: {npm: {installer: bun, peers: false}}\n", r"npm.peers: can be `false` for npm alone"),
         ("version: 1\nsource: {debian: trixi}\n", r"source.debian: 'trixi' is none of .*; did you mean 'trixie'\?"),
         ("version: 1\nsource: {build: lama}\n", r"source.build: 'lama' is none of .*; did you mean 'llama'\?"),
         ("version: 1\nimages: {thing: {}}\n", r"images.thing: needs `replaces`"),
@@ -374,8 +376,30 @@ def test_files_of_an_image_have_keys() -> None:
     assert len({artifacts.key(file) for file in files}) == len(files)
 
 
+def test_go_sources_of_a_folder_are_part_of_what_is_built(tmp_path: Path) -> None:
+    """A command that is put together there is another one with every edit."""
+    program = written(tmp_path, GO)
+    (program.folder / "go.mod").write_text("require example.org/thing v1.3.0\n")
+    (program.folder / "go.sum").touch()
+    keys = [golang.key(program)]
+    for path, text in (("main.go", "a"), ("main.go", "b"), ("part/part.go", "b")):
+        (program.folder / path).parent.mkdir(exist_ok=True)
+        (program.folder / path).write_text(text)
+        keys.append(golang.key(program))
+
+    assert len(set(keys)) == len(keys)
+
+
 def test_an_image_knows_what_it_stands_on() -> None:
     """The nearest first."""
     known = {name: Image(name, "p", "a:1", parent=parent) for name, parent in (("a", "b"), ("b", "c"), ("c", ""))}
 
     assert [image.name for image in table.ancestors(known["a"], known)] == ["b", "c"]
+
+
+def test_packages_that_disagree_are_locked_and_installed_alike() -> None:
+    """Both commands of npm look at what packages want beside them."""
+    usual, alone = Npm(), Npm(peers=False)
+
+    assert all("--legacy-peer-deps" in command(alone) for command in (npm.resolving, npm.installing))
+    assert all("--legacy-peer-deps" not in command(usual) for command in (npm.resolving, npm.installing))

@@ -42,6 +42,7 @@ PARENT = {"name": "web", "kind": "ListenerSet"}
 ROUTE = {"parentRefs": [PARENT]}
 ANSWER = {"parentRef": {"group": "gateway.networking.k8s.io", **PARENT, "namespace": "n"}}
 DEPLOYMENT, DAEMONSET, STATEFULSET = ("apps/v1", "Deployment"), ("apps/v1", "DaemonSet"), ("apps/v1", "StatefulSet")
+PROMETHEUS = ("monitoring.coreos.com/v1", "Prometheus")
 POSTGRES = ("postgresql.cnpg.io/v1", "Cluster")
 DONE = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "readyReplicas": 1}
 UNSEEN = "no controller has looked at it"
@@ -155,6 +156,14 @@ CASES = [
             "conditions": [condition("Ready", status="False", reason="ClusterIsNotReady")],
         },
         "Setting up primary: Creating primary instance pg-1",
+    ),
+    Case("prometheus", PROMETHEUS, {"conditions": [condition("Reconciled"), condition("Available")]}, ""),
+    Case("prometheus-new", PROMETHEUS, None, f"not Reconciled yet: {UNSEEN}"),
+    Case(
+        "prometheus-starting",
+        PROMETHEUS,
+        {"conditions": [condition("Reconciled"), condition("Available", status="False", reason="NoPodReady")]},
+        "not Available (NoPodReady)",
     ),
     Case(
         "issuer",

@@ -54,6 +54,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str]
     monkeypatch.setattr(paths, "ROOT", tmp_path / "tree")
     monkeypatch.setattr(paths, "OVERLAYS", tmp_path / "tree" / "overlays")
     monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    # What this machine runs is none of a test's business.
+    monkeypatch.setattr(paths, "STATE", tmp_path / "state")
     return write
 
 

@@ -2,14 +2,17 @@
 
 import base64
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from serving.cluster import ClusterError
 from store_accounts.app import application
 from store_accounts.cluster import Declared, Listed, declared
 from store_accounts.keeper import AGAIN, Keeper
+from store_accounts.metrics import Accounts
 from store_accounts.model import Account, Adapter, Keys, Outcome, StoreError
 
 _ADMIN = {"user": "admin", "password": "secret-of-admin"}
@@ -194,3 +197,28 @@ def test_ready_means_as_declared() -> None:
     assert _get(keeper, "/nothing")[0].startswith("404")
     now[0] = 601.0
     assert _get(keeper, "/livez")[0].startswith("503")
+
+
+def test_an_account_may_see_numbers_alone() -> None:
+    """It says so by one word, which is yes or no."""
+    assert Account("m", "p", {"monitor": True}).monitors
+    assert not Account("m", "p", {}).monitors
+    with pytest.raises(StoreError, match=r"apps/m: .*monitor must be true or false"):
+        _ = Account("m", "p", {"monitor": "yes"}, "apps/m").monitors
+
+
+def test_what_is_known_is_told_in_numbers() -> None:
+    """By store: what is declared, what is wrong, what nobody declares, what was changed; and when it was looked at."""
+    stores, now = _Stores(), [0.0]
+    keeper = Keeper(lambda: _declared("kafka", "s3"), stores.adapter, lambda: now[0])
+    registry = CollectorRegistry()
+    registry.register(Accounts(keeper))
+    keeper.round()
+    now[0] = 60.0
+
+    def told(name: str, store: str = "") -> float | None:
+        return registry.get_sample_value(f"store_accounts_{name}", {"store": store} if store else {})
+
+    assert [told(name, "s3") for name in ("declared", "problems", "undeclared", "changes_total")] == [1, 0, 1, 1]
+    assert [told(name, "kafka") for name in ("declared", "problems", "undeclared", "changes_total")] == [1, 1, 0, 0]
+    assert time.time() - (told("round_timestamp_seconds") or 0) == pytest.approx(60, abs=5)

@@ -3,14 +3,25 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from tests.render.checks import edge, gates, guard, isolation, objects, references, requests, workloads
+from tests.render.checks import (
+    dashboards,
+    edge,
+    gates,
+    guard,
+    isolation,
+    objects,
+    references,
+    requests,
+    watching,
+    workloads,
+)
 from tests.render.trees import Tree
 
 Check = Callable[[Tree], Iterator[str]]
 
 CHECKS: Final[Mapping[str, Check]] = {
     check.__name__: check
-    for module in (objects, references, isolation, guard, workloads, edge, gates, requests)
+    for module in (objects, references, isolation, guard, workloads, edge, gates, requests, dashboards, watching)
     for check in module.CHECKS
 }
 """Every check by its name; tests/render/mutations.py proves that each can fail."""

@@ -22,15 +22,15 @@ def nodes_are_named_with_a_port(tree: Tree) -> Iterator[str]:
 
 
 def nodes_are_out_of_reach(tree: Tree) -> Iterator[str]:
-    """No pod of any namespace, whatever its labels, may reach a node's SSH, etcd, kubelet, or the metadata address."""
-    policies = Policies.read(tree.objects)
+    """No unlisted pod, whatever its labels, may reach a node's SSH, etcd, kubelet, or the metadata address."""
+    policies, listed = Policies.read(tree.objects), exemptions.load()
     strangers = [Party(namespace, "a stranger") for namespace in (*sorted(tree.namespace_labels), "elsewhere")]
     nodes = [Party("", "a node", entities=NODE), Party("", "the API server's node", entities=API_SERVER)]
     metadata = Party("", "the metadata address", entities=WORLD, address=METADATA)
     places = [(node, port) for node in nodes for port in SHUT]
     for caller in (*strangers, *(party for party in of_tree(tree.objects) if party.is_pod)):
         for callee, port in (*places, (metadata, 80)):
-            if policies.verdict(caller, callee, port).allowed:
+            if policies.verdict(caller, callee, port).allowed and not listed.may_reach(str(caller), port):
                 yield f"{caller} may reach {callee} on port {port}"
 
 

@@ -46,6 +46,7 @@ PURE: Final = (
     "programs",
     "readiness",
     "rotation",
+    "runbooks",
     "schema",
     "secrets",
     "selection",
@@ -63,7 +64,7 @@ PURE: Final = (
 PURE_ELSEWHERE: Final = ("loadtests/workflows/loadjobs.py",)
 """Files that are pure in other packages."""
 
-ELSEWHERE: Final = ("render", "conformance_suite", "engine", "kind", "loadtests", "programs")
+ELSEWHERE: Final = ("render", "rules", "conformance_suite", "engine", "kind", "loadtests", "programs")
 """Folders of tests/ with a session of their own: the rest is unit tests."""
 
 COVERED: Final = 95.0
@@ -163,6 +164,16 @@ def engine(session: nox.Session) -> None:
 
 
 @nox.session
+def rules(session: nox.Session) -> None:
+    """Try the tree's alerts on series made up for them, by the promtool of the version that runs: -- -k llm."""
+    # A finished build of a deploy; without one it is built now.
+    ask = "from betelgeuse.builds import golang; print(golang.commands('prometheus') / 'promtool')"
+    answer = session.run(sys.executable, "-c", ask, silent=True, external=True)
+    promtool = {"BETELGEUSE_PROMTOOL": str(answer).split()[-1]}
+    _python(session, "pytest", *(session.posargs or ["tests/rules"]), env=promtool)
+
+
+@nox.session
 def programs(session: nox.Session) -> None:
     """Build small programs of every kind and run their images as pods run: nox -s programs -- -k npm."""
     session.run(sys.executable, "-m", "invoke", "setup", external=True, success_codes=range(8))
@@ -188,6 +199,14 @@ def drill(session: nox.Session) -> None:
     """Take parts of a living cluster away on purpose and see who notices: nox -s drill -- -k identity."""
     files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "conformance" / "drills").glob("drill_*.py"))
     _python(session, "pytest", *files, "--report=drill", *_on(session))
+
+
+@nox.session
+def screenshots(session: nox.Session) -> None:
+    """Write docs/images/: the overview, a dashboard and a trace of a living cluster, as a person sees them."""
+    _browser(session)
+    files = ["conformance/screenshots/take_screenshots.py", "--report=screenshots"]
+    _python(session, "pytest", *files, *_on(session))
 
 
 @nox.session(venv_backend="uv")
@@ -221,13 +240,19 @@ def loadtest_check(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the page that is made from the tree, docs/systems.md."""
+    """Write the pages that are made from the tree: docs/systems.md and docs/runbooks/."""
     write = (
         "from pathlib import Path; from betelgeuse import render; from betelgeuse.programs import overview, table; "
         "page = overview.page(table.table(), render.render('single-node')); "
         "Path('docs/systems.md').write_text(page, 'utf-8')"
     )
     session.run(sys.executable, "-c", write, external=True)
+    runbooks = (
+        "from betelgeuse import paths, render, runbooks; from betelgeuse.clusters.local import target; "
+        "from betelgeuse.tree.alerts import alerts; target.prepare_tree(); "
+        "runbooks.write(paths.ROOT / 'docs' / 'runbooks', alerts(render.render('local', 'full')))"
+    )
+    session.run(sys.executable, "-c", runbooks, external=True)
 
 
 @nox.session

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from betelgeuse.clusters.local import apiserver, audit, cluster, kubeadm, layout
+from betelgeuse.clusters.local import audit, cluster, controlplane, kubeadm, layout
 from betelgeuse.errors import WaitTimeoutError
 from betelgeuse.settings import Settings
 from tests.unit.test_local_cluster import VERSIONS
@@ -75,9 +75,9 @@ def test_older_cluster_begins_to_audit_once(older: tuple[layout.Node, list[str]]
     node, ran = older
     programs = cluster.Programs("", node.folder, VERSIONS)
 
-    apiserver.audited(node, programs, "example.test")
+    controlplane.audited(node, programs, "example.test")
     first = list(ran)
-    apiserver.audited(node, programs, "example.test")
+    controlplane.audited(node, programs, "example.test")
 
     assert first[:2] == ["kubeadm init phase upload-config kubeadm", "kubeadm init phase control-plane apiserver"]
     assert first[2].startswith("pgrep -f")
@@ -89,8 +89,8 @@ def test_a_server_that_does_not_come_back_is_told(
 ) -> None:
     """With the reason that was seen last."""
     node, _ = older
-    monkeypatch.setattr(apiserver, "_RESTART_SECONDS", 0.2)
+    monkeypatch.setattr(controlplane, "_RESTART_SECONDS", 0.2)
     monkeypatch.setattr(cluster, "api_ready", lambda _: "connection refused")
 
     with pytest.raises(WaitTimeoutError, match="connection refused"):
-        apiserver.restarted(node, audit.FLAG)
+        controlplane.restarted(node, audit.FLAG)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from betelgeuse.clusters.local import cluster, controllers, kubeadm, layout
+from betelgeuse.clusters.local import cluster, controlplane, kubeadm, layout
 from betelgeuse.settings import Settings
 from tests.unit.test_local_cluster import VERSIONS
 
@@ -48,9 +48,9 @@ def test_older_cluster_is_changed_once(older: tuple[layout.Node, list[str]]) -> 
     node, ran = older
     programs = cluster.Programs("", node.folder, VERSIONS)
 
-    controllers.open_to_prometheus(node, programs, "example.test")
+    controlplane.open_to_prometheus(node, programs, "example.test")
     first = list(ran)
-    controllers.open_to_prometheus(node, programs, "example.test")
+    controlplane.open_to_prometheus(node, programs, "example.test")
 
     assert first[:3] == [
         "kubeadm init phase upload-config kubeadm",
@@ -59,7 +59,7 @@ def test_older_cluster_is_changed_once(older: tuple[layout.Node, list[str]]) -> 
     ]
     assert [entry.split()[0] for entry in first[3:]] == ["pgrep", "pgrep"]
     assert ran == first
-    assert controllers.outdated(node) == []
+    assert controlplane.lacking(node, f"--bind-address={node.address}", *controlplane.CONTROLLERS) == []
 
 
 def test_only_the_one_that_differs_is_restarted(older: tuple[layout.Node, list[str]]) -> None:
@@ -67,7 +67,7 @@ def test_only_the_one_that_differs_is_restarted(older: tuple[layout.Node, list[s
     node, ran = older
     (node.root / "etc/kubernetes/manifests/kube-scheduler.yaml").write_text(f"- --bind-address={node.address}")
 
-    controllers.open_to_prometheus(node, cluster.Programs("", node.folder, VERSIONS), "example.test")
+    controlplane.open_to_prometheus(node, cluster.Programs("", node.folder, VERSIONS), "example.test")
 
     assert ran[1] == "kubeadm init phase control-plane controller-manager"
     assert len(ran) == 3

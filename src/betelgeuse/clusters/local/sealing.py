@@ -3,7 +3,7 @@
 import json
 from typing import Final
 
-from betelgeuse.clusters.local import apiserver, cluster, encryption
+from betelgeuse.clusters.local import cluster, controlplane, encryption
 from betelgeuse.clusters.local.layout import Node
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.progress import step
@@ -17,10 +17,10 @@ def seal(first: Node, programs: cluster.Programs, domain: str) -> None:
     if encryption.sealed(first).is_file():
         return
     with step("encrypting the Secrets in etcd"):
-        if not apiserver.has(first, _FLAG):
+        if controlplane.lacking(first, _FLAG, controlplane.APISERVER):
             encryption.ensure(first)
-            apiserver.reconfigure(first, programs, domain)
-        apiserver.restarted(first, _FLAG)
+            controlplane.reconfigure(first, programs, domain, controlplane.APISERVER)
+        controlplane.restarted(first, _FLAG)
         cluster.wait("Secrets written again", _REWRITE_SECONDS, _rewritten)
         encryption.sealed(first).touch()
 

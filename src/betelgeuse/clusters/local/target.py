@@ -9,7 +9,7 @@ from typing import Final
 
 from betelgeuse import materialise, paths
 from betelgeuse.builds import artifacts, bases, components, golang, images
-from betelgeuse.clusters.local import apiserver, cluster, controllers, layout, renewal, resize, sealing
+from betelgeuse.clusters.local import cluster, controlplane, layout, renewal, resize, sealing
 from betelgeuse.clusters.local.certificates import SEASON
 from betelgeuse.clusters.local.kubeadm import Versions
 from betelgeuse.clusters.local.layout import Node
@@ -140,8 +140,8 @@ def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float, *, prun
         renewal.renew(nodes, SEASON)
         cluster.form(nodes, node_programs(), settings.domain)
         sealing.seal(nodes[0], node_programs(), settings.domain)
-        apiserver.audited(nodes[0], node_programs(), settings.domain)
-        controllers.open_to_prometheus(nodes[0], node_programs(), settings.domain)
+        controlplane.audited(nodes[0], node_programs(), settings.domain)
+        controlplane.open_to_prometheus(nodes[0], node_programs(), settings.domain)
 
     node_tasks = [_made(Kind.GO, name) for name in _NODE_PROGRAMS]
     builds = {task.name: task for task in (*node_tasks, *build_tasks(control))}

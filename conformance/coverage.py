@@ -13,6 +13,7 @@ from typing import Final
 
 from betelgeuse.kube import Obj
 from betelgeuse.settings import Settings
+from betelgeuse.tree.dashboards import dashboards
 from conformance.exemptions import Exemptions
 from conformance.probes import hello
 from conformance.workloads.rules import RULES
@@ -171,10 +172,9 @@ def subjects(objects: Sequence[Obj], settings: Settings) -> dict[str, set[str]]:
         name: set() for name in ("tls_name", "host", "listener_port", "workload", "namespace")
     }
     found |= {name: set() for name in ("declared", "gateway", "certificate", "monitor", "rules", "dashboard")}
+    found["dashboard"] |= set(map(_label, dashboards(objects)))
     for obj in objects:
         found["declared"].add(_label(obj))
-        if obj["kind"] == "ConfigMap" and "betelgeuse.io/dashboard" in obj["metadata"].get("labels", {}):
-            found["dashboard"].add(_label(obj))
         if obj["kind"] in _OWN_SUBJECT:
             found[_OWN_SUBJECT[obj["kind"]]].add(_label(obj))
         if obj["kind"] in {"Gateway", "ListenerSet"}:

@@ -5,6 +5,7 @@ from typing import Final
 
 from betelgeuse.policy.access import accounts
 from betelgeuse.tree import gates, ref
+from betelgeuse.tree.dashboards import dashboards
 from conformance import telemetry
 from conformance.probes import hello
 from conformance.site import Site
@@ -33,7 +34,7 @@ SUBJECTS: Final[Mapping[str, Callable[[Site], Sequence[object]]]] = {
     "declared": lambda site: site.tree.declared,
     "monitor": lambda site: sorted(ref(obj) for obj in site.tree.kind(*telemetry.MONITORS)),
     "rules": lambda site: sorted(ref(obj) for obj in site.tree.kind("PrometheusRule")),
-    "dashboard": lambda site: sorted(ref(obj) for obj in telemetry.dashboards(site.tree)),
+    "dashboard": lambda site: sorted(ref(obj) for obj in dashboards(site.tree.objects)),
     "weak_suites": lambda _: tuple(hello.WEAK),
     "old_version": lambda _: tuple(hello.VERSIONS),
     "pod_rule": lambda _: tuple(RULES),

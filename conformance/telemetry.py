@@ -8,7 +8,6 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from betelgeuse.kube import Obj
-from betelgeuse.tree import Tree
 from conformance.probes import prometheus
 from conformance.probes.http import Answer, Request
 from conformance.probes.prometheus import Group, Sample, Target
@@ -26,8 +25,6 @@ DOORS: Final = (ALERTS, DASHBOARDS, LOGS, METRICS, TRACES)
 AREAS: Final = ("observability", "observability-nodes")
 """The namespaces of what watches."""
 MONITORS: Final = ("PodMonitor", "Probe", "ScrapeConfig", "ServiceMonitor")
-DASHBOARD: Final = "betelgeuse.io/dashboard"
-"""The label of a ConfigMap that describes a dashboard."""
 _QUIET: Final = ("X-Requested-With", "XMLHttpRequest")
 """A program's mark: whose session has ended is told so, instead of being led to a login page."""
 
@@ -36,11 +33,6 @@ def patience(site: Site, what: str, seconds: float) -> float:
     """Return how long something may still take: all that wait for the same wait once."""
     end = site.once(("awaited", what), lambda: time.monotonic() + seconds)
     return max(0.0, end - time.monotonic())
-
-
-def dashboards(tree: Tree) -> list[Obj]:
-    """Return the ConfigMaps that describe dashboards."""
-    return [obj for obj in tree.kind("ConfigMap") if DASHBOARD in (obj["metadata"].get("labels") or {})]
 
 
 def request(site: Site, label: str, path: str, asked: Mapping[str, str] | None = None) -> Request:

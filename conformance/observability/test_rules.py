@@ -10,6 +10,7 @@ import pytest
 from betelgeuse import paths
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Ref
+from betelgeuse.tree.dashboards import dashboards
 from conformance import telemetry
 from conformance.probes.prometheus import Group, Rule
 from conformance.site import Site
@@ -129,7 +130,7 @@ def test_watchdog_is_heard(site: Site) -> None:
 def test_no_listed_metric_is_stale(site: Site) -> None:
     """Every metric that is listed as one that may be missing is named by a rule or a panel."""
     texts = [rule.expression for group in telemetry.groups(site) for rule in group.rules]
-    texts += [str(obj.get("data")) for obj in telemetry.dashboards(site.tree)]
+    texts += [str(obj.get("data")) for obj in dashboards(site.tree.objects)]
     words = {word for text in texts for word in re.findall(r"[a-zA-Z_:][\w:]*", text)}
 
     require_none(

@@ -9,9 +9,9 @@ from betelgeuse import paths, settings, yamls
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.progress import out
 from betelgeuse.shell import run
+from betelgeuse.tree.dashboards import dashboards as described
 from betelgeuse.workflows.session import tree
 
-_LABEL: Final = "betelgeuse.io/dashboard"
 FORMATS: Final = ("grafana", "perses")
 
 
@@ -20,7 +20,7 @@ def write(env: str, profile: str, form: str) -> int:
     if form not in FORMATS:
         message = f"--format={form}: not one of {', '.join(FORMATS)}"
         raise UsageError(message)
-    chosen = [obj for obj in tree(env, profile) if _LABEL in (obj["metadata"].get("labels") or {})]
+    chosen = described(tree(env, profile))
     target = paths.REPORTS / f"dashboards-{env}-{form}"
     with TemporaryDirectory() as scratch:
         source = Path(scratch) / "configmaps.yaml"

@@ -7,7 +7,8 @@ from typing import Final
 from dashboards.catalogue import KEY, LABEL, catalogue
 from dashboards.model import Dashboard
 
-from betelgeuse.kube import Obj, describe
+from betelgeuse.kube import describe
+from betelgeuse.tree.dashboards import dashboards
 from tests.render.trees import Tree
 
 _PAIRS: Final = {")": "(", "]": "[", "}": "{"}
@@ -18,13 +19,9 @@ _BINARY: Final = re.compile(r"(?:[-+*/%^]|==|!=|<=?|>=?|\b(?:and|or|unless|by|on
 _RATE: Final = re.compile(r"\b(?:rate|increase|irate|delta)\s*\(")
 
 
-def _described(tree: Tree) -> list[Obj]:
-    return [obj for obj in tree.kind("ConfigMap") if LABEL in (obj["metadata"].get("labels") or {})]
-
-
 def dashboards_are_described_right(tree: Tree) -> Iterator[str]:
     """Every dashboard's description is one: known keys, units and kinds, a title that no other has."""
-    for where, mistakes in catalogue(_described(tree)).mistakes.items():
+    for where, mistakes in catalogue(dashboards(tree.objects)).mistakes.items():
         for mistake in mistakes:
             yield f"ConfigMap {where}: {mistake}"
 
@@ -79,7 +76,7 @@ def _queries(dashboard: Dashboard) -> Iterator[tuple[str, str]]:
 
 def dashboards_ask_what_can_be_asked(tree: Tree) -> Iterator[str]:
     """Every panel's queries have the shape of PromQL."""
-    for dashboard in catalogue(_described(tree)).dashboards:
+    for dashboard in catalogue(dashboards(tree.objects)).dashboards:
         for title, query in _queries(dashboard):
             for problem in problems(query):
                 yield f"dashboard {dashboard.title!r}, panel {title!r}: {problem}: {query}"

@@ -67,7 +67,8 @@ class Follower:
             raise ClusterError(message)
         if change["type"] in {"ADDED", "MODIFIED"}:
             self._tell(change["object"])
-        self._reach(version(change["object"]))
+        else:
+            self._reach(version(change["object"]))
 
     def _tell(self, event: Obj) -> None:
         self._out.write(json.dumps(line(event), ensure_ascii=False) + "\n")

@@ -189,7 +189,7 @@ class Identity:
 
     def client_for(self, audience: str, without: str = "") -> Client | None:
         """Return the declared program with tokens for one audience, and not for another."""
-        listed = (client for client in self.tree.clients if audience in client.audiences)
+        listed = (client for client in self.tree.clients if client.is_program and audience in client.audiences)
         return next((client for client in listed if without not in client.audiences), None)
 
     def granted(self, name: str, secret: Secret) -> str:

@@ -78,11 +78,11 @@ def test_program_gets_its_token_at_the_edge(site: Site) -> None:
 
         answer = site.send(_form(site, "/protocol/openid-connect/token", {**form, "client_secret": secret}))
 
-        wanted = 200 if client.audiences else 400
+        wanted = 200 if client.is_program else 400
         require(
-            answer.status == wanted or (not client.audiences and answer.status in {401, 403}),
+            answer.status == wanted or (not client.is_program and answer.status in {401, 403}),
             where=f"token endpoint, client {client}",
-            want="a token" if client.audiences else "a refusal: it is a client people log in with",
+            want="a token" if client.is_program else "a refusal: it is a client people log in with",
             got=answer.status,
             reproduce=f"invoke token --client={client} --env={site.settings.env}",
         )

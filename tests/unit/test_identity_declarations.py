@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from betelgeuse.errors import UsageError
+from betelgeuse.identity.compare import fields
 from betelgeuse.identity.declarations import clients, known_audiences
 from betelgeuse.identity.realm import GROUPS, OWNED, desired
 from betelgeuse.kube import Key, Obj
@@ -62,8 +63,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("audiences: [llm]", {}, "id must be lower-case letters, digits and dashes, got 'None'"),
     ("id: Portal\naudiences: [llm]", {}, "id must be lower-case letters, digits and dashes, got 'Portal'"),
     ("id: account\naudiences: [llm]", {}, "'account' is a client of Keycloak's own"),
-    ("id: x", {}, "x needs either `login` (people) or `audiences` (programs)"),
-    (f"{PORTAL}\naudiences: [llm]", {}, "portal needs either `login` (people) or `audiences` (programs)"),
+    ("id: x", {}, "x needs `login` (people) or `audiences` (programs)"),
+    (f"{PORTAL}\naudiences: [llm]", {}, "behind the gateway's login (/oauth2/callback) tokens are for portal alone"),
+    (f"{PORTAL}\naudiences: [lm]", {}, "nothing accepts the audience 'lm'; did you mean 'llm'?"),
     ("id: x\naudience: [llm]", {}, "unknown key 'audience'; did you mean 'audiences'? (known: id, login, audiences)"),
     ("id: x\naudiences: llm", {}, "audiences must be a list of APIs"),
     ("id: x\naudiences: []", {}, "audiences must be a list of APIs"),
@@ -72,7 +74,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         {},
         "nothing accepts the audience 'embedings'; did you mean 'embeddings'? (accepted: embeddings, llm)",
     ),
+    (PORTAL.replace("}", ", pkce: maybe}"), {}, "login: pkce must be true or false, got 'maybe'"),
     ("id: x\nlogin: portal", {}, "login must be {host: <name below a.test>, callback: <path>}"),
+    ("id: x\nlogin: {host: portal, callback: /c, pkce: 1}", {}, "login: pkce must be true or false, got '1'"),
     ("id: x\nlogin: {hosts: portal}", {}, "login: unknown key 'hosts'; did you mean 'host'?"),
     (
         "id: x\nlogin: {host: portl, callback: /c}",
@@ -136,6 +140,19 @@ def test_a_browser_client_is_exact() -> None:
     assert found.roles == {"groups": tuple(GROUPS)}
 
 
+def test_an_application_may_know_no_proof_key() -> None:
+    """It says so: then a login without one is taken, and nothing else changes."""
+    said = secret(PORTAL.replace("callback}", "callback, pkce: false}"))
+    plain, other = (desired(clients([*TREE, each], DOMAIN)).clients["portal"] for each in (secret(PORTAL), said))
+
+    assert plain["attributes"]["pkce.code.challenge.method"] == "S256"
+    assert other == plain | {"attributes": plain["attributes"] | {"pkce.code.challenge.method": ""}}
+    # Keycloak does not keep what is empty.
+    live = {"attributes": {key: value for key, value in other["attributes"].items() if value}}
+    assert fields({"attributes": other["attributes"]}, live) == []
+    assert fields({"attributes": other["attributes"]}, plain) == ["attributes"]
+
+
 def test_an_application_of_its_own_sign_in_learns_names() -> None:
     """Only what the gateway keeps in cookies is without them."""
     text = PORTAL.replace("/oauth2/callback", "/login/generic_oauth")
@@ -143,6 +160,19 @@ def test_an_application_of_its_own_sign_in_learns_names() -> None:
     (found,) = desired(clients([*TREE, secret(text)], DOMAIN)).clients.values()
 
     assert found["defaultClientScopes"] == ["basic", "email", "groups", "profile"]
+
+
+def test_an_application_may_ask_apis_in_a_persons_name() -> None:
+    """Its own sign-in may bring tokens for the APIs that it names; it gets none by its own key."""
+    text = PORTAL.replace("/oauth2/callback", "/login/generic_oauth") + "\naudiences: [llm]"
+
+    listed = clients([*TREE, secret(text)], DOMAIN)
+    found = desired(listed)
+
+    assert [client.is_program for client in listed] == [False]
+    assert found.clients["portal"]["defaultClientScopes"] == ["basic", "email", "groups", "profile", "audience-llm"]
+    assert not found.clients["portal"]["serviceAccountsEnabled"]
+    assert found.scopes["audience-llm"]["protocolMappers"][0]["config"]["included.custom.audience"] == "llm"
 
 
 def test_a_machine_client_gets_its_audiences_and_nothing_else() -> None:

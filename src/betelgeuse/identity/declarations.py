@@ -3,12 +3,15 @@
 The annotation `betelgeuse.io/oidc-client` of such a Secret is a YAML map, either of a client that people log in with
 
     id: portal
-    login: {host: portal, callback: /oauth2/callback}
+    login: {host: portal, callback: /oauth2/callback}   # pkce: false where the application knows no proof key
 
 or of a client that asks for tokens by itself, for the APIs it names:
 
     id: api-client
     audiences: [llm, embeddings]
+
+An application that signs people in by itself may ask those APIs in their name: a client with both. Behind the gateway's
+own login it may not, since that hands the application every visitor's token.
 """
 
 import re
@@ -16,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from betelgeuse.errors import UsageError
+from betelgeuse.identity.realm import LOGIN_CALLBACK
 from betelgeuse.kube import Obj, describe
 from betelgeuse.secrets import recipes
 from betelgeuse.settings import suggest
@@ -30,7 +34,7 @@ AUDIENCE: Final = "betelgeuse.io/oidc-audience"
 _ID: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _CALLBACK: Final = re.compile(r"/[A-Za-z0-9._~/-]*")
 _KEYS: Final = ("id", "login", "audiences")
-_LOGIN_KEYS: Final = ("host", "callback")
+_LOGIN_KEYS: Final = ("host", "callback", "pkce")
 BUILT_IN: Final = frozenset(
     {"account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console"}
 )
@@ -59,6 +63,9 @@ def _login(value: object, domain: str, served: set[str], where: str) -> None:
         message = f"{where}: login must be {{host: <name below {domain}>, callback: <path>}}"
         raise UsageError(message)
     _only(value, _LOGIN_KEYS, f"{where}: login")
+    if not isinstance(value.get("pkce", True), bool):
+        message = f"{where}: login: pkce must be true or false, got {str(value['pkce'])[:20]!r}"
+        raise UsageError(message)
     host, callback = f"{value.get('host')}.{domain}", str(value.get("callback"))
     if host not in served:
         names = sorted(name.removesuffix(f".{domain}") for name in served)
@@ -99,16 +106,19 @@ def _client(obj: Obj, domain: str, known: set[str], served: set[str]) -> Client:
     if name in BUILT_IN:
         message = f"{where}: {name!r} is a client of Keycloak's own; choose another id"
         raise UsageError(message)
-    if ("login" in value) == ("audiences" in value):
-        message = f"{where}: {name} needs either `login` (people) or `audiences` (programs), and not both"
+    if not {"login", "audiences"} & set(value):
+        message = f"{where}: {name} needs `login` (people) or `audiences` (programs)"
         raise UsageError(message)
     if SECRET_KEY not in recipes(obj):
         message = f"{where}: the Secret's betelgeuse.io/generate has no recipe for {SECRET_KEY}, e.g. hex:32"
         raise UsageError(message)
     if "login" in value:
         _login(value["login"], domain, served, where)
-    else:
+    if "audiences" in value:
         _audiences(value["audiences"], known, where)
+    if "audiences" in value and (value.get("login") or {}).get("callback") == LOGIN_CALLBACK:
+        message = f"{where}: behind the gateway's login ({LOGIN_CALLBACK}) tokens are for {name} alone: no `audiences`"
+        raise UsageError(message)
     return client_of(obj, value, domain)
 
 

@@ -176,7 +176,9 @@ def _client(client: Client) -> Rep:
 
 def _browser(client: Client) -> Rep:
     home = f"https://{client.host}/"
-    attributes = {OWNED: "true", "pkce.code.challenge.method": "S256", "post.logout.redirect.uris": home}
+    # Without a method Keycloak asks for no proof key.
+    method = "S256" if client.pkce else ""
+    attributes = {OWNED: "true", "pkce.code.challenge.method": method, "post.logout.redirect.uris": home}
     return _client(client) | {
         "baseUrl": home,
         "standardFlowEnabled": True,
@@ -189,6 +191,7 @@ def _browser(client: Client) -> Rep:
             "email",
             "groups",
             "username" if client.callback == LOGIN_CALLBACK else "profile",
+            *(f"audience-{name}" for name in client.audiences),
         ],
         "protocolMappers": [_audience_mapper(client.id)],
     }

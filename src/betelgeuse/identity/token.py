@@ -27,7 +27,7 @@ PATH: Final = f"/realms/{REALM}/protocol/openid-connect/token"
 
 def machine(clients: Sequence[Client], name: str) -> Client:
     """Return the client of a name that may ask for tokens by itself; any other is a UsageError."""
-    found = {client.id: client for client in clients if client.audiences}
+    found = {client.id: client for client in clients if client.is_program}
     if name in found:
         return found[name]
     have = ", ".join(sorted(found)) or "none"

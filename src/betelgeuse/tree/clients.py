@@ -12,7 +12,7 @@ ANNOTATION: Final = "betelgeuse.io/oidc-client"
 
 @dataclass(frozen=True)
 class Client:
-    """One client: with a host it is one that people log in with, else it gets tokens for its audiences."""
+    """One client: with a host it is one that people log in with, else a program's; tokens are for its audiences too."""
 
     id: str
     secret: Key
@@ -21,6 +21,13 @@ class Client:
     """The full name of the application's host."""
     callback: str = ""
     audiences: tuple[str, ...] = ()
+    pkce: bool = True
+    """Whether a login without a proof key is refused; some applications know none."""
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it gets tokens by its own key: then nobody logs in with it."""
+        return not self.host
 
     def __str__(self) -> str:
         """Show the id."""
@@ -41,7 +48,8 @@ def client_of(obj: Obj, wanted: Mapping[str, Any], domain: str) -> Client:
     login = wanted.get("login") or {}
     host = f"{login['host']}.{domain}" if login else ""
     audiences = tuple(sorted(set(map(str, wanted.get("audiences") or ()))))
-    return Client(str(wanted["id"]), key_of(obj), host, str(login.get("callback", "")), audiences)
+    pkce = login.get("pkce", True) is not False
+    return Client(str(wanted["id"]), key_of(obj), host, str(login.get("callback", "")), audiences, pkce)
 
 
 def clients(objects: Iterable[Obj], domain: str) -> tuple[Client, ...]:

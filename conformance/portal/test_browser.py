@@ -17,6 +17,11 @@ pytestmark = [pytest.mark.feature("portal"), pytest.mark.feature("login")]
 
 LOGIN_FORM = "input[name=password]"
 SIGN_OUT = "a[href$='/oauth2/logout'], a#logout"
+WIDTHS = (390, 820, 1280)
+"""CSS pixels of a phone, a tablet and a desk."""
+_OVERFLOW = "return document.documentElement.scrollWidth - window.innerWidth"
+_ORIGINS = "return performance.getEntriesByType('resource').map(each => new URL(each.name).origin)"
+_SHOWN = "return [...document.querySelectorAll('.card:not([hidden]) h3')].map(each => each.textContent)"
 
 
 @dataclass
@@ -28,6 +33,12 @@ class Walk:
     page: str = ""
     text: str = ""
     links: list[str] = field(default_factory=list)
+    overflow: dict[int, int] = field(default_factory=dict)
+    """By the window's width, how many pixels of the page are outside of it."""
+    origins: set[str] = field(default_factory=set)
+    """Whom the page asked for what it is made of."""
+    found: list[str] = field(default_factory=list)
+    """What is left after a search for the word `llm`."""
     signed_out: bool = False
     after: str = ""
     asked_again: bool = False
@@ -43,7 +54,15 @@ def _walk(window: Chromium, home: str, person: Person, walk: Walk, site: Site) -
     window.log_in(person.name, person.password)
     window.wait(lambda: window.driver.current_url == home)
     walk.page, walk.text, walk.links = window.driver.current_url, window.text, window.links()
+    walk.origins = set(window.driver.execute_script(_ORIGINS))
+    for width in WIDTHS:
+        window.resize(width, 900)
+        walk.overflow[width] = window.driver.execute_script(_OVERFLOW)
     site.pictures.append(Picture("portal", "The portal after the login, with every service", window.picture()))
+    search = window.find("input[type=search]")
+    if search is not None:
+        search.send_keys("llm")
+        walk.found = window.driver.execute_script(_SHOWN)
     walk.signed_out = window.click(SIGN_OUT)
     if walk.signed_out:
         # The logout leads back to the portal, and that to the login page again.
@@ -103,6 +122,46 @@ def test_person_sees_every_service(site: Site) -> None:
         where=f"https://{portal}/ in Chromium, after the login",
         want="a link to every host of the tree",
         got=walk.fault or f"at {walk.page}, without {', '.join(missing) or 'nothing'}: {shorten(walk.text, 300)}",
+        reproduce=_by_hand(portal),
+    )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_page_fits_the_window(site: Site, width: int) -> None:
+    """Nobody has to scroll sideways, on a phone either."""
+    portal, walk = site.host("portal"), walked(site)
+
+    require(
+        walk.overflow.get(width, 1) <= 0,
+        where=f"https://{portal}/ in a window of {width} pixels",
+        want="a page that is no wider",
+        got=walk.fault or f"{walk.overflow.get(width)} pixels more",
+        reproduce=_by_hand(portal),
+    )
+
+
+def test_page_asks_nobody_else(site: Site) -> None:
+    """Style and script come from the portal itself."""
+    portal, walk = site.host("portal"), walked(site)
+
+    require(
+        walk.origins == {f"https://{portal}"},
+        where=f"https://{portal}/ in Chromium",
+        want=f"requests to https://{portal} alone",
+        got=walk.fault or ", ".join(sorted(walk.origins)) or "no request for style and script",
+        reproduce=_by_hand(portal),
+    )
+
+
+def test_search_finds_a_service(site: Site) -> None:
+    """What does not hold the word is hidden, and what is called so is shown."""
+    portal, walk = site.host("portal"), walked(site)
+
+    require(
+        "llm" in walk.found and len(walk.found) < len(site.tree.hosts),
+        where=f"https://{portal}/ in Chromium, `llm` in the search field",
+        want="fewer services, llm among them",
+        got=walk.fault or f"{len(walk.found)} of {len(site.tree.hosts)}: {', '.join(walk.found)}",
         reproduce=_by_hand(portal),
     )
 

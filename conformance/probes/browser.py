@@ -151,6 +151,11 @@ class Chromium:
             found.click()
         return found is not None
 
+    def resize(self, width: int, height: int) -> None:
+        """Give the page a window of this size, in CSS pixels."""
+        shape = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+
     def picture(self) -> bytes:
         """Return what is shown, as PNG."""
         return self.driver.get_screenshot_as_png()

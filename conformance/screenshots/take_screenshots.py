@@ -1,4 +1,4 @@
-"""What a person sees who signs in: the overview, a component's dashboard, and one trace, as files of docs/images/."""
+"""What a person sees who signs in: portal, overview, a dashboard, and one trace, as files of docs/images/."""
 
 import json
 from collections.abc import Iterator
@@ -34,8 +34,7 @@ def signed_in(site: Site) -> Iterator[tuple[Chromium, Person]]:
     endpoint = site.endpoint()
     rules = {f"*.{site.tree.domain}:443": f"{endpoint.address}:{endpoint.https}"}
     with chromium.running(rules, site.ca) as window:
-        shape = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-        window.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+        window.resize(WIDTH, HEIGHT)
         yield window, site.identity.person("platform-admins")
 
 
@@ -67,6 +66,16 @@ def longest(traces: list[list[dict[str, Any]]]) -> str:
     rank = [(len({span["localEndpoint"]["serviceName"] for span in trace}), len(trace), trace) for trace in traces]
     best = max(rank, key=lambda each: each[:2])
     return str(best[2][0]["traceId"])
+
+
+def test_portal_is_pictured(site: Site) -> None:
+    """The portal shows every service to a person who signed in."""
+    url = f"https://{site.host('portal')}/"
+    with signed_in(site) as (window, person):
+        visit(window, person, url)
+        shown = window.wait(lambda: window.find(".card") is not None)
+        require(shown, where=url, want="services", got="none", reproduce=f"a browser at {url}")
+        keep(window, "portal")
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)

@@ -50,15 +50,23 @@ def _names(value: object) -> bool:
 
 _LABEL: Final = _matching(_NAME, "a DNS label: lower-case letters, digits and dashes, at most 50")
 _TEXT: Final[Rule] = (lambda value: isinstance(value, str) and bool(value.strip()), "text")
+_GROUPS: Final[Rule] = (_groups, f"a list of groups of the realm ({', '.join(GROUPS)})")
 _TIMEOUT: Final = _matching(_DURATION, "a duration such as 60s (0s: no limit)")
 _COUNT: Final[Rule] = (lambda value: _number(value, 1_000_000), "a whole number above 0")
 
 _COMMON: Final[Mapping[str, Rule]] = {"description": _TEXT, "service": _LABEL}
 GATES: Final[Mapping[str, Mapping[str, Rule]]] = {
-    "login": {"groups": (_groups, f"a list of groups of the realm ({', '.join(GROUPS)})"), "timeout": _TIMEOUT},
+    "login": {"groups": _GROUPS, "timeout": _TIMEOUT},
     "token": {
         "timeout": _TIMEOUT,
         "bodyLimit": _matching(_SIZE, "a size such as 4Mi"),
+        "requestsPerSecond": _COUNT,
+        "parallelRequests": _COUNT,
+    },
+    "login-and-token": {
+        "groups": _GROUPS,
+        "timeout": _TIMEOUT,
+        "audience": _LABEL,
         "requestsPerSecond": _COUNT,
         "parallelRequests": _COUNT,
     },
@@ -71,8 +79,8 @@ _TCP: Final[Mapping[str, Rule]] = {
     "service": _LABEL,
     "names": (_names, "a list of DNS names, the first of them <label>.DOMAIN, the others of Services inside"),
     "port": (lambda value: _number(value, _MAX_PORT), f"a TCP port, 1 to {_MAX_PORT}"),
+    "connect": _TEXT,
 }
-_TCP_OPTIONAL: Final[Mapping[str, Rule]] = {"connect": _TEXT}
 _TCP_COMPONENTS: Final = ("tcp-by-port", "tcp-by-sni")
 _FILES: Final = {"host.yaml": "Host", "tcphost.yaml": "TcpHost"}
 
@@ -85,14 +93,9 @@ def _only(where: str, value: Mapping[str, Any], known: Iterable[str]) -> None:
             raise UsageError(message)
 
 
-def _fields(
-    where: str, spec: Mapping[str, Any], rules: Mapping[str, Rule], optional: Mapping[str, Rule] | None = None
-) -> None:
-    known = {**rules, **(optional or {})}
-    _only(f"{where}: spec", spec, known)
-    for name, (good, words) in known.items():
-        if name not in spec and name not in rules:
-            continue
+def _fields(where: str, spec: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
+    _only(f"{where}: spec", spec, rules)
+    for name, (good, words) in rules.items():
         if name not in spec:
             message = f"{where}: spec.{name} is missing; it must be {words}"
             raise UsageError(message)
@@ -168,7 +171,7 @@ def _host(file: Path) -> None:
 
 def _tcp_host(file: Path) -> None:
     where = paths.shown(file)
-    _fields(where, _document(file, where)["spec"], _TCP, _TCP_OPTIONAL)
+    _fields(where, _document(file, where)["spec"], _TCP)
     _expects(file.parent, where, _TCP_COMPONENTS, lambda name: name.startswith("tcp-"))
 
 

@@ -20,6 +20,8 @@ spec:
 GATES = {
     "login": "  gate: login\n  groups: [researchers]\n  timeout: 60s\n",
     "token": "  gate: token\n  timeout: 60s\n  bodyLimit: 4Mi\n  requestsPerSecond: 20\n  parallelRequests: 8\n",
+    "login-and-token": "  gate: login-and-token\n  groups: [researchers]\n  timeout: 60s\n  audience: wiki-api\n"
+    "  requestsPerSecond: 20\n  parallelRequests: 8\n",
     "native": "  gate: native\n  callback: /login/back\n  reason: it asks Keycloak itself\n  timeout: 0s\n",
     "password": "  gate: password\n  timeout: 60s\n",
     "open": "  gate: open\n  reason: everybody may read it\n",
@@ -28,7 +30,7 @@ _TCP = (
     _HOST.replace("kind: Host", "kind: TcpHost").replace(
         "  description: Notes\n", "  names: [wiki.DOMAIN, wiki.area.svc]\n"
     )
-    + "  port: 5432\n"
+    + "  port: 5432\n  connect: |\n    SQL: sql {host}\n"
 )
 Write = Callable[..., Path]
 
@@ -85,14 +87,15 @@ def test_a_tcp_host_is_declared(write: Write, component: str) -> None:
     hostfiles.check(write(_TCP, component, name="tcphost.yaml"))
 
 
-def test_a_tcp_host_may_say_how_to_connect(write: Write) -> None:
-    """The lines are found by the host's name; without any there are none."""
-    base = write(f"{_TCP}  connect: |\n    sql {{host}}\n", "tcp-by-port", name="tcphost.yaml")
+def test_a_tcp_host_says_how_to_connect(write: Write) -> None:
+    """The lines are found by the host's name; another has none."""
+    base = write(_TCP, "tcp-by-port", name="tcphost.yaml")
 
     hostfiles.check(base)
-    assert hostfiles.connecting("wiki", base) == "sql {host}\n"
+    assert hostfiles.connecting("wiki", base) == "SQL: sql {host}\n"
     assert hostfiles.connecting("other", base) == ""
-    assert "spec.connect must be text" in _problem(write(f"{_TCP}  connect: []\n", "tcp-by-port", name="tcphost.yaml"))
+    wrong = _TCP.replace("connect: |\n    SQL: sql {host}", "connect: []")
+    assert "spec.connect must be text" in _problem(write(wrong, "tcp-by-port", name="tcphost.yaml"))
 
 
 WRONG = [

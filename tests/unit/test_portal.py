@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -12,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from portal.app import SECURITY, Portal
-from portal.cluster import ROUTES, ClusterError, Discovery
+from portal.cluster import LISTENERS, NAMESPACES, POLICIES, ROUTES, SLICES, TCP, ClusterError, Discovery
 from portal.page import overview
 from portal.person import Person, person
-from portal.services import Service, services
+from portal.services import Line, Service, World, services
 
 
 def route(host: str = "llm.example.org", name: str = "llm", **meta: Any) -> dict[str, Any]:  # noqa: ANN401 - free form
@@ -35,6 +36,11 @@ def ready(*said: str, name: str = "llm") -> dict[str, Any]:
     return {"metadata": {"namespace": "ai", "labels": {"kubernetes.io/service-name": name}}, "endpoints": endpoints}
 
 
+def listed(routes: list[dict[str, Any]], slices: list[dict[str, Any]], **more: Any) -> list[Service]:  # noqa: ANN401
+    """Return the services of a world with these routes and endpoints."""
+    return services(World(routes, slices, **more))
+
+
 def token(**claims: Any) -> str:  # noqa: ANN401 - any JSON value
     """Return a token as the gateway forwards it: what is not looked at here is nonsense."""
     body = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
@@ -47,21 +53,21 @@ def test_a_service_is_a_route_with_a_host_and_a_backend() -> None:
     nameless = route()
     del nameless["spec"]["hostnames"]
 
-    found = services([redirect, nameless, route("b.example.org"), route("a.example.org")], [ready("yes")])
+    found = listed([redirect, nameless, route("b.example.org"), route("a.example.org")], [ready("yes")])
 
     assert [each.host for each in found] == ["a.example.org", "b.example.org"]
 
 
 def test_health_counts_ready_endpoints() -> None:
     """Over all slices of the Service; one that says nothing about itself counts."""
-    (found,) = services([route()], [ready("yes", "no"), ready("nothing"), ready("yes", name="other")])
+    (found,) = listed([route()], [ready("yes", "no"), ready("nothing"), ready("yes", name="other")])
 
     assert (found.ready, found.trouble) == (2, "")
 
 
 def test_no_ready_endpoint_is_trouble() -> None:
     """The Service is named."""
-    (found,) = services([route()], [ready("no")])
+    (found,) = listed([route()], [ready("no")])
 
     assert found.trouble == "nothing ready behind ai/llm"
 
@@ -72,7 +78,7 @@ def test_a_refused_route_is_trouble(kind: str) -> None:
     refused = route()
     refused["status"]["parents"][0]["conditions"] = [{"type": kind, "status": "False", "message": "no such service"}]
 
-    (found,) = services([refused], [ready("yes")])
+    (found,) = listed([refused], [ready("yes")])
 
     assert found.trouble == "no such service"
 
@@ -82,12 +88,12 @@ def test_a_route_nobody_took_up_is_trouble() -> None:
     fresh = route()
     del fresh["status"]
 
-    assert services([fresh], [ready("yes")])[0].trouble == "no gateway has taken it up yet"
+    assert listed([fresh], [ready("yes")])[0].trouble == "no gateway has taken it up yet"
 
 
 def test_trouble_of_one_route_is_the_hosts() -> None:
     """Two routes of one host are one service."""
-    found = services([route(name="llm"), route(name="tools")], [ready("yes")])
+    found = listed([route(name="llm"), route(name="tools")], [ready("yes")])
 
     assert [each.trouble for each in found] == ["nothing ready behind ai/tools"]
 
@@ -103,7 +109,7 @@ def test_trouble_of_one_route_is_the_hosts() -> None:
 )
 def test_gate_is_what_the_route_says(meta: dict[str, Any], gate: str) -> None:
     """A class nobody knows is not repeated."""
-    assert services([route(**meta)], [])[0].gate == gate
+    assert listed([route(**meta)], [])[0].gate == gate
 
 
 @pytest.mark.parametrize(
@@ -117,7 +123,73 @@ def test_gate_is_what_the_route_says(meta: dict[str, Any], gate: str) -> None:
 )
 def test_links_stay_on_their_host(start: str, address: str) -> None:
     """A start page is a path and nothing else."""
-    assert services([route(annotations={"betelgeuse.io/start": start})], [])[0].address == address
+    assert listed([route(annotations={"betelgeuse.io/start": start})], [])[0].address == address
+
+
+def database(kind: str, **listener: Any) -> dict[str, Any]:  # noqa: ANN401 - free form
+    """Return the routes and listeners of a database that says how to connect."""
+    said = 'psql: PGPASSWORD="$({password})" psql host={host} port={port} user={user} {root}\nno line\n'
+    server = route(name="llm", annotations={"betelgeuse.io/connect": said})
+    del server["spec"]["hostnames"]
+    meta = {"name": "llm", "namespace": "ai"}
+    return {"tcp": [server | {"kind": kind}], "listeners": [{"metadata": meta, "spec": {"listeners": [listener]}}]}
+
+
+def test_a_database_is_a_service_with_its_line() -> None:
+    """By a port alone it is called as its route, in the domain of the others; nothing in it leads to a page."""
+    found = listed([route("a.example.org", "a")], [ready("yes")], **database("TCPRoute", port=5432))
+
+    assert [each.host for each in found] == ["a.example.org", "llm.example.org"]
+    assert (found[1].gate, found[1].start, found[1].trouble) == ("account", "", "")
+    asked = 'read -rs word; echo "$word"'
+    text = f'PGPASSWORD="$({asked})" psql host=llm.example.org port=5432 user=USER stores-ca.pem'
+    assert found[1].lines == (Line("psql", text),)
+
+
+def test_a_database_with_a_page_is_one_service() -> None:
+    """The line stands on the page's card."""
+    more = database("TLSRoute", port=7687, hostname="llm.example.org")
+    (found,) = listed([route(labels={"betelgeuse.io/gate": "login"})], [ready("yes")], **more)
+
+    assert (found.gate, [line.name for line in found.lines]) == ("login", ["psql"])
+
+
+def test_a_database_that_is_away_is_trouble() -> None:
+    """As for every other service."""
+    (found,) = listed([], [ready("no")], **database("TCPRoute", port=5432))
+
+    assert found.trouble == "nothing ready behind ai/llm"
+
+
+def gate(*groups: str) -> dict[str, Any]:
+    """Return a login gate that lets these groups in."""
+    claims = [{"name": "groups", "values": list(groups)}]
+    rules = [{"principal": {"jwt": {"claims": claims}}}]
+    meta = {"name": "llm", "namespace": "ai"}
+    return {"metadata": meta, "spec": {"targetRefs": [{"name": "llm"}], "authorization": {"rules": rules}}}
+
+
+def test_a_gate_says_who_may_come_in() -> None:
+    """The groups of its rule; a gate without one says nothing."""
+    assert listed([route()], [], policies=[gate("researchers")])[0].groups == ("researchers",)
+    meta = {"name": "llm", "namespace": "ai"}
+    assert (
+        listed([route()], [], policies=[{"metadata": meta, "spec": {"targetRefs": [{"name": "llm"}]}}])[0].groups == ()
+    )
+
+
+def test_services_are_in_order_of_their_areas() -> None:
+    """By the title that a namespace gives itself, else by its name."""
+    other = route("a.example.org", "a", annotations={})
+    other["metadata"]["namespace"] = "zoo"
+    namespaces = [
+        {"metadata": {"name": "ai", "annotations": {"betelgeuse.io/title": "Models"}}},
+        {"metadata": {"name": "zoo"}},
+    ]
+
+    found = listed([other, route()], [], namespaces=namespaces)
+
+    assert [(each.area, each.name) for each in found] == [("Models", "llm"), ("zoo", "a")]
 
 
 def test_person_is_the_tokens() -> None:
@@ -188,11 +260,28 @@ def test_page_shows_services_and_person() -> None:
     """Address, namespace, gate and health of each; name, groups and the way out."""
     page = overview([LLM], Person("ada", ("researchers",))).decode()
 
-    assert '<a href="https://llm.example.org/">llm.example.org</a>' in page
+    assert '<a href="https://llm.example.org/">llm</a>' in page
+    assert "llm.example.org</code>" in page
     assert "1 services, all up." not in page
     for word in ("1 service, all up.", "ai", "invoke token", "up, 1 ready", "ada", "researchers", "Sign out"):
         assert word in page
     assert page.startswith("<!doctype html>\n")
+
+
+def test_page_tells_who_may_open_what() -> None:
+    """A page that the person's groups do not open says for whom it is; of others nothing is said."""
+    service = replace(LLM, groups=("platform-admins",))
+
+    assert "for platform-admins" in overview([service], Person("ada", ("researchers",))).decode()
+    assert "for platform-admins" not in overview([service], Person("ada", ("platform-admins",))).decode()
+
+
+def test_page_shows_lines_to_copy() -> None:
+    """With what they are for."""
+    page = overview([replace(LLM, lines=(Line("psql", "psql host=<x>"),))], None).decode()
+
+    assert "<dt>psql</dt>" in page
+    assert "psql host=&lt;x&gt;</code>" in page
 
 
 def test_page_says_what_is_down() -> None:
@@ -245,15 +334,16 @@ def test_page_is_served() -> None:
     assert b"ada" in body
 
 
-@pytest.mark.parametrize("path", ["/", "/style.css", "/nothing", "/healthz"])
+@pytest.mark.parametrize("path", ["/", "/style.css", "/script.js", "/nothing", "/healthz"])
 def test_every_answer_is_guarded(path: str) -> None:
-    """Scripts, frames and forms are forbidden on every path, and the page needs none."""
+    """Scripts in the page, frames and forms are forbidden on every path, and the page needs none."""
     _, headers, body = ask(Portal(lambda: [LLM]), path)
 
     assert SECURITY[0] == ("Content-Security-Policy", headers["Content-Security-Policy"])
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert "unsafe" not in headers["Content-Security-Policy"]
-    assert not {"script", "style", "iframe", "form"} & set(Tags(body).seen)
+    assert not {"style", "iframe", "form"} & set(Tags(body).seen)
+    assert body.count(b"<script") == body.count(b'<script src="/script.js" defer="defer"></script>')
 
 
 def test_a_cluster_that_is_away_is_said() -> None:
@@ -286,21 +376,21 @@ def test_discovery_asks_at_most_once_in_a_while() -> None:
 
     def listed(path: str) -> list[dict[str, Any]]:
         asked.append(path)
-        return [route()] if path == ROUTES else [ready("yes")]
+        return {ROUTES: [route()], SLICES: [ready("yes")]}.get(path, [])
 
     discovery = Discovery(listed, keep=5.0, clock=lambda: now[0])
     first = discovery.services()
     assert discovery.services() == first
-    assert len(asked) == 2
+    assert sorted(asked) == sorted([ROUTES, SLICES, *TCP, LISTENERS, POLICIES, NAMESPACES])
 
     now[0] = 5.0
     assert discovery.services() == first
-    assert len(asked) == 4
+    assert len(asked) == 14
 
 
 def test_discovery_asks_again_after_a_failure() -> None:
     """An error is not kept."""
-    answers: list[Any] = [ClusterError("away"), [route()], [ready("yes")]]
+    answers: list[Any] = [ClusterError("away"), [route()], [ready("yes")], [], [], [], [], []]
 
     def listed(_: str) -> list[dict[str, Any]]:
         answer = answers.pop(0)

@@ -1,23 +1,21 @@
-"""The WSGI application: three paths, read only."""
+"""The WSGI application: a page with its style and script, read only."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from .cluster import ClusterError
-from .page import STYLE, notice, overview
+from .page import SCRIPT, STYLE, notice, overview
 from .person import person
 from .services import Service
 
 Start = Callable[[str, list[tuple[str, str]]], object]
 
 _HTML: Final = "text/html; charset=utf-8"
+_NOWHERE: Final = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 SECURITY: Final = (
-    # One style sheet of our own; no script, no frame, no form, no other origin.
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
+    # One style sheet and one script of our own; no frame, no form, no other origin.
+    ("Content-Security-Policy", f"default-src 'none'; style-src 'self'; script-src 'self'; {_NOWHERE}"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
@@ -32,13 +30,17 @@ class Portal:
     def __init__(self, services: Callable[[], list[Service]]) -> None:
         """`services` raises ClusterError when it cannot answer."""
         self._services = services
-        self._style = Path(__file__).with_name("style.css").read_bytes()
+        here = Path(__file__)
+        self._files = {
+            STYLE: ("text/css; charset=utf-8", here.with_name("style.css").read_bytes()),
+            SCRIPT: ("text/javascript; charset=utf-8", here.with_name("script.js").read_bytes()),
+        }
 
     def __call__(self, environ: Mapping[str, Any], start: Start) -> Iterable[bytes]:
         """Answer one request."""
         method = environ["REQUEST_METHOD"]
         status, kind, body, extra = self._answer(method, environ.get("PATH_INFO", ""), environ)
-        caching = "max-age=3600" if kind.startswith("text/css") else "no-store"
+        caching = "max-age=3600" if environ.get("PATH_INFO") in self._files else "no-store"
         start(
             status,
             [
@@ -59,8 +61,8 @@ class Portal:
             return "405 Method Not Allowed", _HTML, notice("Only for reading"), [("Allow", "GET, HEAD")]
         if path == "/healthz":
             return "200 OK", "text/plain; charset=utf-8", b"ok\n", []
-        if path == STYLE:
-            return "200 OK", "text/css; charset=utf-8", self._style, []
+        if path in self._files:
+            return "200 OK", *self._files[path], []
         if path != "/":
             return "404 Not Found", _HTML, notice("No such page"), []
         who = person(environ)

@@ -7,12 +7,17 @@ from typing import Any, Final
 
 from serving.cluster import ClusterError, listed
 
-from .services import Service, services
+from .services import Service, World, services
 
-__all__ = ["ROUTES", "SLICES", "ClusterError", "Discovery", "listed"]
+__all__ = ["LISTENERS", "NAMESPACES", "POLICIES", "ROUTES", "SLICES", "TCP", "ClusterError", "Discovery", "listed"]
 
-ROUTES: Final = "/apis/gateway.networking.k8s.io/v1/httproutes"
+_GATEWAY: Final = "/apis/gateway.networking.k8s.io/v1"
+ROUTES: Final = f"{_GATEWAY}/httproutes"
+LISTENERS: Final = f"{_GATEWAY}/listenersets"
+TCP: Final = (f"{_GATEWAY}/tcproutes", f"{_GATEWAY}/tlsroutes")
+POLICIES: Final = "/apis/gateway.envoyproxy.io/v1alpha1/securitypolicies"
 SLICES: Final = "/apis/discovery.k8s.io/v1/endpointslices"
+NAMESPACES: Final = "/api/v1/namespaces"
 
 
 class Discovery:
@@ -34,6 +39,16 @@ class Discovery:
         """Return the services; ClusterError when they cannot be had."""
         with self._lock:
             if self._found is None or self._clock() >= self._until:
-                self._found = services(self._ask(ROUTES), self._ask(SLICES))
+                self._found = services(self._world())
                 self._until = self._clock() + self._keep
             return self._found
+
+    def _world(self) -> World:
+        return World(
+            routes=self._ask(ROUTES),
+            slices=self._ask(SLICES),
+            tcp=[route for path in TCP for route in self._ask(path)],
+            listeners=self._ask(LISTENERS),
+            policies=self._ask(POLICIES),
+            namespaces=self._ask(NAMESPACES),
+        )

@@ -1,6 +1,7 @@
 """From services and a person to HTML. Elements are built as a tree, so every text in it is escaped when written."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -9,18 +10,28 @@ from .services import Service
 
 LOGOUT: Final = "/oauth2/logout"
 STYLE: Final = "/style.css"
-_COLUMNS: Final = ("Service", "What", "Namespace", "How to get in", "Health")
+SCRIPT: Final = "/script.js"
 _GATES: Final = {
-    "login": "login",
-    "token": "token (invoke token)",
+    "login": "sign-in",
+    "token": "token",
     "password": "password",
-    "public": "open to everybody",
+    "account": "account",
+    "public": "its own",
     "unknown": "unknown",
+}
+_GATE_HELP: Final = {
+    "login": "You are signed in there with the account of this page.",
+    "token": "A program shows a token: invoke token --client=NAME prints one.",
+    "password": "It asks for a password.",
+    "account": "An account of its own: invoke accounts lists them.",
+    "public": "It signs you in itself, or is open to everybody.",
+    "unknown": "What lets people in is not known.",
 }
 
 
 def _add(parent: Element, tag: str, text: str = "", **attributes: str) -> Element:
-    element = SubElement(parent, tag, {name.rstrip("_"): value for name, value in attributes.items()})
+    names = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
+    element = SubElement(parent, tag, names)
     element.text = text
     return element
 
@@ -33,11 +44,12 @@ def _document(title: str) -> tuple[Element, Element]:
     _add(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
     _add(head, "title", title)
     _add(head, "link", rel="stylesheet", href=STYLE)
+    _add(head, "script", src=SCRIPT, defer="defer")
     return root, _add(root, "body")
 
 
-def _who(body: Element, who: Person | None) -> None:
-    line = _add(body, "p", id="who")
+def _who(header: Element, who: Person | None) -> None:
+    line = _add(header, "p", id="who")
     if who is None:
         line.text = "You came without a name: the gateway sent none."
         return
@@ -46,35 +58,60 @@ def _who(body: Element, who: Person | None) -> None:
     if not who.may_log_out:
         user.tail = ", by a password."
         return
-    user.tail = ", in " if who.groups else ", in no group"
-    for index, group in enumerate(who.groups):
-        _add(line, "span", group, class_="group").tail = ", " if index < len(who.groups) - 1 else ""
-    line[-1].tail = f"{line[-1].tail}. "
+    user.tail = " " if who.groups else ", in no group "
+    for group in who.groups:
+        _add(line, "span", group, class_="group").tail = " "
     _add(line, "a", "Sign out", href=LOGOUT, id="logout")
 
 
-def _row(table: Element, service: Service) -> None:
-    row = _add(table, "tr", class_="down" if service.trouble else "up")
-    _add(_add(row, "th", scope="row"), "a", service.host, href=service.address)
-    _add(row, "td", service.description)
-    _add(row, "td", service.namespace)
-    _add(row, "td", _GATES[service.gate])
+def _allowed(service: Service, who: Person | None) -> bool:
+    """Say whether the gate lets this person in, as far as the gateway decides it."""
+    return not service.groups or who is None or bool(set(service.groups) & set(who.groups))
+
+
+def _lines(card: Element, service: Service) -> None:
+    if not service.lines:
+        return
+    details = _add(card, "details")
+    _add(details, "summary", "Connect")
+    listed = _add(details, "dl")
+    for line in service.lines:
+        _add(listed, "dt", line.name)
+        # The script puts a button beside it, which copies the text.
+        _add(_add(listed, "dd"), "code", line.text, class_="copy")
+
+
+def _card(section: Element, service: Service, who: Person | None) -> None:
+    allowed = _allowed(service, who)
+    state = "down" if service.trouble else "up"
+    card = _add(section, "li", class_=f"card {state}{'' if allowed else ' closed'}")
+    title = _add(card, "h3")
+    if service.start:
+        _add(title, "a", service.name, href=service.address)
+    else:
+        title.text = service.name
+    _add(card, "p", service.description, class_="what")
     # Words, not colours alone: readable in a terminal and by everybody.
     health = f"down: {service.trouble}" if service.trouble else f"up, {service.ready} ready"
-    _add(row, "td", health, class_="health")
+    facts = _add(card, "p", class_="facts")
+    _add(facts, "span", health, class_="health").tail = " "
+    _add(facts, "span", _GATES[service.gate], class_="gate", title=_GATE_HELP[service.gate]).tail = " "
+    if not allowed:
+        _add(facts, "span", f"for {', '.join(service.groups)}", class_="groups")
+    _add(_add(card, "p", class_="address"), "code", service.host, class_="copy")
+    _lines(card, service)
 
 
-def _table(body: Element, services: Sequence[Service]) -> None:
+def _cards(main: Element, services: Sequence[Service], who: Person | None) -> None:
     down = sum(bool(service.trouble) for service in services)
     count = f"{len(services)} service{'' if len(services) == 1 else 's'}"
-    _add(body, "p", f"{count}, {down} down." if down else f"{count}, all up.", id="summary")
-    table = _add(body, "table")
-    head = _add(_add(table, "thead"), "tr")
-    for column in _COLUMNS:
-        _add(head, "th", column, scope="col")
-    rows = _add(table, "tbody")
-    for service in services:
-        _row(rows, service)
+    _add(main, "p", f"{count}, {down} down." if down else f"{count}, all up.", id="summary")
+    for area, members in groupby(services, key=lambda service: service.area):
+        section = _add(main, "section", class_="area")
+        _add(section, "h2", area)
+        cards = _add(section, "ul", class_="cards")
+        for service in members:
+            _card(cards, service, who)
 
 
 def _written(root: Element) -> bytes:
@@ -85,12 +122,14 @@ def _written(root: Element) -> bytes:
 def overview(services: Sequence[Service] | None, who: Person | None, trouble: str = "") -> bytes:
     """Return the page; without services, `trouble` says why there are none."""
     root, body = _document("Betelgeuse")
-    _add(body, "h1", "Betelgeuse")
-    _who(body, who)
+    header = _add(body, "header")
+    _add(header, "h1", "Betelgeuse")
+    _who(header, who)
+    main = _add(body, "main")
     if services is None:
-        _add(body, "p", f"The services cannot be listed now: {trouble}", class_="trouble")
+        _add(main, "p", f"The services cannot be listed now: {trouble}", class_="trouble")
     else:
-        _table(body, services)
+        _cards(main, services, who)
     return _written(root)
 
 

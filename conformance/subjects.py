@@ -19,7 +19,9 @@ SUBJECTS: Final[Mapping[str, Callable[[Site], Sequence[object]]]] = {
     "host": lambda site: site.tree.hosts,
     "app_route": lambda site: site.tree.routes,
     # A host without a class counts as guarded: nobody said that it may be open.
-    "guarded_host": lambda site: [host for host in site.tree.hosts if host.gate.kind != gates.PUBLIC],
+    "guarded_host": lambda site: [
+        door for host in site.tree.hosts for door in host.doors if door.gate.kind != gates.PUBLIC
+    ],
     "token_host": lambda site: site.tree.behind(gates.TOKEN),
     "model_host": lambda site: [host for host in site.tree.behind(gates.TOKEN) if host.label in MODELS],
     "login_host": lambda site: site.tree.behind(gates.LOGIN),

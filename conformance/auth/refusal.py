@@ -3,13 +3,16 @@
 Pure but for one question: does the gateway lead there at all?
 """
 
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
 from betelgeuse.tree import Host, Match, gates
 from conformance.probes.http import Answer, Request
 from conformance.probes.oidc import query
+from conformance.secrecy import Secret
 from conformance.site import Site
 from conformance.verdict import require_none
 
@@ -87,8 +90,32 @@ def _login_answer(host: Host, request: Request, answer: Answer) -> str:
     return "" if answer.status == 401 else "neither 401 nor the login page"  # noqa: PLR2004 - as asked
 
 
+def shows_token(request: Request) -> bool:
+    """Whether a request goes by the gate for tokens, where that is one of two; several headers are read as one."""
+    said = ",".join(
+        (value.reveal() if isinstance(value, Secret) else value).strip()
+        for name, value in request.headers
+        if name.lower() == "authorization"
+    )
+    return re.fullmatch(gates.BEARER, said, re.DOTALL) is not None
+
+
+def _met_by(host: Host, request: Request) -> Host:
+    """Return the host as this request meets it: who shows no token goes by the other of its two gates."""
+    if host.otherwise is None or shows_token(request):
+        return host
+    return replace(host, gate=host.otherwise, otherwise=None)
+
+
+def sent_to_login(host: Host, request: Request, answer: Answer) -> bool:
+    """Whether a request without a token was properly sent to the login page, of a host that takes both."""
+    met = _met_by(host, request)
+    return met is not host and met.gate.kind == gates.LOGIN and not _login_answer(met, request, answer)
+
+
 def fault(site: Site, host: Host, request: Request, answer: Answer) -> str:
     """Return what is wrong with an answer to somebody unknown; empty when he was properly refused."""
+    host = _met_by(host, request)
     routed = any(takes(match, request) for match in host.matches)
     upgrades = any(name.lower() == "upgrade" for name, _ in request.headers)
     strict = routed and request.method not in ODD and _leads_there(site, host)

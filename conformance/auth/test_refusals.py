@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from betelgeuse.tree import Host
+from conformance.auth.refusal import sent_to_login
 from conformance.probes.http import Header, Request
 from conformance.probes.openai import refusal_fault
 from conformance.site import Site, random_label
@@ -75,6 +76,9 @@ def _judge(site: Site, host: Host, case: Case) -> None:
 
     faults = [str(answer)] if answer.status != case.status else []
     faults += [fault] if (fault := refusal_fault(answer, *case.kinds)) else []
+    if sent_to_login(host, request, answer):
+        # Who shows no token at a host for people too is taken for a person.
+        faults = []
     require_none(
         faults,
         where=f"{request.method} https://{host}{request.path}, {case.id}",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from betelgeuse.tree import Host, gates
-from conformance.auth.refusal import login_fault
+from conformance.auth.refusal import login_fault, sent_to_login
 from conformance.probes.http import Request
 from conformance.site import Site, random_label
 from conformance.verdict import require
@@ -77,7 +77,7 @@ def test_path_tricks_do_not_pass_the_gate(site: Site, guarded_host: Host, trick:
 
     login = guarded_host.gate.kind == gates.LOGIN and answer.status == 302 and not login_fault(guarded_host, answer)
     require(
-        login or answer.status in {307, 400, 401, 403, 404, 405},
+        login or sent_to_login(guarded_host, request, answer) or answer.status in {307, 400, 401, 403, 404, 405},
         where=f"https://{guarded_host}{path}",
         want="a refusal (400, 401, 403, 404, 405), the login page, or a redirect to the plain spelling (307)",
         got=answer,

@@ -1,10 +1,12 @@
 """Small changes to what stands before the hosts, each of which a check must notice."""
 
+import copy
 from typing import Any, Final
 
 from tests.render.changes import Change, Mutation, Objects, add, drop_field, remove, set_field
 
 _PROVIDER: Final = "spec/jwt/providers/0"
+_WAY: Final = (("HTTPRoute", "portal"), ("SecurityPolicy", "llm"))
 
 
 def _two_gates(objects: Objects) -> None:
@@ -40,6 +42,23 @@ def _more_slots(objects: Objects) -> None:
 def _unchecked_path(objects: Objects) -> None:
     rules = objects.one("HTTPRoute", "llm")["spec"]["rules"]
     rules[0]["matches"].append({"method": "POST", "path": {"type": "Exact", "value": "/v1/embeddings"}})
+
+
+def _way_for_tokens(header: str) -> Change:
+    """Put a way past the portal's login: for who sends such a header Authorization, behind the gate of an API."""
+
+    def change(objects: Objects) -> None:
+        route, policy = (copy.deepcopy(objects.one(*which)) for which in _WAY)
+        for each in (route, policy):
+            each["metadata"] |= {"name": "portal-api", "namespace": "portal"}
+        route["metadata"]["labels"] = {"betelgeuse.io/gate": "token"}
+        for match in (match for rule in route["spec"]["rules"] for match in rule["matches"]):
+            match["headers"] = [{"name": "Authorization", "type": "RegularExpression", "value": header}]
+        policy["spec"]["targetRefs"][0]["name"] = "portal-api"
+        policy["spec"]["jwt"]["providers"][0]["audiences"] = ["portal-api"]
+        objects.all += [route, policy]
+
+    return change
 
 
 def _password(**data: Any) -> Change:  # noqa: ANN401 - any JSON value
@@ -79,6 +98,7 @@ GATES: Final = (
         set_field("SecurityPolicy", "llm", "metadata/labels", {"betelgeuse.io/gate": "login"}),
     ),
     Mutation("route without a label", "hosts_have_a_gate", drop_field("HTTPRoute", "portal", "metadata/labels")),
+    Mutation("a way past the login", "hosts_have_one_class", _way_for_tokens(".*")),
     Mutation("any audience", "tokens_are_checked", drop_field("SecurityPolicy", "llm", f"{_PROVIDER}/audiences")),
     Mutation(
         "another's audience",
@@ -172,7 +192,7 @@ GATES: Final = (
         "logins_are_strict",
         set_field("SecurityPolicy", "portal", "spec/oidc/provider/authorizationEndpoint", "https://auth.example.org/"),
     ),
-    Mutation("callback not routed", "logins_are_strict", drop_field("HTTPRoute", "portal", "spec/rules/0/matches/2")),
+    Mutation("callback not routed", "logins_are_strict", drop_field("HTTPRoute", "portal", "spec/rules/0/matches/3")),
     Mutation("password nobody makes", "passwords_are_made", _password()),
     Mutation(
         "password that is no hash",

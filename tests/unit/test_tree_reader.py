@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from betelgeuse.kube import Obj
-from betelgeuse.tree import Match, Ref, Tree, ref
+from betelgeuse.tree import Match, Ref, Tree, gates, ref
 from betelgeuse.tree.clients import ANNOTATION, clients
 from betelgeuse.tree.workloads import containers, labels, pod_spec, ports
 from tests.conformance_suite.cluster import tree_objects
@@ -78,6 +78,46 @@ def test_a_name_that_tls_passes_on_is_no_web_host(tree: Tree) -> None:
     assert found.hosts == tree.hosts
     assert found.tls_names == tree.tls_names
     assert set(found.ports) - set(tree.ports) == {7687}
+
+
+def _with_way_for_tokens(tree: Tree, header: str) -> Tree:
+    """Return the tree in which whoever sends such a header comes to the portal by a gate for tokens."""
+    route, policy = (
+        copy.deepcopy(next(o for o in tree.objects if (o["kind"], o["metadata"]["name"]) == which))
+        for which in (("HTTPRoute", "portal"), ("SecurityPolicy", "llm"))
+    )
+    for each in (route, policy):
+        each["metadata"] |= {"name": "portal-api", "namespace": "portal"}
+    for rule in route["spec"]["rules"]:
+        rule["matches"] = [
+            {**match, "headers": [{"name": "Authorization", "type": "RegularExpression", "value": header}]}
+            for match in rule.get("matches", [{}])
+        ]
+    policy["spec"]["targetRefs"][0]["name"] = "portal-api"
+    policy["spec"]["jwt"]["providers"][0]["audiences"] = ["portal-api"]
+    return Tree([*tree.objects, route, policy], DOMAIN)
+
+
+def test_who_shows_a_token_may_meet_a_gate_of_his_own(tree: Tree) -> None:
+    """The host is behind its login as before, and once more among those behind tokens, as programs meet it."""
+    changed = _with_way_for_tokens(tree, gates.BEARER)
+    portal = next(host for host in changed.hosts if host.label == "portal")
+    (people, programs) = portal.doors
+
+    assert people == portal
+    assert (portal.gate.kind, programs.gate.audiences, programs.otherwise) == ("login", ("portal-api",), portal.gate)
+    assert programs in changed.behind("token")
+    assert portal in changed.behind("login")
+    assert len(changed.hosts) == len(tree.hosts)
+    assert all(len(host.doors) == 1 for host in tree.hosts)
+
+
+def test_another_header_makes_no_gate_of_its_own(tree: Tree) -> None:
+    """A way that others find too leads past the login: then nothing can be relied on."""
+    changed = _with_way_for_tokens(tree, ".*")
+    portal = next(host for host in changed.hosts if host.label == "portal")
+
+    assert (portal.gate.kind, len(portal.doors)) == ("", 1)
 
 
 def test_host_without_a_route_is_still_a_host(tree: Tree) -> None:
@@ -209,3 +249,17 @@ def test_a_secret_without_a_declaration_is_no_client() -> None:
     objects = [obj("v1", "Secret", name, "n", **rest) for name, rest in (("a", {}), ("b", declared), ("c", wrong))]
 
     assert [str(client) for client in clients(objects, DOMAIN)] == ["api"]
+
+
+def test_every_kind_of_workload_has_a_pod() -> None:
+    """Wherever its template stands; a pod is its own."""
+    pod: Obj = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "one"}]}}
+    workloads: list[Obj] = [
+        {"kind": "Pod", **pod},
+        {"kind": "PodTemplate", "template": pod},
+        {"kind": "Deployment", "spec": {"template": pod}},
+        {"kind": "CronJob", "spec": {"jobTemplate": {"spec": {"template": pod}}}},
+    ]
+
+    assert all(labels(each) == {"a": "b"} and pod_spec(each) == pod["spec"] for each in workloads)
+    assert pod_spec({"kind": "PodTemplate"}) == {}

@@ -16,6 +16,8 @@ PASSWORD: Final = "password"  # noqa: S105 - the name of a class
 PUBLIC: Final = "public"
 LABEL: Final = "betelgeuse.io/gate"
 REASON: Final = "betelgeuse.io/public"
+BEARER: Final = "(?i)bearer .+"
+"""The header Authorization of a request that shows a token, as a route asks for it."""
 _GROUPS: Final = "groups"
 
 
@@ -50,6 +52,17 @@ class Gate:
 def has_backend(route: Obj) -> bool:
     """Whether a route leads to an application: others redirect or refuse."""
     return any(rule.get("backendRefs") for rule in route["spec"].get("rules", []))
+
+
+def shows_token(route: Obj) -> bool:
+    """Whether a route takes nothing but requests that show a token: every match of it asks for that header."""
+    matches = [match for rule in route["spec"].get("rules", []) for match in rule.get("matches") or [{}]]
+    return bool(matches) and all(_asks_for_token(match) for match in matches)
+
+
+def _asks_for_token(match: Obj) -> bool:
+    wanted = ("authorization", "RegularExpression", BEARER)
+    return any((h["name"].lower(), h.get("type"), h["value"]) == wanted for h in match.get("headers", []))
 
 
 def _targets(policy: Obj) -> Iterator[tuple[str, str, str]]:
@@ -110,6 +123,6 @@ def _groups(authorization: Obj) -> tuple[str, ...]:
 
 
 def of_host(found: Sequence[Gate]) -> Gate:
-    """Return what stands before a host: one thing before all its routes, else nothing that can be relied on."""
+    """Return what stands before some routes of a host: one thing before all, else nothing that can be relied on."""
     kinds = {gate.kind for gate in found}
     return found[0] if len(kinds) == 1 else Gate()

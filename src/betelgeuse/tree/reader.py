@@ -1,7 +1,7 @@
 """What a rendered tree declares: hosts and what stands before them, ports, workloads, certificates, clients. Pure."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -35,6 +35,8 @@ class Route:
 
     ref: Ref
     gate: Gate
+    shows_token: bool = False
+    """Whether it takes nothing but requests that show a token."""
 
     def __str__(self) -> str:
         """Show the name."""
@@ -53,6 +55,17 @@ class Host:
     gate: Gate
     entrance: str = ""
     """The page people begin at, where its routes alone do not tell one (betelgeuse.io/start)."""
+    token_gate: Gate | None = None
+    """What stands before requests that show a token, where these have a gate of their own."""
+    otherwise: Gate | None = None
+    """Of a door for tokens: what stands before all other requests."""
+
+    @property
+    def doors(self) -> "tuple[Host, ...]":
+        """The host as everybody meets it, and as those do who show a token, where these have a gate of their own."""
+        if self.token_gate is None:
+            return (self,)
+        return (self, replace(self, gate=self.token_gate, token_gate=None, otherwise=self.gate))
 
     @property
     def label(self) -> str:
@@ -194,24 +207,27 @@ class Tree:
             for match in rule.get("matches", [{}])
         }
         namespace = (refs[0] if refs else owned[0].owner).namespace
-        gate = gates.of_host([route.gate for route in self.routes if route.ref in refs])
+        own = [route for route in self.routes if route.ref in refs]
+        gate = gates.of_host([route.gate for route in own if not route.shows_token])
+        tokens = [route.gate for route in own if route.shows_token]
         starts = ((route["metadata"].get("annotations") or {}).get(_START, "") for route in routes)
         entrance = next((start for start in starts if start), "")
-        return Host(name, namespace, owned, refs, tuple(sorted(matches)), gate, entrance)
+        token_gate = gates.of_host(tokens) if tokens else None
+        return Host(name, namespace, owned, refs, tuple(sorted(matches)), gate, entrance, token_gate)
 
     @cached_property
     def routes(self) -> tuple[Route, ...]:
         """Every route to an application, with its gate; what only redirects or refuses is none."""
         found = [route for route in self.kind("HTTPRoute") if gates.has_backend(route)]
-        return tuple(Route(ref(route), self.gate(route)) for route in found)
+        return tuple(Route(ref(route), self.gate(route), gates.shows_token(route)) for route in found)
 
     def gate(self, route: Obj) -> Gate:
         """Return what stands before a route."""
         return gates.of_route(route, self.owners(route), list(self.kind("SecurityPolicy")))
 
     def behind(self, kind: str) -> tuple[Host, ...]:
-        """Return the hosts with one class of gate."""
-        return tuple(host for host in self.hosts if host.gate.kind == kind)
+        """Return the hosts with one class of gate: each as those meet it who come in by that one."""
+        return tuple(door for host in self.hosts for door in host.doors if door.gate.kind == kind)
 
     @cached_property
     def clients(self) -> tuple[Client, ...]:

@@ -93,7 +93,8 @@ def lines(objects: Sequence[Obj], chosen: Settings, app: str, bundle: str, root:
     for address in chosen.gateway_addresses[:1]:
         yield f"browser: add to the hosts file: {address} {' '.join(map(str, tree.hosts))}"
         curl += f" --resolve {host}:443:{address}"
-    yield from _asked(objects, chosen, host, f"{curl}{f' --cacert {bundle}' if bundle else ''}")
+    for door in host.doors:
+        yield from _asked(objects, chosen, door, f"{curl}{f' --cacert {bundle}' if bundle else ''}")
 
 
 def explain(env: str, app: str) -> None:

@@ -59,6 +59,18 @@ def hosts_have_a_gate(tree: Tree) -> Iterator[str]:
             yield f"{describe(route)}: is behind a {gate.kind}; its policy says {gate.label!r}, its own label {told!r}"
 
 
+def hosts_have_one_class(tree: Tree) -> Iterator[str]:
+    """One path of a host does not open what another guards; only who shows a token may meet a gate for tokens."""
+    for host in tree.hosts:
+        routes = [route for route in tree.routes if route.ref in host.routes]
+        classes = sorted({route.gate.kind or "nothing" for route in routes if not route.shows_token})
+        if len(classes) > 1:
+            yield f"{host}: {' and '.join(classes)} before different routes"
+        for route in routes:
+            if route.shows_token and route.gate.kind != gates.TOKEN:
+                yield f"{route}: is for who shows a token, and behind {route.gate}"
+
+
 def _issuer(tree: Tree) -> str:
     return f"https://auth.{tree.settings.domain}/realms/{realm.REALM}"
 
@@ -267,13 +279,20 @@ def clients_are_declared_well(tree: Tree) -> Iterator[str]:
     except UsageError as error:
         yield str(error)
     used = {policy["spec"]["oidc"]["clientID"] for policy in tree.kind("SecurityPolicy") if "oidc" in policy["spec"]}
+    # An application that signs people in itself may have the same path.
+    native = {
+        obj["metadata"]["name"]
+        for obj in tree.kind("HTTPRoute")
+        if "betelgeuse.io/public" in (obj["metadata"].get("annotations") or {})
+    }
     for client in _declared(tree):
-        if client.callback == _CALLBACK and client.id not in used:
+        if client.callback == _CALLBACK and client.id not in used | native:
             yield f"client {client.id} of {client.secret}: no login gate uses it"
 
 
 CHECKS: Final = (
     hosts_have_a_gate,
+    hosts_have_one_class,
     tokens_are_checked,
     logins_are_strict,
     passwords_are_made,

@@ -103,7 +103,7 @@ def policies_name_real_ports(tree: Tree) -> Iterator[str]:
                     # A range is for whoever listens somewhere in it.
                     span = range(int(number), int(port["endPort"]) + 1)
                     wanted = next((each for each in listening if isinstance(each, int) and each in span), wanted)
-                if wanted is not None and wanted not in listening:
+                if wanted is not None and listening and wanted not in listening:
                     yield f"{describe(policy)}: ingress[{index}]: nothing it is for listens on {wanted!r}"
         for where, namespaces, selector, ports in _peers(policy):
             known = {port for pods in tree.selected(namespaces, selector) for port in pods.ports}

@@ -56,6 +56,9 @@ def secrets_hold_nothing(tree: Tree) -> Iterator[str]:
     for obj in tree.kind("Secret"):
         if obj.get("data") or obj.get("stringData"):
             yield f"{describe(obj)}: has data in the tree; write a betelgeuse.io/generate annotation instead"
+        # Kubernetes itself fills a token of an account.
+        elif obj.get("type") == "kubernetes.io/service-account-token":
+            continue
         elif "betelgeuse.io/generate" not in obj["metadata"].get("annotations", {}):
             yield f"{describe(obj)}: has neither data nor a betelgeuse.io/generate annotation"
 

@@ -43,6 +43,14 @@ BROWSER: Final[dict[str, tuple[str, str]]] = {
 }
 """For the checks only: a deploy does not need it."""
 
+EMULATOR: Final[dict[str, tuple[str, str]]] = {
+    "e2fsprogs": ("/usr/sbin/mkfs.ext4", "makes the emulated machine's disks"),
+    "mmdebstrap": ("/usr/bin/mmdebstrap", "fills them"),
+    "openssh-client": ("/usr/bin/ssh", "commands in it"),
+    "qemu-system-x86": ("/usr/bin/qemu-system-x86_64", "is the machine"),
+}
+"""For `nox -s machine` only."""
+
 
 def missing(packages: Mapping[str, tuple[str, str]] = PACKAGES) -> list[str]:
     """Return the packages whose command or file is absent."""

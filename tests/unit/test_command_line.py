@@ -169,6 +169,8 @@ REFUSED = [
     (["deploy", "--nodes=0"], 2, "--nodes must be a whole number from 1 to 9, got '0'"),
     (["destroy", "--env=hetzer"], 2, "unknown environment 'hetzer'; did you mean 'hetzner'?"),
     (["deploy", "--env=kind"], 1, "no cluster for environment 'kind': no kubeconfig is at"),
+    (["deploy", "--env=single-node"], 1, "no cluster for environment 'single-node': no kubeconfig is at"),
+    (["deploy", "--env=hetzner"], 1, "no cluster for environment 'hetzner': no kubeconfig is at"),
     (["plan"], 1, "no cluster for environment 'local': "),
     (["loadtest", "--target=llm", "--load=0"], 2, "--load: expected a number from 0.01"),
     (["loadtest", "--target=llm", "--scenario=own.json"], 2, "--scenario: there is no file "),

@@ -8,7 +8,8 @@ import pytest
 
 from betelgeuse import doctor, paths, profiles, system
 from betelgeuse.builds import bases
-from betelgeuse.clusters.local.layout import DESIRED
+from betelgeuse.clusters.local.cgroup2 import PLACES
+from betelgeuse.clusters.local.layout import CGROUP_ROOT, DESIRED
 from betelgeuse.doctor import machine, network, tools
 from betelgeuse.doctor.model import Check, Context, Finding, Report, Shape, Status, shape
 from betelgeuse.errors import BetelgeuseError, RefusedError
@@ -92,6 +93,43 @@ def _routes(*routes: tuple[str, str]) -> dict[str, tuple[int, str]]:
     return {"ip -json route": (0, json.dumps([{"dst": target, "dev": link} for target, link in routes]))}
 
 
+def _chains(table: str, hook: str, policy: str) -> dict[str, tuple[int, str]]:
+    chain = f"\tchain c {{\n\t\ttype filter hook {hook} priority filter; policy {policy};\n\t}}"
+    return {"nft list chains": (0, f"table ip6 other {{\n}}\ntable {table} {{\n{chain}\n}}")}
+
+
+_BRIDGED = {"/proc/sys/net/bridge/bridge-nf-call-iptables": "1\n"}
+FORWARD_DROPS: dict[str, dict[str, Any]] = {
+    "table ip filter": {"files": _BRIDGED, "commands": _chains("ip filter", "forward", "drop")},
+    "table inet firewalld": {"files": _BRIDGED, "commands": _chains("inet firewalld", "forward", "accept")},
+    "iptables-legacy": {"files": _BRIDGED, "commands": {"iptables-legacy -S FORWARD": (0, "-P FORWARD DROP")}},
+}
+"""Machines by the firewall that drops what is forwarded."""
+
+
+def _alone(
+    *,
+    have: str = "cpuset cpu io memory hugetlb pids rdma misc",
+    mode: str = "rw,nosuid",
+    on: str = "",
+    systemd: bool = False,
+    inner: bool = False,
+) -> dict[str, Any]:
+    """Return a machine with cgroup v2 alone; `inner`: seen from a container whose processes sit in its root."""
+    files: dict[str, str] = {
+        # An initramfs may mount a tmpfs there first: the last mount counts.
+        "/proc/mounts": f"tmpfs {CGROUP_ROOT} tmpfs rw 0 0\ncgroup2 {CGROUP_ROOT} cgroup2 {mode} 0 0\n",
+        f"{CGROUP_ROOT}/cgroup.controllers": f"{have}\n",
+        f"{CGROUP_ROOT}/cgroup.subtree_control": f"{on}\n",
+        f"{CGROUP_ROOT}/cgroup.procs": "1\n7\n",
+    }
+    if systemd:
+        files["/run/systemd/system/x"] = ""
+    if inner:
+        files[f"{CGROUP_ROOT}/cgroup.type"] = "domain\n"
+    return {"files": files}
+
+
 OK, WARN, FAIL, SKIP = Status.OK, Status.WARN, Status.FAIL, Status.SKIP
 
 CASES = [
@@ -107,6 +145,12 @@ CASES = [
     Case("memory", FAIL, "profile core needs 6 GiB of memory; 4.0 are free", {"files": _meminfo(4, 4)}),
     Case("memory", FAIL, "needs 6 GiB of memory; 3.0 are free", {"files": _meminfo(16, 3)}),
     Case("memory", FAIL, "5.0 are free, 2.0 of which our nodes use", {"files": _meminfo(16, 3) | _nodes_use(2)}),
+    Case(
+        "memory",
+        FAIL,
+        "4.0 are free, 1.0 of which our nodes use",
+        {"files": _meminfo(16, 3) | {f"{PLACES[0]}/btg-local-node-1/memory.stat": f"anon {2**30}\nfile {2**40}\n"}},
+    ),
     Case("memory", OK, "7.0 are free, 4.0 of which our nodes use", {"files": _meminfo(16, 3) | _nodes_use(4)}),
     Case("memory", WARN, "needs 6 GiB of memory; 3.0 are free", {"files": _meminfo(16, 3)}, KIND),
     Case("memory", FAIL, "needs 6 GiB of memory; 4.0 are free", {"files": _meminfo(4, 4)}, KIND),
@@ -181,6 +225,15 @@ CASES = [
     Case("kernel-nftables", SKIP, "not installed yet", {"absent": ("nft",)}),
     Case("kernel-ipset", OK, "works"),
     Case("cgroups", OK, "all mounted"),
+    Case("cgroups", OK, "systemd leaves btg-local.scope to the nodes", _alone(systemd=True)),
+    Case(
+        "cgroups", FAIL, "without memory", _alone(have="cpuset cpu io pids", systemd=True), fix="cgroup_enable=memory"
+    ),
+    Case("cgroups", FAIL, "mounted read-only", _alone(mode="ro,nosuid"), fix="--privileged"),
+    Case("cgroups", FAIL, "not installed", _alone(systemd=True) | {"absent": ("systemd-run",)}, fix="systemd"),
+    Case("cgroups", OK, "the nodes are below /sys/fs/cgroup/btg-local", _alone()),
+    Case("cgroups", FAIL, "keep its controllers from the nodes", _alone(inner=True), fix="systemd as PID 1"),
+    Case("cgroups", OK, "below", _alone(inner=True, on="cpuset cpu io memory pids")),
     Case("cgroups", FAIL, "no cgroup v1", {"files": {"/proc/filesystems": "nodev\tcgroup2\n"}}),
     Case(
         "cgroups",
@@ -266,7 +319,7 @@ CASES = [
         settings=replace(HETZNER, ssh_hosts=()),
         fix="overlays/hetzner/environment.env",
     ),
-    Case("ssh", OK, "this machine itself", settings=SINGLE),
+    Case("ssh", OK, "this machine itself is the node", settings=SINGLE),
     Case("bridge-address", OK, "172.30.0.1 is free"),
     Case(
         "bridge-address",
@@ -327,17 +380,26 @@ CASES = [
     Case("bridge-filter", OK, "bypass"),
     Case("bridge-filter", OK, "by default", {"files": {"/proc/sys/net/bridge/bridge-nf-call-iptables": "1\n"}}),
     *(
-        Case(
-            "bridge-filter",
-            status,
-            "drops by default",
-            {
-                "files": {"/proc/sys/net/bridge/bridge-nf-call-iptables": "1\n"},
-                "commands": {"nft list chains": (0, "type filter hook forward priority 0; policy drop;")},
-            },
-            replace(LOCAL, nodes=nodes),
-        )
+        Case("bridge-filter", status, f"where {who} drops", machine, replace(LOCAL, nodes=nodes), "-i btg0 -o btg0")
+        for who, machine in FORWARD_DROPS.items()
         for nodes, status in ((1, WARN), (3, FAIL))
+    ),
+    Case("firewall", OK, "may send"),
+    Case("firewall", OK, "may send", FORWARD_DROPS["table ip filter"]),
+    Case("firewall", WARN, "table inet own drops", {"commands": _chains("inet own", "output", "drop")}, fix="-o btg0"),
+    Case("network-managers", OK, "none runs"),
+    Case(
+        "network-managers",
+        FAIL,
+        "nmcli is not installed",
+        {"files": {"/run/NetworkManager/no-stub-resolv.conf": ""}, "absent": ("nmcli",)},
+        fix="brings nmcli",
+    ),
+    Case(
+        "network-managers",
+        OK,
+        "systemd-networkd, NetworkManager: deploy",
+        {"files": {"/run/systemd/netif/state": "", "/run/NetworkManager/no-stub-resolv.conf": ""}},
     ),
     Case("proxy", OK, "none set"),
     Case(
@@ -358,6 +420,10 @@ CASES = [
     Case("leftovers", WARN, "network namespace btg-local-node-1", {"files": {"/run/netns/btg-local-node-1": ""}}),
     Case("leftovers", WARN, "bridge btg0", {"files": {"/sys/class/net/btg0/address": ""}}),
     Case("leftovers", WARN, "1 cgroups", {"files": {"/sys/fs/cgroup/memory/btg-local-node-1/tasks": ""}}),
+    *(
+        Case("leftovers", WARN, "1 cgroups", {"files": {f"{place}/btg-local-node-1/cgroup.procs": ""}})
+        for place in PLACES
+    ),
     Case(
         "leftovers",
         WARN,
@@ -395,6 +461,15 @@ CASES = [
         FAIL,
         "does not answer: timed out",
         {"files": {f"{STATE}/kubeconfig": KUBECONFIG, str(DESIRED): "[]"}, "unreachable": "timed out"},
+        fix="invoke deploy",
+    ),
+    Case(
+        "kubeconfig",
+        FAIL,
+        "does not answer: timed out",
+        {"files": {str(paths.kubeconfig_path("single-node")): KUBECONFIG}, "unreachable": "timed out"},
+        SINGLE,
+        fix="makes no cluster but local's",
     ),
 ]
 

@@ -308,6 +308,27 @@ def test_our_own_kubeconfig_comes_first(config: Config) -> None:
         connect(SETTINGS)
 
 
+@pytest.mark.parametrize(
+    ("env", "context", "made"),
+    [
+        ("kind", "kind-betelgeuse", "`kind create cluster --name=betelgeuse --config=tests/kind/kind.yaml` makes it"),
+        ("single-node", "betelgeuse-single-node", "make it with kubeadm first"),
+        ("hetzner", "betelgeuse-hetzner", "make it with kubeadm first"),
+    ],
+)
+def test_a_cluster_that_no_deploy_makes(
+    env: str, context: str, made: str, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever types deploy is not told to type it: what is to be made first is named, and what is looked for."""
+    monkeypatch.setenv("KUBECONFIG", str(config().with_name("absent")))
+    with pytest.raises(BetelgeuseError) as told:
+        connect(Settings(env, "example.test", kube_context=context))
+
+    assert made in str(told.value)
+    assert f"its context {context!r}" in str(told.value)
+    assert "invoke deploy" not in str(told.value)
+
+
 def test_strangers_are_refused(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """A context no environment lists is refused, by argument and by variable; one of another environment is not."""
     config()
@@ -367,7 +388,7 @@ def test_several_kubeconfigs_are_merged(config: Config, tmp_path: Path, monkeypa
 def test_only_our_own_machines_are_started(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no cluster is, a deploy is no help unless it makes the machines."""
     config().unlink()
-    with pytest.raises(BetelgeuseError, match=r"'kind': no kubeconfig is at .*config; make the cluster, .*'there'$"):
+    with pytest.raises(BetelgeuseError, match=r"'kind': no kubeconfig is at .*config; make it .*'there'$"):
         connect(Settings("kind", "a.b", kube_context="there"))
     monkeypatch.setenv("KUBECONFIG", str(config(server=f"https://127.0.0.1:{_free_port()}")))
     elsewhere = connect(Settings("kind", "a.b", kube_context=CONTEXT))

@@ -122,3 +122,13 @@ def test_what_a_node_starts_shares_wakeups() -> None:
     init = f"from betelgeuse.clusters.local import nodeinit; nodeinit.share_wakeups(); {started}"
 
     assert int(run([sys.executable, "-c", init])) == 1_000_000
+
+
+def test_what_a_node_starts_may_open_many_files() -> None:
+    """Also where whoever deployed came by SSH: a session's soft limit is what containers would inherit."""
+    lower = "import resource; _, hard = resource.getrlimit(7); resource.setrlimit(7, (256, hard))"
+    raised = "from betelgeuse.clusters.local import nodeinit; nodeinit.open_many_files()"
+    told = "print(resource.getrlimit(7)[0], min(hard, 1 << 20) if hard >= 0 else 1 << 20)"
+    soft, expected = run([sys.executable, "-c", f"{lower}; {raised}; {told}"]).split()
+
+    assert soft == expected

@@ -88,7 +88,7 @@ def test_nodes_hear_of_no_proxy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     program.chmod(0o755)
     monkeypatch.setattr(cluster, "DESIRED", wanted)
     monkeypatch.setattr(guard, "CLUSTER_DIR", tmp_path)
-    monkeypatch.setattr(guard, "_LOG", tmp_path / "guard.log")
+    monkeypatch.setattr(guard, "LOG", tmp_path / "guard.log")
     monkeypatch.setattr(guard, "init_pid", lambda _: os.getpid())
     # The way in, without entering: what follows `--` runs here.
     monkeypatch.setattr(cluster, "run", lambda argv, **how: run(argv[argv.index("--") + 1 :], **how))

@@ -1,7 +1,8 @@
 """A finished build cache as one file: built on one machine, deployed on others.
 
 The file is a tar whose first member lists every other one with its sha256. What it holds is used where the same inputs
-ask for it; a machine with another compiler or processor builds the rest itself.
+ask for it; a machine with another compiler or processor builds the rest itself (with BETELGEUSE_PORTABLE=1 on both, any
+x86-64-v3 processor will do).
 """
 
 import hashlib

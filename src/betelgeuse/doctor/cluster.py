@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.clusters.local import certificates
+from betelgeuse.clusters.local import certificates, cgroup2
 from betelgeuse.clusters.local.layout import BRIDGE, CGROUP_ROOT, CLUSTER_DIR, DESIRED, ENV
 from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, warn
 
 _EMBEDDED: Final = frozenset({Shape.EMBEDDED})
 _SCOPE: Final = f"btg-{ENV}-"
 _SERVER: Final = re.compile(r"^\s*server:\s*['\"]?https?://\[?([^\]:/\s'\"]+)\]?:(\d+)", re.MULTILINE)
+_MADE_ELSEWHERE: Final = "start the machines it runs on; a deploy makes no cluster but local's"
 _DESTROY: Final = f"invoke destroy --env={ENV}"
 
 
@@ -26,7 +27,8 @@ def _leftovers(context: Context) -> Finding:
     found = [f"network namespace {path.rpartition('/')[2]}" for path in probe.glob(f"/run/netns/{_SCOPE}*")]
     if probe.exists(f"/sys/class/net/{BRIDGE}"):
         found.append(f"bridge {BRIDGE}")
-    if groups := probe.glob(f"{CGROUP_ROOT}/*/{_SCOPE}*"):
+    places = (f"{CGROUP_ROOT}/*", str(cgroup2.PLACES[0]))
+    if groups := [group for place in places for group in probe.glob(f"{place}/{_SCOPE}*")]:
         found.append(f"{len(groups)} cgroups ({groups[0]})")
     mounts = (probe.read("/proc/mounts") or "").splitlines()
     if below := [line.split()[1] for line in mounts if line.split()[1].startswith(f"{paths.STATE}/{ENV}/")]:
@@ -75,7 +77,8 @@ def _kubeconfig(context: Context) -> Finding:
         return ok(f"the API server at {host}:{port} answers")
     if context.settings.env == ENV and not _wanted(context):
         return warn(f"{path} is left of an older cluster", _DESTROY)
-    return fail(f"the API server at {host}:{port} does not answer: {reason}")
+    text = f"the API server at {host}:{port} does not answer: {reason}"
+    return fail(text) if context.settings.env == ENV else fail(text, _MADE_ELSEWHERE)
 
 
 def _certificates(context: Context) -> Finding:

@@ -8,13 +8,25 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from betelgeuse.clusters.local.layout import CONTROLLERS
+from betelgeuse.clusters.local import cgroup2
+from betelgeuse.clusters.local.layout import CGROUP_ROOT, CONTROLLERS
 from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, skip, warn
 
 _EMBEDDED: Final = frozenset({Shape.EMBEDDED})
 _LEAST: Final = (5, 10)
 """Cilium 1.20's minimum."""
 _NO_ROOT: Final = "needs root to try"
+_MISSING: Final = (
+    "take cgroup_disable=… off the kernel's command line and add cgroup_enable=memory; in a container, give it all "
+    "controllers"
+)
+_WRITABLE: Final = (
+    "run outside the container, or start it with a cgroup tree it may write: --privileged --cgroupns=private"
+)
+_STEP_DOWN: Final = (
+    "have systemd as PID 1 of the container, or move them: mkdir /sys/fs/cgroup/all && for p in "
+    "$(cat /sys/fs/cgroup/cgroup.procs); do echo $p > /sys/fs/cgroup/all/cgroup.procs; done"
+)
 _OTHER_KERNEL: Final = "use a distribution's stock kernel, which has it (as a module at least)"
 
 
@@ -59,8 +71,9 @@ def _bpf(context: Context) -> Finding:
 def _namespaces(context: Context) -> Finding:
     if context.probe.uid != 0:
         return skip(_NO_ROOT)
-    code, text = context.probe.run("unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "true")
-    return ok("mount, UTS, IPC, network and PID") if code == 0 else fail(text)
+    kinds = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
+    code, text = context.probe.run("unshare", *kinds, "--fork", "true")
+    return ok("mount, UTS, IPC, network, PID and cgroup") if code == 0 else fail(text)
 
 
 def _tried(*argv: str) -> Callable[[Context], Finding]:
@@ -82,7 +95,30 @@ def _rows(context: Context, path: str, columns: int) -> list[list[str]]:
     return [fields for line in lines if len(fields := line.split()) >= columns]
 
 
+def _unified(context: Context) -> Finding:
+    """Look at a machine with cgroup v2 alone."""
+    probe = context.probe
+    have = (probe.read(f"{CGROUP_ROOT}/cgroup.controllers") or "").split()
+    if lacking := [name for name in cgroup2.NEEDED if name not in have]:
+        return fail(f"cgroup v2 without {', '.join(lacking)}", _MISSING)
+    options = [fields[3] for fields in _rows(context, "/proc/mounts", 4) if fields[1] == str(CGROUP_ROOT)][-1]
+    if "ro" in options.split(","):
+        return fail(f"{CGROUP_ROOT} is mounted read-only", _WRITABLE)
+    if probe.exists(str(cgroup2.SYSTEMD)):
+        if probe.which("systemd-run") is None:
+            return fail("systemd owns the tree of cgroups, but systemd-run is not installed", "apt-get install systemd")
+        return ok(f"cgroup v2; systemd leaves {cgroup2.UNIT} to the nodes")
+    on = (probe.read(f"{CGROUP_ROOT}/cgroup.subtree_control") or "").split()
+    # Only the kernel's own root, which has no type, may hold processes beside its children.
+    inner = probe.exists(f"{CGROUP_ROOT}/cgroup.type") and (probe.read(f"{CGROUP_ROOT}/cgroup.procs") or "").strip()
+    if inner and not set(cgroup2.NEEDED) <= set(on):
+        return fail(f"processes in {CGROUP_ROOT} itself keep its controllers from the nodes", _STEP_DOWN)
+    return ok(f"cgroup v2; the nodes are below {cgroup2.PLACES[1]}")
+
+
 def _controllers(context: Context) -> Finding:
+    if cgroup2.alone(context.probe.read("/proc/mounts") or ""):
+        return _unified(context)
     if ["nodev", "cgroup"] not in _rows(context, "/proc/filesystems", 2):
         return fail("the kernel has no cgroup v1")
     enabled = {name for name, _, _, on, *_ in _rows(context, "/proc/cgroups", 4) if on == "1"}
@@ -165,8 +201,8 @@ CHECKS: Final = (
     ),
     Check(
         "cgroups",
-        "every node's processes are limited and counted in cgroup v1 hierarchies",
-        "boot with systemd.unified_cgroup_hierarchy=0 cgroup_no_v1= (cgroup v1), or use --env=kind",
+        "every node's processes are limited and counted in cgroups",
+        "boot with systemd.unified_cgroup_hierarchy=1 (cgroup v2 alone), or use --env=kind",
         _controllers,
         _EMBEDDED,
     ),

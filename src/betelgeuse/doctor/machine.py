@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from betelgeuse import paths
+from betelgeuse.clusters.local import cgroup2
 from betelgeuse.clusters.local.layout import CGROUP_ROOT, ENV
 from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, shape, skip, warn
 
@@ -77,8 +78,10 @@ def _meminfo(context: Context) -> dict[str, float]:
 
 def _own(context: Context) -> float:
     """Return the GiB that our nodes use already: they stay the platform's."""
-    stats = context.probe.glob(f"{CGROUP_ROOT}/memory/{_NODES}/memory.stat")
-    found = [re.search(r"^total_rss (\d+)$", context.probe.read(path) or "", re.MULTILINE) for path in stats]
+    places = (f"{CGROUP_ROOT}/memory", *map(str, cgroup2.PLACES))
+    stats = [path for place in places for path in context.probe.glob(f"{place}/{_NODES}/memory.stat")]
+    # The first is v1's name for it, the second v2's.
+    found = [re.search(r"^(?:total_rss|anon) (\d+)$", context.probe.read(path) or "", re.MULTILINE) for path in stats]
     return sum(int(match[1]) for match in found if match) / _BYTES_PER_GIB
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any, Final
 
+from betelgeuse.clusters.local import handsoff
 from betelgeuse.clusters.local.layout import BRIDGE, POD_CIDR, SERVICE_CIDR
 from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, skip, warn
 
@@ -118,11 +119,41 @@ def _bridge_filter(context: Context) -> Finding:
     value = (context.probe.read("/proc/sys/net/bridge/bridge-nf-call-iptables") or "0").strip()
     if value == "0":
         return ok("bridged packets bypass this machine's firewall")
-    _, chains = context.probe.run("nft", "list", "chains")
-    if any("hook forward" in line and "policy drop" in line for line in chains.splitlines()):
-        text = "bridged packets pass this machine's firewall, and its forward chain drops by default"
+    if who := _drops(context, "forward"):
+        text = f"bridged packets pass this machine's firewall, where {who} drops what is forwarded"
         return fail(text) if context.settings.nodes > 1 else warn(f"{text}: more than one node would not work")
     return ok("bridged packets pass this machine's firewall, which forwards by default")
+
+
+def _drops(context: Context, hook: str) -> str:
+    """Return which firewall drops by default at a hook of the kernel: nftables (also as iptables), or old iptables."""
+    _, chains = context.probe.run("nft", "list", "chains")
+    table = ""
+    for line in chains.splitlines():
+        if line.startswith("table "):
+            table = line.removesuffix("{").strip()
+        # firewalld's chains accept by policy and reject by their last rule.
+        rejects = "policy drop" in line or (hook, table) == ("forward", "table inet firewalld")
+        if f"hook {hook}" in line and rejects:
+            return table
+    if context.probe.which("iptables-legacy") is None:
+        return ""
+    _, rules = context.probe.run("iptables-legacy", "-S", hook.upper())
+    return "iptables-legacy" if f"-P {hook.upper()} DROP" in rules else ""
+
+
+def _firewall(context: Context) -> Finding:
+    if who := _drops(context, "output"):
+        return warn(f"{who} drops by default what this machine sends")
+    return ok("this machine may send to its nodes")
+
+
+def _managers(context: Context) -> Finding:
+    found = [manager for manager in handsoff.MANAGERS if context.probe.exists(f"/{manager.running}")]
+    if lacking := [manager.reload[0] for manager in found if context.probe.which(manager.reload[0]) is None]:
+        return fail(f"{lacking[0]} is not installed", f"install the package that brings {lacking[0]}")
+    names = ", ".join(manager.name for manager in found)
+    return ok(f"{names}: deploy has it leave {BRIDGE} and the nodes' cables alone" if found else "none runs")
 
 
 def _proxy(context: Context) -> Finding:
@@ -186,8 +217,23 @@ CHECKS: Final = (
     Check(
         "bridge-filter",
         "nodes talk over a bridge",
-        "sysctl -w net.bridge.bridge-nf-call-iptables=0",
+        f"let them pass: iptables -I FORWARD -i {BRIDGE} -o {BRIDGE} -j ACCEPT (firewalld: firewall-cmd --zone=trusted "
+        f"--add-interface={BRIDGE}), or sysctl -w net.bridge.bridge-nf-call-iptables=0",
         _bridge_filter,
+        _EMBEDDED,
+    ),
+    Check(
+        "firewall",
+        "commands and clients on this machine talk to the nodes",
+        f"let it, unless a rule does already: iptables -I OUTPUT -o {BRIDGE} -j ACCEPT",
+        _firewall,
+        _EMBEDDED,
+    ),
+    Check(
+        "network-managers",
+        "programs that configure every link would take the nodes' addresses away",
+        "nothing",
+        _managers,
         _EMBEDDED,
     ),
     Check("proxy", "a proxy cannot reach the nodes", "add the nodes and the domain to NO_PROXY", _proxy),

@@ -140,7 +140,7 @@ def _ssh(context: Context) -> Finding:
     hosts = context.settings.ssh_hosts
     if not hosts:
         if context.settings.env == "single-node":
-            return ok("none: this machine itself becomes the node")
+            return ok("none: this machine itself is the node")
         return fail("SSH_HOSTS is empty", f"list the servers in overlays/{context.settings.env}/environment.env")
     if context.probe.which("ssh") is None:
         return fail("ssh is not installed", "apt-get install openssh-client")

@@ -14,6 +14,8 @@ from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
 from betelgeuse.kube.api import Kube
 from betelgeuse.settings import LOCAL, Settings, environments, load, suggest
 
+_KIND: Final = "kind-"
+"""kind puts it before a cluster's name to call its context."""
 _CONNECTIONS: Final = 16
 """More threads than this never apply at once."""
 
@@ -26,15 +28,19 @@ def kubeconfigs(settings: Settings) -> tuple[Path, ...]:
     listed = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     if found := tuple(Path(name) for name in listed.split(os.pathsep) if name and Path(name).exists()):
         return found
-    env = settings.env
-    if env == LOCAL:
-        message = f"no cluster for environment {env!r}: {ours} does not exist; run `invoke deploy --env={env}` first"
-    else:
-        message = (
-            f"no cluster for environment {env!r}: no kubeconfig is at {listed}; make the cluster, and let KUBECONFIG "
-            f"name the file with its context {context_of(settings)!r}"
-        )
+    message = f"no cluster for environment {settings.env!r}: {_lacking(settings, listed)}"
     raise BetelgeuseError(message)
+
+
+def _lacking(settings: Settings, listed: str) -> str:
+    """Return which kubeconfig is missing and what to make first: only the embedded cluster is made by a deploy."""
+    if settings.env == LOCAL:
+        return f"{paths.kubeconfig_path(LOCAL)} does not exist; run `invoke deploy --env={LOCAL}` first"
+    context = context_of(settings)
+    made = f"`kind create cluster --name={context.removeprefix(_KIND)} --config=tests/kind/kind.yaml` makes it"
+    if not context.startswith(_KIND):
+        made = "make it with kubeadm first (docs/operations/install.md, A cluster on servers)"
+    return f"no kubeconfig is at {listed}; {made}, and KUBECONFIG names the file with its context {context!r}"
 
 
 def _named(document: object, section: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,100 +1,105 @@
-"""The node's cgroups (v1): made before its init, emptied and removed after it."""
+"""The node's cgroups, v1 or v2: made before its init, emptied and removed after it."""
 
 import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from betelgeuse.clusters.local import cgroup1, cgroup2
 from betelgeuse.clusters.local.layout import CGROUP_ROOT, CONTROLLERS, Node
-from betelgeuse.errors import BetelgeuseError, RefusedError
-from betelgeuse.shell import run
+from betelgeuse.errors import BetelgeuseError
 
-_SHARES: Final = 8192
-"""A node's weight; every session of this machine has 1,024. With no more, a cluster that forms beside builds misses
-its own time limits."""
 _EMPTY_SECONDS: Final = 10.0
 """How long killed processes may take to leave their cgroup."""
+_SCOPE_SECONDS: Final = 30.0
+"""How long systemd may take to notice that a scope is empty."""
+_THAWED: Final = {"freezer.state": "THAWED", "cgroup.freeze": "0"}
 
 
-def ensure_hierarchies() -> None:
-    """Mount what is missing of the v1 hierarchies; refuse where the kernel has none."""
-    for controller in CONTROLLERS:
-        folder = CGROUP_ROOT / controller
-        if os.path.ismount(folder) or folder.is_symlink():
-            continue
-        options = "none,name=systemd" if controller == "systemd" else controller
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            run(["mount", "-t", "cgroup", "-o", options, "cgroup", str(folder)])
-        except (OSError, BetelgeuseError) as error:
-            message = f"cgroup controller {controller} cannot be mounted at {folder}: {error}; see `invoke doctor`"
-            raise RefusedError(message) from None
+def unified() -> bool:
+    """Tell whether this machine has cgroup v2 alone."""
+    return cgroup2.alone(Path("/proc/mounts").read_text())
 
 
 def create(node: Node) -> None:
-    """Make the node's cgroup in every hierarchy, and `init` below it for the node's own programs."""
-    ensure_hierarchies()
-    for group in node.cgroups:
-        group.mkdir(exist_ok=True)
-        if group.parent.name == "cpuset":
-            _copy_cpuset(group)
-        if group.parent.name == "cpu":
-            (group / "cpu.shares").write_text(str(_SHARES))
-        (group / "init").mkdir(exist_ok=True)
-        if group.parent.name == "cpuset":
-            _copy_cpuset(group / "init")
+    """Make the node's cgroup, in every hierarchy where there are several."""
+    (cgroup2 if unified() else cgroup1).create(node)
 
 
-def _copy_cpuset(group: Path) -> None:
-    # A new cpuset is empty, and an empty one takes no process.
-    for name in ("cpuset.cpus", "cpuset.mems"):
-        (group / name).write_text((group.parent / name).read_text())
+def join(node: Node) -> None:
+    """Move this process, a node's init, into the node's cgroup."""
+    (cgroup2 if unified() else cgroup1).join(node)
 
 
-def enter(node: Node, pid: int) -> None:
-    """Move a process into the node's `init` cgroups."""
-    for group in node.cgroups:
-        (group / "init" / "cgroup.procs").write_text(str(pid))
+def launcher() -> list[str]:
+    """Return what to put before the command of a guard; nothing where a guard needs no place of its own."""
+    return cgroup2.launcher() if unified() else []
+
+
+def settle() -> None:
+    """Move this process, a guard, to where it and the nodes it boots are left alone."""
+    if unified():
+        cgroup2.settle()
+
+
+def places() -> list[Path]:
+    """Return the folders that nodes' cgroups are in, whether or not they exist."""
+    # runc adds one in the unified hierarchy of a machine that has both.
+    return [*(CGROUP_ROOT / controller for controller in (*CONTROLLERS, "unified")), *cgroup2.PLACES]
+
+
+def _left(node: Node, folders: Iterable[Path]) -> list[Path]:
+    """Return the cgroups of a node that exist."""
+    return [folder / node.scope for folder in folders if (folder / node.scope).is_dir()]
 
 
 def _members(group: Path) -> set[int]:
     pids: set[int] = set()
-    for folder in (group, *(path for path in group.rglob("*") if path.is_dir())):
+    # Cgroups vanish while one looks: os.walk takes that, where Path.rglob would not.
+    for folder, _, _ in os.walk(group):
         with contextlib.suppress(OSError):
-            pids.update(int(line) for line in (folder / "cgroup.procs").read_text().split())
+            pids.update(int(line) for line in Path(folder, "cgroup.procs").read_text().split())
     return pids
-
-
-def _left(node: Node) -> list[Path]:
-    """Return the cgroups of a node that exist: ours, and the one runc adds in the unified hierarchy."""
-    return [group for group in (*node.cgroups, CGROUP_ROOT / "unified" / node.scope) if group.is_dir()]
 
 
 def kill_all(node: Node) -> None:
     """Kill every process of the node, thawing what is frozen, until none is left."""
+    _kill(node.name, _left(node, places()))
+
+
+def _kill(name: str, groups: Sequence[Path]) -> None:
     deadline = time.monotonic() + _EMPTY_SECONDS
-    groups = _left(node)
     while pids := set().union(*(_members(group) for group in groups)) - {0}:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        freezer = CGROUP_ROOT / "freezer" / node.scope
-        for state in freezer.rglob("freezer.state") if freezer.is_dir() else ():
-            with contextlib.suppress(OSError):
-                state.write_text("THAWED")
+        for group in groups:
+            _thaw(group)
         if time.monotonic() > deadline:
-            message = f"{node.name}: processes {sorted(pids)} do not die after SIGKILL; look at /proc/<pid>/stack"
+            message = f"{name}: processes {sorted(pids)} do not die after SIGKILL; look at /proc/<pid>/stack"
             raise BetelgeuseError(message)
         time.sleep(0.05)
 
 
+def _thaw(group: Path) -> None:
+    for folder, _, files in os.walk(group):
+        for name in _THAWED.keys() & set(files):
+            with contextlib.suppress(OSError):
+                Path(folder, name).write_text(_THAWED[name])
+
+
 def remove(node: Node) -> None:
     """Remove the node's cgroups, deepest first; their absence is fine."""
-    for group in _left(node):
-        for folder in [*sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True), group]:
-            _remove_empty(folder)
+    for group in _left(node, places()):
+        _remove_tree(group)
+
+
+def _remove_tree(group: Path) -> None:
+    for folder in [*sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True), group]:
+        _remove_empty(folder)
 
 
 def _remove_empty(folder: Path) -> None:
@@ -111,3 +116,18 @@ def _remove_empty(folder: Path) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+def close() -> None:
+    """Remove what all nodes had in common, after the last of them and the guards have ended."""
+    scope, folder = cgroup2.PLACES
+    _kill(cgroup2.NAME, cgroup2.PLACES)
+    deadline = time.monotonic() + _SCOPE_SECONDS
+    # systemd ends a scope, and removes its cgroup, when its last process has ended.
+    while scope.is_dir():
+        if time.monotonic() > deadline:
+            message = f"systemd does not end {cgroup2.UNIT}, in which nothing runs: systemctl status {cgroup2.UNIT}"
+            raise BetelgeuseError(message)
+        time.sleep(0.05)
+    if folder.is_dir():
+        _remove_tree(folder)

@@ -21,8 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from betelgeuse import paths
-from betelgeuse.clusters.local import audit, cgroups, encryption, guard, kubeadm, network, sysctls
-from betelgeuse.clusters.local.layout import CGROUP_ROOT, CONTROLLERS, DESIRED, ENV, GUARD_LOCK, Node
+from betelgeuse.clusters.local import audit, cgroups, encryption, guard, host, kubeadm, network
+from betelgeuse.clusters.local.layout import DESIRED, ENV, GUARD_LOCK, Node
 from betelgeuse.errors import BetelgeuseError, RefusedError, WaitTimeoutError
 from betelgeuse.kube import command
 from betelgeuse.progress import Ticker, say, step
@@ -74,7 +74,7 @@ def _search_path() -> str:
 def _containerd_ready(node: Node) -> str:
     pid = guard.init_pid(node)
     if pid is None:
-        return f"{node.name} is not booted ({node.log / 'init.log'})"
+        return f"{node.name} is not booted ({node.log / 'init.log'}, {guard.LOG})"
     if not Path(f"/proc/{pid}/root/run/betelgeuse-ready").exists():
         return f"{node.name} builds its file system ({node.log / 'init.log'})"
     if not Path(f"/proc/{pid}/root/run/containerd/containerd.sock").exists():
@@ -108,9 +108,7 @@ def recorded() -> list[Node]:
 def boot(nodes: Sequence[Node], programs: Programs) -> None:
     """Boot the nodes: a guard keeps them running from now on, and those that run already until they are drained."""
     _check_leftovers(nodes)
-    first = nodes[0]
-    sysctls.remember()
-    network.bridge_up(first.gateway, first.prefix)
+    host.prepare(nodes[0])
     for node in nodes:
         _prepare(node, programs)
     everyone = [*nodes, *(node for node in recorded() if node not in nodes)]
@@ -278,7 +276,7 @@ def _power_off(node: Node) -> None:
 def _strays() -> list[Node]:
     """Return nodes that left a cgroup or a namespace behind although nothing records them any more."""
     prefix = f"btg-{ENV}-node-"
-    places = [*(CGROUP_ROOT / controller for controller in (*CONTROLLERS, "unified")), Path("/run/netns")]
+    places = [*cgroups.places(), Path("/run/netns")]
     names = {path.name for place in places if place.is_dir() for path in place.glob(f"{prefix}*")}
     indexes = sorted(int(name.removeprefix(prefix)) for name in names if name.removeprefix(prefix).isdigit())
     return [Node(index, "", 0, "") for index in indexes]
@@ -292,8 +290,8 @@ def destroy() -> None:
     for node in nodes.values():
         with step(f"remove {node.name}"):
             _power_off(node)
-    network.bridge_down()
-    sysctls.restore()
+    cgroups.close()
+    host.restore()
     if (folder := paths.state_dir(ENV)).is_dir():
         with step(f"remove {folder}"):
             shutil.rmtree(folder, ignore_errors=True)

@@ -20,7 +20,7 @@ from betelgeuse.clusters.local.layout import CLUSTER_DIR, DESIRED, GUARD_LOCK, N
 from betelgeuse.surroundings import environment
 
 _TICK: Final = 0.25
-_LOG: Final = CLUSTER_DIR / "guard.log"
+LOG: Final = CLUSTER_DIR / "guard.log"
 _DAY: Final = 86400.0
 
 
@@ -138,9 +138,9 @@ def _acquire() -> int | None:
 def spawn(program: str = "guard") -> "subprocess.Popen[bytes]":
     """Start a guard, or another program of this package, in the background, detached from whoever starts it."""
     CLUSTER_DIR.mkdir(parents=True, exist_ok=True)
-    with _LOG.open("ab") as log:
+    with LOG.open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own argv, no shell
-            [sys.executable, "-m", f"betelgeuse.clusters.local.{program}"],
+            [*cgroups.launcher(), sys.executable, "-m", f"betelgeuse.clusters.local.{program}"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -170,6 +170,7 @@ class Renewals:
 
 def main() -> None:
     """Run a guard: stand by until the lock is free, then watch."""
+    cgroups.settle()
     if _acquire() is None:
         return
     standby = spawn()

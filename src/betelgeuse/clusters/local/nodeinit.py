@@ -5,6 +5,7 @@ in the node, as a power cut would; the guard boots it again.
 """
 
 import os
+import resource
 import shlex
 import signal
 import socket
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from betelgeuse import paths
+from betelgeuse.clusters.local import cgroups
 from betelgeuse.clusters.local.layout import CGROUP_ROOT, Node
 
 PERSISTENT: Final = (
@@ -41,6 +43,9 @@ _HEALTHY_SECONDS: Final = 30.0
 _TICK: Final = 0.1
 _TIMER_SLACK: Final = 1_000_000
 """Nanoseconds by which a node's programs let timers be late, so that a wakeup serves several (docs/performance.md)."""
+
+_FILES: Final = 1 << 20
+"""What units of containerd ask systemd for."""
 
 
 def _mount(*arguments: str) -> None:
@@ -69,6 +74,9 @@ def build_root(node: Node, resolver: str) -> None:
     _mount("--bind", "-o", "ro", str(paths.CACHE), str(store))
     _mount("-t", "proc", "proc", str(merged / "proc"))
     _mount("--rbind", "/sys", str(merged / "sys"))
+    if cgroups.unified():
+        # Of this process's cgroup namespace: the node's cgroup is its root.
+        _mount("-t", "cgroup2", "cgroup2", str(merged / "sys/fs/cgroup"))
     _mount("--rbind", "/dev", str(merged / "dev"))
     _mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", str(merged / "run"))
     (merged / "run/betelgeuse").mkdir()
@@ -100,15 +108,17 @@ def _files(node: Node, merged: Path, resolver: str) -> None:
         (etc / name).write_text(text)
 
 
-def join_cgroups(node: Node) -> None:
-    """Move this process into the node's cgroups; 0 means the writer itself."""
-    for group in node.cgroups:
-        (group / "init" / "cgroup.procs").write_text("0")
-
-
 def share_wakeups() -> None:
     """Let the timers of this process, and of all it starts from now on, be late by a little."""
     Path("/proc/self/timerslack_ns").write_text(str(_TIMER_SLACK))
+
+
+def open_many_files() -> None:
+    """Let what a node starts open as many files as it may: a session's soft limit, 1,024, is too low for databases."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Some programs close every descriptor that could be open: without a bound they would do nothing else.
+    bound = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (bound, hard))
 
 
 class Program:
@@ -197,8 +207,9 @@ def main(node: Node, resolver: str, path: str) -> None:
     """Boot the node; returns only on SIGTERM."""
     node.log.mkdir(parents=True, exist_ok=True)
     programs = [Program(name, Path("/run/betelgeuse") / f"{name}.log") for name in ("containerd", "kubelet")]
-    join_cgroups(node)
+    cgroups.join(node)
     share_wakeups()
+    open_many_files()
     socket.sethostname(node.name)
     build_root(node, resolver)
     os.environ.update(PATH=path, HOME="/root", LANG="C.UTF-8")

@@ -1,0 +1,1 @@
+"""What users have: an ordinary Debian machine, emulated."""

@@ -122,7 +122,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(paths, "UPSTREAM", tmp_path / ".upstream")
     monkeypatch.setattr(table, "FOLDERS", [tmp_path / "programs"])
-    monkeypatch.setattr(golang, "toolchain", lambda: tmp_path / "bin" / "go")
+    monkeypatch.setattr(golang, "toolchain", lambda _: tmp_path / "bin" / "go")
     table.table.cache_clear()
     made.go({"Dir": str(module), "Sum": "h1:good="})
     made.program("helm", HELM)

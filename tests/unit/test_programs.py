@@ -43,14 +43,15 @@ def test_every_file_of_a_folder_is_used(name: str) -> None:
     used = {"README.md", read.FILE}
     used |= {locks.GO, locks.SUMS} if program.source.go else set()
     used |= {path.relative_to(program.folder).parts[0] for path in program.folder.rglob("*.go") if program.source.go}
-    used |= {locks.PYPI} if program.source.pypi else set()
+    used |= {locks.PYPI, locks.OVERRIDES} if program.source.pypi else set()
     used |= {locks.MAVEN} if program.source.maven else set()
     used |= {locks.PACKAGE, locks.NPM[program.source.npm.installer]} if program.source.npm else set()
     used |= {read.SCRIPT} if isinstance(program.source.build, Script) else set()
     used |= {locks.BUNDLES} if program.bundles else set()
     used |= {bundle.values.name for bundle in program.bundles.values() if bundle.values}
     used |= {image.dockerfile.name for image in program.images.values() if image.dockerfile}
-    files = [file for image in program.images.values() for file in image.files.values()]
+    # An image may stand in another program's folder.
+    files = [file for image in table.images().values() for file in image.files.values() if file.program == name]
     if isinstance(program.source.build, Script):
         files += program.source.build.files.values()
     used |= {file.path.partition("/")[0] for file in files if file.kind is Kind.OWN}
@@ -73,7 +74,8 @@ def test_dockerfile_copies_exactly_its_files(name: str) -> None:
     lines = recipe.dockerfile(image).splitlines()
     copied = {word for line in lines if line.startswith("COPY") for word in line.split()[1:]}
 
-    for path in image.files:
+    # What the copying itself leaves out.
+    for path in set(image.files) - {".dockerignore"}:
         assert any(word == path or word.startswith(f"{path}/") for word in copied), path
 
 

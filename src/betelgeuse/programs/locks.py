@@ -12,6 +12,8 @@ from betelgeuse.programs.model import Installer, Program
 GO: Final = "go.mod"
 SUMS: Final = "go.sum"
 PYPI: Final = "requirements.txt"
+OVERRIDES: Final = "overrides.txt"
+"""What a Python package asks for, where that is said anew: by hand, and no lock."""
 MAVEN: Final = "maven.sha256"
 BUNDLES: Final = "bundles.sha256"
 PACKAGE: Final = "package.json"

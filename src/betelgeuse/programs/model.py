@@ -36,6 +36,7 @@ class Build(Enum):
     LLAMA = "llama"
     GEMMA = "gemma"
     MINILM = "minilm"
+    UNPACKED = "unpacked"
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ _SECONDS: Final = 3600.0
 
 def _go(program: Program) -> None:
     """Let Go require the version; what it must resolve besides is its business."""
-    go = str(golang.toolchain())
-    environment = {**golang.environment(), "GOFLAGS": "-mod=mod"}
+    go = str(golang.toolchain(program))
+    environment = {**golang.environment(program), "GOFLAGS": "-mod=mod"}
     if not (program.folder / locks.GO).is_file():
         run([go, "mod", "init", f"betelgeuse.local/programs/{program.name}"], cwd=program.folder, env=environment)
     wanted = [f"{module}@{version}" for module, version in program.modules()]
@@ -43,6 +43,8 @@ def _pypi(program: Program) -> None:
     # Universal: one lock for every Python from 3.11 and every platform. No annotations of indexes or hosts.
     argv = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
     argv += ["--generate-hashes", "--no-annotate", "--custom-compile-command", f"invoke lock --program={program.name}"]
+    if (overrides := program.folder / locks.OVERRIDES).is_file():
+        argv += ["--override", str(overrides)]
     run([*argv, "-o", str(target), "-"], input="\n".join(program.source.pypi), timeout=_SECONDS)
 
 

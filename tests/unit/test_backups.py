@@ -52,7 +52,7 @@ def test_a_store_with_a_client_is_copied_by_it() -> None:
     ("text", "said"),
     [
         ("name: wiki\nmethod: postgres", "pods is missing"),
-        ("name: wiki\nmethod: mysql", "method must be one of postgres, client, got 'mysql'"),
+        ("name: wiki\nmethod: mysql", "method must be one of postgres, client, volume, got 'mysql'"),
         ("name: wiki\nmethod: [a]", "method must be one of"),
         ("method: client", "name is missing"),
         ("[]", "name is missing"),

@@ -6,6 +6,8 @@ A YAML map. `name` is what people call it (`invoke backup --store=<name>`), `met
 |------------|--------------------------------------------------------------|--------------------------------------|
 | `postgres` | the server's own pg_dump and psql, in its pod                | `pods`: the label selector of its pod |
 | `client`   | the store's client library, in the pod of store-accounts     |                                      |
+| `volume`   | tar, in the first container of the pod that holds the files  | `pods`; `path`: where the volume is; |
+|            |                                                              | `folders` of it, without it all      |
 
 `restart` lists Deployments of the same namespace that are started anew after a restore: they remember what was there.
 """
@@ -22,7 +24,8 @@ from betelgeuse.settings import suggest
 
 ANNOTATION: Final = "betelgeuse.io/backup"
 _SCRIPTS: Final = Path(__file__).parents[1] / "backups"
-_FIELDS: Final = ("name", "method", "pods", "restart")
+_OF_VOLUMES: Final = ("path", "folders")
+_FIELDS: Final = ("name", "method", "pods", "restart", *_OF_VOLUMES)
 _ACCOUNTS: Final = ("db", "app.kubernetes.io/name=store-accounts")
 """Where every store's client library is."""
 
@@ -48,11 +51,33 @@ def _script(method: str, name: str) -> tuple[str, ...]:
     return ("sh", "-c", (_SCRIPTS / method / name).read_text("utf-8"))
 
 
-def _postgres(_: str, where: str, value: Mapping[str, Any]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def _selector(where: str, value: Mapping[str, Any]) -> str:
     if not isinstance(value.get("pods"), str) or not value["pods"]:
         message = f"{where}: pods is missing; it must be the label selector of the server's pod"
         raise UsageError(message)
-    return value["pods"], _script("postgres", "dump.sh"), _script("postgres", "load.sh")
+    return str(value["pods"])
+
+
+def _postgres(_: str, where: str, value: Mapping[str, Any]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    return _selector(where, value), _script("postgres", "dump.sh"), _script("postgres", "load.sh")
+
+
+def _volume(_: str, where: str, value: Mapping[str, Any]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    path, folders = value.get("path"), value.get("folders", [])
+    if not isinstance(path, str) or not path.startswith("/"):
+        message = f"{where}: path must be where the pod has its volume, got {str(path)[:60]!r}"
+        raise UsageError(message)
+    if not isinstance(folders, list) or not all(map(_is_inside, folders)):
+        message = f"{where}: folders must be a list of paths below {path}"
+        raise UsageError(message)
+    about = ("volume", path, *folders)
+    return _selector(where, value), (*_script("volume", "dump.sh"), *about), (*_script("volume", "load.sh"), *about)
+
+
+def _is_inside(folder: object) -> bool:
+    if not isinstance(folder, str) or not folder or folder.startswith(("/", "-")):
+        return False
+    return not {".", "..", ""} & set(folder.split("/"))
 
 
 def _client(name: str, _: str, __: Mapping[str, Any]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -61,7 +86,7 @@ def _client(name: str, _: str, __: Mapping[str, Any]) -> tuple[str, tuple[str, .
 
 
 _Method = Callable[[str, str, Mapping[str, Any]], tuple[str, tuple[str, ...], tuple[str, ...]]]
-_METHODS: Final[Mapping[str, _Method]] = {"postgres": _postgres, "client": _client}
+_METHODS: Final[Mapping[str, _Method]] = {"postgres": _postgres, "client": _client, "volume": _volume}
 
 
 def _backup(obj: Obj, text: str) -> Backup:
@@ -78,6 +103,9 @@ def _backup(obj: Obj, text: str) -> Backup:
         raise UsageError(message)
     if not isinstance(method, str) or method not in _METHODS:
         message = f"{where}: method must be one of {', '.join(_METHODS)}, got {str(method)[:40]!r}"
+        raise UsageError(message)
+    if method != "volume" and (strange := [field for field in _OF_VOLUMES if field in value]):
+        message = f"{where}: {strange[0]} is of the method volume"
         raise UsageError(message)
     if not isinstance(restart, list) or not all(isinstance(each, str) for each in restart):
         message = f"{where}: restart must be a list of Deployments' names"

@@ -230,6 +230,28 @@ def accounts(_: Context, delete: str | None = None, env: str = LOCAL) -> None:
     run(env, delete or "")
 
 
+@verb
+def gitops(
+    _: Context,
+    enable: bool = False,
+    publish: bool = False,
+    disable: bool = False,
+    profile: str | None = None,
+    env: str = LOCAL,
+) -> None:
+    """Say who owns an environment; give it to Argo CD (--enable), bring a change about (--publish), or --disable."""
+    from betelgeuse.workflows import gitops as verbs
+
+    if enable:
+        verbs.enable(env, profile or "")
+    elif publish:
+        verbs.publish(env, profile or "")
+    elif disable:
+        verbs.disable(env, profile or "")
+    else:
+        verbs.show(env)
+
+
 def _typed(env: str) -> bool:
     """Ask for the environment's name; without anybody to ask the answer is no."""
     try:

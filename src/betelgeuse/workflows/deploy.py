@@ -2,7 +2,20 @@
 
 import time
 
-from betelgeuse import doctor, edge, inventory, lease, lock, profiles, render, selection, settings, system, trust
+from betelgeuse import (
+    doctor,
+    edge,
+    gitops,
+    inventory,
+    lease,
+    lock,
+    profiles,
+    render,
+    selection,
+    settings,
+    system,
+    trust,
+)
 from betelgeuse.clusters.local import target
 from betelgeuse.errors import RefusedError
 from betelgeuse.identity.declarations import clients
@@ -52,9 +65,9 @@ def deploy(env: str, nodes: int | str | None = None, profile: str = "", *, prune
 
     Without a profile it is the one deployed last, else the one that the overlay names. What left the tree and holds
     data stays, unless `prune_data`; a node with volumes is then no reason to refuse fewer nodes. Raises UsageError for
-    an unknown or incomplete profile, RefusedError where the machine lacks what the profile needs, LockedError while
-    another deploy runs, WaitTimeoutError with the reason where something does not become ready. Run again, it goes on
-    where it stopped.
+    an unknown or incomplete profile, RefusedError where the machine lacks what the profile needs or Argo CD owns the
+    platform, LockedError while another deploy runs, WaitTimeoutError with the reason where something does not become
+    ready. Run again, it goes on where it stopped.
     """
     begin = time.monotonic()
     chosen = settings.load(env, nodes=nodes)
@@ -65,6 +78,7 @@ def deploy(env: str, nodes: int | str | None = None, profile: str = "", *, prune
         name = selection.chosen(env, selected)
         selection.remember(env, name)
         with lease.held(kube, env) as hold:
+            gitops.refuse(kube, env)
             result = apply_tree(chosen, kube, objects, profile=name, data=not prune_data, check=hold.check)
             result.realm = realm.reconcile(chosen, kube, objects)
             steady = edge.STEADY_SECONDS if result.changes else 0.0

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from betelgeuse import inventory, rotation, secrets
+from betelgeuse import gitops, inventory, rotation, secrets
 from betelgeuse.apply import THREADS, failure, snapshot
 from betelgeuse.apply_rules import Transient, alike, prepared, settled, transient
 from betelgeuse.clusters.local import target
@@ -147,6 +147,8 @@ def plan(
     blocked = sum(change.blocked for change in found) + sum(line.startswith("!") for line in machines)
     if blocked:
         say(f"{blocked} of these would stop the deploy (marked with !)")
+    if gitops.owned(kube):
+        say(f"{settings.env}: Argo CD owns it, a deploy is refused; `invoke gitops --publish` brings changes about")
     if not found and not pruned.deleted and not pruned.going and not drift and not machines:
         say(f"{settings.env}: no changes")
         return NO_CHANGES

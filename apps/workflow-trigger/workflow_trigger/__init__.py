@@ -1,0 +1,1 @@
+"""Starts workflows for messages of a topic of Kafka."""

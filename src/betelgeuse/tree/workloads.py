@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from betelgeuse.kube import Obj
 
-WORKLOADS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
+WORKLOADS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod", "PodTemplate")
 LASTING: Final = ("Deployment", "StatefulSet", "DaemonSet")
 """Those that run pods for good."""
 
@@ -14,6 +14,10 @@ def template(obj: Obj) -> Obj:
     """Return the pod that a workload makes, without a name."""
     if obj["kind"] == "Pod":
         return obj
+    if obj["kind"] == "PodTemplate":
+        # A program makes pods of it, and adds what makes each its own.
+        made: Obj = obj.get("template") or {}
+        return made
     spec = obj["spec"]["jobTemplate"]["spec"] if obj["kind"] == "CronJob" else obj["spec"]
     found: Obj = spec.get("template") or {}
     return found

@@ -1,0 +1,1 @@
+"""What people work with: delivery, workflows, machine learning, automation."""

@@ -33,6 +33,7 @@ PURE: Final = (
     "deletion",
     "diff",
     "doctor",
+    "gitops",
     "hostfiles",
     "identity",
     "immutable",
@@ -64,7 +65,7 @@ PURE: Final = (
 PURE_ELSEWHERE: Final = ("loadtests/workflows/loadjobs.py",)
 """Files that are pure in other packages."""
 
-ELSEWHERE: Final = ("render", "rules", "conformance_suite", "engine", "kind", "loadtests", "programs")
+ELSEWHERE: Final = ("render", "rules", "conformance_suite", "engine", "kind", "loadtests", "machine", "programs")
 """Folders of tests/ with a session of their own: the rest is unit tests."""
 
 COVERED: Final = 95.0
@@ -216,6 +217,14 @@ def kind(session: nox.Session) -> None:
     session.install("--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
     # Without a `kind` on PATH pytest-kind fetches this release; its own default is of 2022.
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/kind"]), env={"KIND_VERSION": "v0.33.0"})
+
+
+@nox.session
+def machine(session: nox.Session) -> None:
+    """Deploy in an emulated Debian with systemd and cgroup v2 alone, from this machine's builds: hours, not in CI."""
+    install = "from betelgeuse import system; system.install(system.EMULATOR)"
+    session.run(sys.executable, "-c", install, external=True)
+    _python(session, "pytest", "-s", "-x", *(session.posargs or ["tests/machine"]))
 
 
 @nox.session(venv_backend="uv")

@@ -74,6 +74,19 @@ class Timeouts:
     traced: float = 30.0
     """A span being in the store from when its request ended."""
 
+    label_studio_answer: float = 60.0
+    """One answer of Label Studio's: an import or a sync is answered when all is in."""
+
+    label_studio_start: float = 600.0
+    """Label Studio answering again after its pod was killed: its start takes half a minute of a core, twice."""
+    server: float = 600.0
+    """Somebody's notebook server being ready or gone: pod, volume, a Python of many packages, on a busy machine."""
+
+    notebook: float = 240.0
+    """A whole example notebook, a kernel's start and large imports included."""
+    workflow: float = 300.0
+    """A workflow of a few steps being over: each is a pod with three containers, and a busy node starts pods late."""
+
     poll: float = 0.25
     """Between two looks at something we wait for."""
 

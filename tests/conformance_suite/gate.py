@@ -263,9 +263,18 @@ def _opened(value: str) -> str:
     return text[:-8][::-1]
 
 
+_SEARCH: Final = """<script>
+document.querySelector("input").addEventListener("input", (event) => {
+  for (const card of document.querySelectorAll(".card")) card.hidden = !card.textContent.includes(event.target.value);
+});
+</script>"""
+
+
 def portal_page(hosts: list[str], faults: set[str]) -> Page:
     """Return what the portal shows."""
     shown = hosts[1:] if "portal-forgets" in faults else hosts
-    rows = "".join(f"<li><a href='https://{host}/'>{host}</a></li>" for host in shown)
+    rows = "".join(
+        f"<li class=card><h3><a href='https://{host}/'>{host.partition('.')[0]}</a></h3>{host}</li>" for host in shown
+    )
     out = "" if "no-sign-out" in faults else "<a id=logout href=/oauth2/logout>Sign out</a>"
-    return Page(200, f"<title>Portal</title><ul>{rows}</ul>{out}".encode())
+    return Page(200, f"<title>Portal</title><input type=search><ul>{rows}</ul>{out}{_SEARCH}".encode())

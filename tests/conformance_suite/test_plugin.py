@@ -97,7 +97,15 @@ class _Page(HTMLParser):
         self.depth -= tag not in {"meta", "br", "img"}
 
 
-BIGGER = {"store", "observability", "logs", "traces", "dashboards", "events", "resource"}
+BIGGER = {"store", "observability", "logs", "traces", "dashboards", "events", "resource"} | {
+    "argocd",
+    "git",
+    "label",
+    "mlflow",
+    "n8n",
+    "notebooks",
+    "workflows",
+}
 """First words of the features that profile core lacks."""
 
 

@@ -9,8 +9,11 @@ NO_DEFAULT_DENY: Final[Mapping[str, str]] = {
 """Namespaces without default-deny policies."""
 
 NO_PODS: Final[Mapping[str, str]] = {
-    "CiliumClusterwideNetworkPolicy uses-qdrant": "for pods of applications to come, and of people's own",
-    "NetworkPolicy vec/qdrant": "lets those in; the gateway has a policy of its own",
+    "CiliumClusterwideNetworkPolicy uses-keycloak": "for applications that sign people in; core has none",
+    "NetworkPolicy auth/keycloak-inside": "lets those in",
+    "CiliumNetworkPolicy argo/workflow": "for the pods of workflows, which the controller makes",
+    "CiliumClusterwideNetworkPolicy hears-gitea": "for pods of people's own, which Gitea tells of a push",
+    "NetworkPolicy gitops/gitea": "lets Gitea ask those",
 }
 """Policies that are for pods which the tree does not have, or name such as peers."""
 

@@ -30,7 +30,9 @@ _ROLES: Final = {"rules": "prometheusrule", "dashboard": "configmap"}
 _DEPRECATED: Final = ("bases", "commonLabels", "vars", "patchesStrategicMerge", "patchesJson6902")
 _IMPLEMENTATION: Final = "gateway.envoyproxy.io"
 _ITS_PLACES: Final = re.compile(
+    # The portal reads who may come in, Argo CD what it reconciles.
     r"base/gateway/|components/gateway-|components/traced-edge/envoyproxy-"
+    r"|base/(?:portal/app|gitops/argocd/application-controller)/rbac\.yaml$"
     r"|.*/(securitypolicy|backendtrafficpolicy|clienttrafficpolicy|httproutefilter|referencegrant)(-[a-z0-9-]+)?\.yaml$"
 )
 _FILTER: Final = re.compile(r"extensionRef:\s+group: gateway\.envoyproxy\.io\n")

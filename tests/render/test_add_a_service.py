@@ -101,11 +101,13 @@ def test_tree_with_the_example(tree: Tree, check: str) -> None:
 
 OTHERS = {
     "gate-token": "  gate: token\n  timeout: 60s\n  bodyLimit: 4Mi\n  requestsPerSecond: 20\n  parallelRequests: 8\n",
+    "gate-login-and-token": "  gate: login-and-token\n  groups: [researchers]\n  timeout: 60s\n  audience: hello-api\n"
+    "  requestsPerSecond: 20\n  parallelRequests: 8\n",
     "gate-native": "  gate: native\n  callback: /login/back\n  reason: it asks Keycloak itself\n  timeout: 0s\n",
     "gate-password": "  gate: password\n  timeout: 60s\n",
     "gate-open": "  gate: open\n  reason: everybody may read it\n",
-    "tcp-by-port": "  names: [hello.DOMAIN, hello.ai.svc]\n  port: 8080\n",
-    "tcp-by-sni": "  names: [hello.DOMAIN, hello.ai.svc]\n  port: 8080\n",
+    "tcp-by-port": "  names: [hello.DOMAIN, hello.ai.svc]\n  port: 8080\n  connect: 'SQL: sql {host}'\n",
+    "tcp-by-sni": "  names: [hello.DOMAIN, hello.ai.svc]\n  port: 8080\n  connect: 'SQL: sql {host}'\n",
 }
 """Other components in place of the example's, with what the declaration then says."""
 

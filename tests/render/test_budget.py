@@ -41,7 +41,7 @@ def _wanted(objects: Iterable[Obj], resource: str) -> Decimal:
     for obj in objects:
         if obj["kind"] in WORKLOADS:
             spec = pod_spec(obj)
-            wanted += obj["spec"].get("replicas", 1) * _requests([*spec["containers"]], resource)
+            wanted += obj.get("spec", {}).get("replicas", 1) * _requests([*spec["containers"]], resource)
         elif obj["kind"] == "EnvoyProxy":
             wanted += _proxies(obj, resource)
         elif obj["kind"] in {"Prometheus", "Alertmanager"}:

@@ -35,6 +35,8 @@ PACKAGES: Mapping[str, frozenset[str]] = {
     "conformance": frozenset({"api_check", "betelgeuse", "loadtests"}),
     # Two modules of one image.
     "kafka_ui": frozenset({"kafka_lag"}),
+    # What JupyterHub reads as its configuration, and two modules beside it.
+    "jupyterhub_config": frozenset({"pod_template", "realm_login"}),
     "loadtests": frozenset({"betelgeuse"}),
     "tasks": frozenset({"betelgeuse", "loadtests"}),
 }

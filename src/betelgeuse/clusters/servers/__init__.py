@@ -1,0 +1,1 @@
+"""A cluster on bare Debian servers that are reached over SSH."""

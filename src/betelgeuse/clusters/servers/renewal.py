@@ -1,0 +1,67 @@
+"""Renew what kubeadm signed for a control plane, before it ends: a deploy looks, and does it within the last season."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
+
+from betelgeuse.clusters.local import certificates, cluster
+from betelgeuse.clusters.local.certificates import SEASON, Certificate
+from betelgeuse.clusters.local.renewal import STATIC_PODS
+from betelgeuse.clusters.servers import forming, place
+from betelgeuse.progress import say, step
+from betelgeuse.ssh import Connection
+
+_SECONDS: Final = 180.0
+_MARK: Final = "== "
+# Of kubeconfigs the certificate alone: the key beside it stays where it is.
+_READ: Final = f"""
+cd /etc/kubernetes
+for file in pki/*.crt pki/etcd/*.crt; do echo "{_MARK}$file"; cat "$file"; done
+for file in admin super-admin controller-manager scheduler; do
+  [ -e "$file.conf" ] || continue
+  echo "{_MARK}$file.conf.crt"
+  sed -n 's/.*client-certificate-data: //p' "$file.conf" | base64 -d
+done
+"""
+
+
+def parse(server: str, text: str) -> list[Certificate]:
+    """Return the certificates in what a server says, the earliest to end first."""
+    parts = [part.partition("\n") for part in text.split(_MARK)[1:]]
+    return certificates.collect((f"/nodes/{server}/root/{name}", pem) for name, _, pem in parts)
+
+
+def renew(connection: Connection, within: timedelta = SEASON) -> bool:
+    """Renew what ends within a time and have the control plane start with it; return whether anything was due."""
+    name = connection.server.name
+    found = parse(name, connection.run(_READ))
+    if not (due := certificates.due(found, within)):
+        return False
+    say(f"{name}: {certificates.words(due, datetime.now(UTC))}: {len(due)} are renewed")
+    with step(f"renew the control plane's certificates on {name}"):
+        # Further control planes know the configuration from the cluster.
+        config = f"$([ ! -e {place.INIT} ] || echo --config {place.INIT})"
+        connection.run(f"PATH={place.BIN}:$PATH kubeadm certs renew all {config}", timeout=_SECONDS)
+        forming.keep(connection)
+        # One after the other, each behind what it asks: who finds nobody gives up, and is started again ever later.
+        for pattern in STATIC_PODS:
+            before = _pids(connection, pattern)
+            # None to end is no failure: whatever starts it next reads the new files.
+            connection.succeeds(f"pkill -f {_quoted(pattern)}")
+            cluster.wait("control plane with new certificates", _SECONDS, partial(_old, connection, pattern, before))
+    return True
+
+
+def _quoted(pattern: str) -> str:
+    return f"'{pattern}'"
+
+
+def _pids(connection: Connection, pattern: str) -> set[str]:
+    return set(connection.run(f"pgrep -f {_quoted(pattern)} || [ $? = 1 ]").split())
+
+
+def _old(connection: Connection, pattern: str, before: set[str]) -> str:
+    """Return what has not started anew yet, or does not serve."""
+    if not _pids(connection, pattern) - before:
+        return f"the kubelet has not started {pattern} again"
+    return forming.api_ready(connection)

@@ -1,0 +1,256 @@
+"""A cluster on servers as a target of `deploy`: which images, which programs, in which order."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from betelgeuse import nodecount, overlays, paths
+from betelgeuse.builds import components, images
+from betelgeuse.clusters.local import cluster, kubeadm
+from betelgeuse.clusters.local import target as local
+from betelgeuse.clusters.local.kubeadm import Member
+from betelgeuse.clusters.servers import (
+    endpoint,
+    facts,
+    firewall,
+    forming,
+    joining,
+    leave,
+    mesh,
+    place,
+    programs,
+    renewal,
+)
+from betelgeuse.clusters.servers.facts import Facts
+from betelgeuse.errors import RefusedError
+from betelgeuse.kube import Obj
+from betelgeuse.pipeline import run as run_tasks
+from betelgeuse.programs.model import Image
+from betelgeuse.progress import say, step
+from betelgeuse.servers import FILE, Role, Server
+from betelgeuse.settings import Settings
+from betelgeuse.ssh import Connection, at_once, connect
+from betelgeuse.tree import Tree
+
+_IMPORT_SECONDS: Final = 1800.0
+_CTR: Final = f"{place.BIN}/ctr -n k8s.io"
+_EVERYWHERE: Final = ("pause", "kube-proxy")
+"""Of the control plane's images, what a worker runs too."""
+_MOST_CONTROLS: Final = 3
+
+
+def check(settings: Settings, servers: Sequence[Server]) -> None:
+    """Refuse what cannot be formed, before anything is asked or built."""
+    env = settings.env
+    if settings.nodes != len(servers):
+        message = (
+            f"{settings.nodes} nodes are asked for (NODES in overlays/{env}/environment.env, --nodes),"
+            f" overlays/{env}/{FILE} lists {len(servers)}"
+        )
+        raise RefusedError(message)
+    if len(servers) > 1 and not settings.admin_cidrs:
+        message = (
+            f"overlays/{env}/environment.env has no ADMIN_CIDRS: several servers are a cluster behind a firewall alone;"
+            " set it to the networks that you come from"
+        )
+        raise RefusedError(message)
+    if (controls := sum(server.controls for server in servers)) > _MOST_CONTROLS:
+        message = (
+            f"overlays/{env}/{FILE}: {controls} servers run the control plane, {_MOST_CONTROLS} are the most:"
+            f" give others the role {Role.WORKER}"
+        )
+        raise RefusedError(message)
+    ours = f"../../{paths.GENERATED.name}/{components.LOCAL}"
+    if ours not in overlays.components(env):
+        message = (
+            f"overlays/{env}/kustomization.yaml does not list {ours}: a deploy carries its own builds of every image to"
+            " servers"
+        )
+        raise RefusedError(message)
+
+
+def reach(env: str, servers: Sequence[Server]) -> list[Connection]:
+    """Connect to the servers and refuse those that are another environment's node, or a stranger's."""
+    connections = connect(env, servers)
+    at_once(partial(_ours, env), connections)
+    return connections
+
+
+def _ours(env: str, connection: Connection) -> None:
+    found = facts.ask(connection)
+    if found.owner not in {"", env}:
+        message = f"{connection.server.name} is a node of environment {found.owner!r}: destroy that one first"
+        raise RefusedError(message)
+    if found.kubernetes and not found.owner:
+        message = f"{connection.server.name} has an /etc/kubernetes that is not ours: `kubeadm reset` removes it"
+        raise RefusedError(message)
+
+
+@dataclass
+class _Import:
+    """Loads images into servers; asks each what it has."""
+
+    connections: Sequence[Connection]
+
+    def load(self, image: Image) -> None:
+        """Bring an image to every server that lacks it, and keep it from garbage collection."""
+        at_once(partial(self._load, image), self.connections)
+
+    @staticmethod
+    def _load(image: Image, connection: Connection) -> None:
+        reference = images.reference(image)
+        if reference in connection.run(f"{_CTR} images list -q").split():
+            return
+        with step(f"carry image {image.name} to {connection.server.name}"):
+            # What is unpacked needs no second copy, packed: half of the disk that images take.
+            load = f"{_CTR} images import --local --discard-unpacked-layers - >/dev/null"
+            connection.run(load, input=images.archive(image), timeout=_IMPORT_SECONDS)
+            # The mark comes last: an image without it is carried again.
+            connection.run(f"{_CTR} images label {reference} {cluster.PINNED} >/dev/null")
+
+
+def bring_up(settings: Settings, servers: Sequence[Server], objects: Sequence[Obj], minutes: float) -> None:
+    """Build what a tree needs and is missing (in up to `minutes`), form the cluster on the servers, carry images.
+
+    Raises BuildError, RefusedError, WaitTimeoutError with the reason; run again, it goes on where it stopped.
+    """
+    connections = reach(settings.env, servers)
+    nodecount.remember_addresses(settings.env, [server.address for server in servers if server.works])
+    loader = _Import(connections)
+    needed = local.needed_images(objects)
+    local.announce(needed, minutes)
+    ports = Tree(objects, settings.domain).ports
+    start = partial(_start, settings, connections, ports)
+    run_tasks(local.stages(needed, tuple(programs.CARRIED), start, loader.load))
+    at_once(programs.sweep, connections)
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A server on its way to be a node."""
+
+    connection: Connection
+    found: Facts
+    member: Member
+    """By its name, at the address that it has as a node."""
+    traits: kubeadm.Traits
+
+    @property
+    def server(self) -> Server:
+        return self.connection.server
+
+
+def _start(settings: Settings, connections: Sequence[Connection], ports: Sequence[int]) -> None:
+    found = at_once(facts.ask, connections)
+    grown(connections, found)
+    at_once(partial(_equip, settings, connections, ports), list(zip(connections, found, strict=True)))
+    members = _joined(connections)
+    nodes = [
+        _Node(each, fact, member, _traits(each, fact, connections))
+        for each, fact, member in zip(connections, found, members, strict=True)
+    ]
+    controls = [node for node in nodes if node.server.controls]
+    if len(nodes) > 1:
+        at_once(partial(endpoint.apply, controls=[node.member for node in controls]), connections)
+    at_once(_configure, nodes)
+    seed = _seed(settings, controls)
+
+    def join(node: _Node) -> None:
+        joining.join(node.connection, node.member, seed.connection, seed.member, node.traits)
+
+    further = [node for node in nodes if not node.found.joined and node is not seed]
+    # etcd takes in one at a time.
+    for node in further:
+        if node.server.controls:
+            join(node)
+    at_once(join, [node for node in further if not node.server.controls])
+    for node in nodes:
+        addresses = {node.member.address}
+        if len(nodes) > 1:
+            joining.introduce(settings.env, node.server, node.member)
+            addresses.add(node.server.address)
+        forming.sign(node.connection, *sorted(addresses))
+        forming.label(settings.env, node.server)
+
+
+def grown(connections: Sequence[Connection], found: Sequence[Facts]) -> None:
+    """Refuse what no step leads to: a node's address and role are in etcd and in its certificates."""
+    env, several = connections[0].env, len(connections) > 1
+    for connection, fact in zip(connections, found, strict=True):
+        name, again = connection.server.name, f"`invoke destroy --env={env}` first, with {FILE} as it was"
+        if fact.joined and fact.meshed is not several:
+            how = "on a mesh" if fact.meshed else "without a mesh"
+            message = f"{name} was formed {how}, and overlays/{env}/{FILE} lists {len(connections)}: {again}"
+            raise RefusedError(message)
+        if fact.joined and fact.controls is not connection.server.controls:
+            how = "a control plane" if fact.controls else "a worker"
+            message = f"{name} was formed as {how}, and overlays/{env}/{FILE} says {connection.server.role}: {again}"
+            raise RefusedError(message)
+    heads = [fact.joined for each, fact in zip(connections, found, strict=True) if each.server.controls]
+    if not any(heads) and any(fact.joined for fact in found):
+        message = f"no control plane of {env} is left, but workers are: `invoke destroy --env={env}` first"
+        raise RefusedError(message)
+
+
+def _equip(
+    settings: Settings, everyone: Sequence[Connection], ports: Sequence[int], one: tuple[Connection, Facts]
+) -> None:
+    """Bring to a server what it needs before it meets the others."""
+    connection, found = one
+    if found.kubernetes and not found.joined:
+        say(f"{connection.server.name}: kubeadm stopped half way last time: it starts anew")
+        leave.wipe(connection)
+    programs.claim(connection, settings.env)
+    programs.packages(connection)
+    peers = [other.server.address for other in everyone if other is not connection]
+    firewall.apply(connection, settings.admin_cidrs, ports, peers)
+    programs.carry(connection)
+
+
+def _joined(connections: Sequence[Connection]) -> Sequence[Member]:
+    """Return the servers as nodes: on a mesh, unless there is one alone."""
+    if len(connections) == 1:
+        return [each.server for each in connections]
+    return mesh.join(connections, programs.folders()["wireguard"])
+
+
+def _traits(connection: Connection, found: Facts, connections: Sequence[Connection]) -> kubeadm.Traits:
+    if len(connections) == 1:
+        return facts.traits(connection.env, connection.server, found)
+    names = tuple(each.server.address for each in connections if each.server.controls)
+    return facts.traits(connection.env, connection.server, found, mesh.ENDPOINT, names)
+
+
+def _configure(node: _Node) -> None:
+    """Have a server's containerd run, with what its part of the control plane needs."""
+    programs.configure(node.connection, node.traits, local.versions().pause)
+    alone = _Import([node.connection])
+    for name in local.CONTROL_PLANE if node.server.controls else _EVERYWHERE:
+        alone.load(images.named(name))
+
+
+def _seed(settings: Settings, controls: Sequence[_Node]) -> _Node:
+    """Return a control plane of the cluster, whose API serves; the first one is made where there is none."""
+    seed = next((node for node in controls if node.found.joined), controls[0])
+    for node in controls:
+        if node.found.joined or node is seed:
+            forming.encrypt(node.connection, joined=node.found.joined)
+    if not seed.found.joined:
+        forming.form(seed.connection, seed.member, local.versions(), settings.domain, seed.traits)
+    for node in controls:
+        if node.found.joined or node is seed:
+            renewal.renew(node.connection)
+    forming.fetch(seed.connection)
+    return seed
+
+
+def destroy(env: str, servers: Sequence[Server]) -> None:
+    """Take the cluster off its servers and forget it; the cache of builds stays. Safe to repeat and after a kill."""
+    connections = reach(env, servers)
+    at_once(leave.clear, connections)
+    for connection in connections:
+        connection.close()
+    if (folder := paths.state_dir(env)).is_dir():
+        shutil.rmtree(folder)

@@ -1,0 +1,72 @@
+"""The servers that the stories are told on; they and their environment are gone afterwards."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from betelgeuse import paths, system
+from betelgeuse.progress import say
+from betelgeuse.shell import run
+from tests.rehearsal import machines
+from tests.rehearsal.machines import ENV, Machine
+
+_LOOKS = {"tcpdump": ("/usr/bin/tcpdump", "sees what goes over the wire")}
+_SOCKET = re.compile(r"SSH_AUTH_SOCK=([^;]+);.*SSH_AGENT_PID=(\d+);", re.DOTALL)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say how many servers."""
+    parser.addoption("--single", action="store_true", help="one server runs everything; else there are three")
+
+
+@pytest.fixture(scope="session")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give an SSH agent with the key that servers let in: a deploy asks for no file."""
+    said = _SOCKET.search(run(["ssh-agent", "-s"]))
+    assert said is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSH_AUTH_SOCK", said[1])
+        patch.setenv("SSH_AGENT_PID", said[2])
+        run(["ssh-add", "-q", str(machines.key_file())])
+        yield tmp_path_factory.mktemp("rehearsal")
+        run(["ssh-agent", "-k"])
+
+
+def _boot(count: int, agent: Path) -> Iterator[Sequence[Machine]]:
+    """Boot bare servers, freshly installed; keep what their consoles said, and take them away."""
+    assert os.geteuid() == 0, "servers in namespaces need root"
+    assert agent.is_dir()
+    system.install(_LOOKS | system.BROWSER)
+    machines.down()
+    booted = machines.up(count)
+    try:
+        yield booted
+    finally:
+        for machine in booted:
+            shutil.copy2(machine.folder / "console.log", paths.REPORTS / f"rehearsal-console-{machine.index}.log")
+        machines.down()
+        shutil.rmtree(paths.state_dir(ENV), ignore_errors=True)
+        say("the servers and their environment are gone")
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest, agent: Path) -> Iterator[Machine]:
+    """Give a bare server, freshly installed and booted."""
+    if not request.config.getoption("--single"):
+        pytest.skip("this is told of one server: say --single")
+    for (machine,) in _boot(1, agent):
+        yield machine
+
+
+@pytest.fixture(scope="session")
+def three(request: pytest.FixtureRequest, agent: Path) -> Iterator[Sequence[Machine]]:
+    """Give three bare servers, freshly installed and booted."""
+    if request.config.getoption("--single"):
+        pytest.skip("this is told of three servers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NODES", "3")
+        yield from _boot(3, agent)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from betelgeuse.clusters.local import target
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Obj, describe
 from betelgeuse.render import render
 from betelgeuse.tree.alerts import rules
 from tests.rules import cases
@@ -24,9 +24,10 @@ def promtool() -> str:
 
 @pytest.fixture(scope="session")
 def declared() -> Sequence[Obj]:
-    """Give the PrometheusRules of everything that `local` can run."""
+    """Give the PrometheusRules of everything that `local` can run, and of what runs where images are pulled alone."""
     target.prepare_tree()
-    return list(rules(render("local", "full")))
+    found = rules([*render("local", "full"), *render("single-node")])
+    return list({describe(obj): obj for obj in found}.values())
 
 
 @pytest.fixture(scope="session")

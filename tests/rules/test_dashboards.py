@@ -13,11 +13,11 @@ from betelgeuse.render import render
 from tests.rules.test_rules import _promtool
 
 
-@pytest.fixture(scope="module")
-def described() -> Sequence[Obj]:
-    """Give the ConfigMaps that describe dashboards, of everything that `local` can run."""
+@pytest.fixture(scope="module", params=["local", "single-node"])
+def described(request: pytest.FixtureRequest) -> Sequence[Obj]:
+    """Give the ConfigMaps that describe dashboards, of everything that an environment can run: its own stores'."""
     target.prepare_tree()
-    return [obj for obj in render("local", "full") if LABEL in (obj["metadata"].get("labels") or {})]
+    return [obj for obj in render(request.param, "full") if LABEL in (obj["metadata"].get("labels") or {})]
 
 
 def _complaints(promtool: str, folder: Path, queries: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from betelgeuse.tree import Host
 from conformance.parallel import gather
 from conformance.probes import openai
-from conformance.probes.http import Answer, Request
+from conformance.probes.http import Answer, Header, Request
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
 from conformance.verdict import require, require_none
@@ -27,7 +27,13 @@ _LONG: Final = 1024
 """Tokens of an answer that nobody waits for: written to its end it would keep its place for many seconds."""
 _STAY: Final = 1.0
 """Seconds before a client hangs up."""
-_KINDS: Final[Sequence[tuple[str, bool]]] = (("streams", True), ("whole-answers", False))
+_CONVERSATION: Final = (("X-Conversation-Id", "11111111-2222-3333-4444-555555555555"),)
+"""What tells llama-server to write an answer to its end for a reader who may come back; the gateway drops it."""
+_KINDS: Final[Sequence[tuple[str, bool, tuple[Header, ...]]]] = (
+    ("streams", True, ()),
+    ("whole-answers", False, ()),
+    ("streams-of-a-conversation", True, _CONVERSATION),
+)
 """What the clients that hang up had asked for: to whom nothing is sent before the end, nothing fails to be sent."""
 _SLO: Final = scenario.load("llm").slo
 """What the load tests hold the model to."""
@@ -44,9 +50,11 @@ def _places(site: Site, host: Host) -> int:
     return 0
 
 
-def _ask(site: Site, host: Host, question: str, tokens: int, *, stream: bool = True) -> Request:
+def _ask(  # noqa: PLR0913 - each is one property of a request
+    site: Site, host: Host, question: str, tokens: int, extra: tuple[Header, ...] = (), *, stream: bool = True
+) -> Request:
     payload = {"messages": [{"role": "user", "content": question}], "max_tokens": tokens, "stream": stream}
-    return openai.json_request(host.name, PATH, payload, site.credentials(host))
+    return openai.json_request(host.name, PATH, payload, (*site.credentials(host), *extra))
 
 
 def _durations(answer: Answer) -> dict[str, float]:
@@ -99,7 +107,7 @@ def test_overload_is_told(site: Site, llm: Host) -> None:
 
 
 @pytest.mark.parametrize("kind", _KINDS, ids=lambda kind: kind[0])
-def test_who_leaves_makes_room(site: Site, llm: Host, kind: tuple[str, bool]) -> None:
+def test_who_leaves_makes_room(site: Site, llm: Host, kind: tuple[str, bool, tuple[Header, ...]]) -> None:
     """When all places but one's are taken by clients that hang up, the next one is served two seconds later."""
     short = _ask(site, llm, "Say a word about the sky.", 4)
     usual = _durations(alone := site.send(short, TIMEOUTS.completion))[FIRST_TOKEN]
@@ -110,10 +118,12 @@ def test_who_leaves_makes_room(site: Site, llm: Host, kind: tuple[str, bool]) ->
         got=alone,
         reproduce=site.curl(short),
     )
-    what, stream = kind
+    what, stream, extra = kind
     longest = usual * 2 + TIMEOUTS.freed
     asked = [f"Count from {at} to ten thousand." for at in range(_places(site, llm) or 4)]
-    staying, *leaving = [_ask(site, llm, question, _LONG, stream=stream or not at) for at, question in enumerate(asked)]
+    staying, *leaving = [
+        _ask(site, llm, question, _LONG, extra, stream=stream or not at) for at, question in enumerate(asked)
+    ]
 
     with ThreadPoolExecutor(1) as pool:
         # Its tokens are news all the time: a server that waits for a moment without any never looks.

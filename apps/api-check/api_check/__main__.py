@@ -16,6 +16,7 @@ from .check import Checker
 from .health import PATIENCE, Health, pods
 from .places import Places, active
 from .protocol import Api
+from .sessions import asked
 from .tracing import traced
 
 BODY: Final = 4 * 1024 * 1024
@@ -55,7 +56,8 @@ def application(text: str) -> Application:
 
     def made(api: Api) -> Host:
         places = Places(api.places, active(api.server))
-        return Host(Checker(api), Health(pods(api.server)), models(api.server), places)
+        sessions = asked(api.sessions) if api.sessions else None
+        return Host(Checker(api), Health(pods(api.server)), models(api.server), places, sessions)
 
     return Application({host: made(api) for host, api in configured(text).items()})
 

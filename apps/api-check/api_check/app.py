@@ -11,6 +11,7 @@ from .body import InvalidError
 from .check import Checker
 from .health import Health
 from .places import Places
+from .sessions import Sessions
 
 Start = Callable[[str, list[tuple[str, str]]], object]
 Models = Callable[[], list[dict[str, Any]]]
@@ -30,6 +31,8 @@ class Host:
     health: Health
     models: Models
     places: Places
+    sessions: Sessions | None = None
+    """For a page, behind a login; None for an API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,12 @@ class Application:
         return refusal("404 Not Found", message, "invalid_request_error", "not_found")
 
     def _check(self, host: Host, path: str, environ: Mapping[str, Any]) -> Answer:
+        if host.sessions is not None:
+            if (ended := host.sessions(environ.get("HTTP_AUTHORIZATION", ""))) is not None:
+                return Answer("401 Unauthorized", ended[1], ended[0])
+            if not host.checker.knows(path):
+                # A file of the page, which is there whatever the model does.
+                return Answer("200 OK", kind="text/plain")
         if host.health.loading():
             return LOADING
         if environ["REQUEST_METHOD"] == "POST":

@@ -30,6 +30,10 @@ class Checker:
         """Compile the schemas."""
         self._validators = {path: Draft202012Validator(schema) for path, schema in schemas(api).items()}
 
+    def knows(self, path: str) -> bool:
+        """Whether the model is asked at a path."""
+        return path in self._validators
+
     def check(self, path: str, body: bytes) -> None:
         """Raise InvalidError unless a body is one that the path takes; a path without a schema takes any."""
         validator = self._validators.get(path)

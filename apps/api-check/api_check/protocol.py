@@ -54,6 +54,8 @@ class Api:
     """Numbers of a vector."""
     places: int = 0
     """Requests that the gateway lets through at a time, shared among clients; 0: not shared."""
+    sessions: str = ""
+    """Where to ask whether a session lives, http://HOST[:PORT], for a host that people sign in at; empty: an API."""
 
 
 _INNERS: Final = (

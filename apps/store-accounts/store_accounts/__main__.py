@@ -14,8 +14,8 @@ from .cluster import declared
 from .keeper import Keeper
 from .model import Adapter, StoreError
 
-STORES: Final = ("kafka", "neo4j", "opensearch", "postgres", "s3", "valkey")
-COPIED: Final = ("kafka", "neo4j", "opensearch", "s3", "valkey")
+STORES: Final = ("kafka", "neo4j", "opensearch", "postgres", "qdrant", "s3", "valkey")
+COPIED: Final = ("kafka", "neo4j", "opensearch", "qdrant", "s3", "valkey")
 """Stores whose copies their client makes; PostgreSQL has tools of its own."""
 _USAGE: Final = "usage: store_accounts [list | delete STORE USER | dump STORE | load STORE]"
 

@@ -24,6 +24,7 @@ class Copy:
 
     id: str
     store: str
+    """Its name; of one that has parts, `name:part`."""
     made: datetime
     size: int
     """Bytes of the stream, before deduplication and compression."""
@@ -45,10 +46,7 @@ def _make_key(env: str) -> None:
     if path.is_file():
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    draft.touch(mode=0o600)
-    draft.write_text(secrets.token_hex(32) + "\n", "utf-8")
-    draft.rename(path)
+    paths.write(path, secrets.token_hex(32) + "\n", private=True)
     say(f"made {path}: keep a copy of it elsewhere, without it no backup can be read")
 
 
@@ -60,14 +58,14 @@ class Repository:
         self.env, self.target = env, target or str(home(env))
         self._restic = restic
 
-    def _run(self, *arguments: str) -> str:
+    def _run(self, *arguments: str, text: str | None = None) -> str:
         env = {
             "RESTIC_REPOSITORY": self.target,
             "RESTIC_PASSWORD_FILE": str(key_file(self.env)),
             "RESTIC_CACHE_DIR": str(paths.CACHE / "restic"),
             "RESTIC_PROGRESS_FPS": "0",
         }
-        return run([str(self._restic), "--retry-lock", "60s", *arguments], env=env)
+        return run([str(self._restic), "--retry-lock", "60s", *arguments], env=env, input=text)
 
     def open(self, *, create: bool = False) -> None:
         """See that it is there and that our key fits; BetelgeuseError where not. `create` makes what is missing."""
@@ -89,10 +87,16 @@ class Repository:
                 raise BetelgeuseError(message) from None
             self._run("init")
 
+    def _named(self, store: str) -> tuple[str, ...]:
+        return ("backup", "--quiet", "--host", self.env, "--tag", store, "--stdin-filename", store)
+
     def save(self, store: str, command: Sequence[str]) -> None:
         """Keep what a command prints; where it fails, nothing is kept."""
-        named = ("--host", self.env, "--tag", store, "--stdin-filename", store)
-        self._run("backup", "--quiet", *named, "--stdin-from-command", "--", *command)
+        self._run(*self._named(store), "--stdin-from-command", "--", *command)
+
+    def save_text(self, store: str, text: str) -> None:
+        """Keep a text, which no other user of the machine sees on the way."""
+        self._run(*self._named(store), "--stdin", text=text)
 
     def copies(self) -> list[Copy]:
         """Return every copy, the newest last."""

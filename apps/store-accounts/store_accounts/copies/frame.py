@@ -34,7 +34,7 @@ class Writer:
 
 
 def read(source: BinaryIO, store: str) -> Iterator[Record]:
-    """Yield the things of a stream; StoreError where it is another store's, or cut short."""
+    """Return the things of a stream; StoreError where it is another store's, and on the way where it is cut short."""
     try:
         head = json.loads(source.readline() or b"{}")
     except ValueError:
@@ -42,6 +42,10 @@ def read(source: BinaryIO, store: str) -> Iterator[Record]:
     if head != {"store": store, "format": _FORMAT}:
         message = f"this is no copy of {store}"
         raise StoreError(message)
+    return _things(source, store)
+
+
+def _things(source: BinaryIO, store: str) -> Iterator[Record]:
     count = 0
     for line in source:
         record: Record = json.loads(line)

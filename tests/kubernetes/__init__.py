@@ -1,0 +1,1 @@
+"""Kubernetes' own conformance tests on the embedded cluster."""

@@ -1,0 +1,1 @@
+"""What the documentation tells people to paste works as it stands there."""

@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
-from betelgeuse import inventory, profiles, rotation, secrets, webhooks
+from betelgeuse import inventory, profiles, rotation, secrets, trust, webhooks
 from betelgeuse.apply import Applied, Applier, Outcome, snapshot
 from betelgeuse.errors import BetelgeuseError, WaitTimeoutError
 from betelgeuse.hands import Hands
@@ -57,7 +58,7 @@ class Result:
 class _Deploy:
     """One run over one tree."""
 
-    def __init__(self, kube: Kube, objects: Sequence[Obj], timeout: float) -> None:
+    def __init__(self, kube: Kube, objects: Sequence[Obj], timeout: float, env: str) -> None:
         self.kube, self.objects, self.timeout = kube, objects, timeout
         self.groups = plan(objects)
         self.owned = inventory.load(kube)
@@ -70,7 +71,7 @@ class _Deploy:
         self.waiting: dict[Key, Obj] = {}
         """Secrets that copy from a Secret nobody made yet."""
         self._copied = 0.0
-        self._certificates = Retry(kube, objects)
+        self._certificates = Retry(kube, objects, partial(trust.started_anew, env, kube))
 
     def foreclaim(self, profile: str) -> None:
         """Write down what may be ours before the first change, so that a kill -9 leaves nothing unknown."""
@@ -168,7 +169,7 @@ class _Deploy:
             until_ready(self.kube, wanted, self.timeout, before_round=self.copies)
 
 
-def _apply(run: _Deploy, env: str, *, wait: bool) -> None:
+def _apply(run: _Deploy, env: str, meanwhile: Callable[[], None], *, wait: bool) -> None:
     done: list[Obj] = []
     with step(f"applying {len(run.objects)} objects to {env}"):
         for group in run.groups:
@@ -180,9 +181,14 @@ def _apply(run: _Deploy, env: str, *, wait: bool) -> None:
     for warning, requests in sorted(run.kube.warnings.items()):
         more = f" and {len(requests) - 1} more" if len(requests) > 1 else ""
         say(f"warning for {'/'.join(min(requests).split('/')[-4:])}{more}: {short(warning)}")
+
+    def before_round() -> None:
+        run.meanwhile()
+        meanwhile()
+
     if wait:
         with step("waiting until everything is ready"):
-            until_ready(run.kube, run.objects, run.timeout, before_round=run.meanwhile)
+            until_ready(run.kube, run.objects, run.timeout, before_round=before_round)
 
 
 def kept_data(settings: Settings, objects: Sequence[Obj], pruned: Pruned) -> str:
@@ -229,18 +235,20 @@ def apply_tree(  # noqa: PLR0913 - what a deploy may be told
     timeout: float = READY_SECONDS,
     wait: bool = True,
     check: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Result:
     """Apply a rendered tree and return what changed; `data` keeps what left the tree and holds data.
 
-    Before anything is deleted, `check` raises where the cluster is no longer ours to change.
+    Before anything is deleted, `check` raises where the cluster is no longer ours to change. `meanwhile` runs before
+    each look at whether everything is ready.
 
     `profile` is the chosen one to be remembered, empty where it is the overlay's own.
     Nothing is done twice: a second run over the same tree sends lists only. A run that was killed is simply run again.
     """
-    run = _Deploy(kube, objects, timeout)
+    run = _Deploy(kube, objects, timeout, settings.env)
     run.foreclaim(profile)
     try:
-        _apply(run, settings.env, wait=wait)
+        _apply(run, settings.env, meanwhile, wait=wait)
     except BaseException:
         # What was applied is proven, whatever stopped the rest; if this cannot be written, it is only done again.
         with suppress(BetelgeuseError):

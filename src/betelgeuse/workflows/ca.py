@@ -12,5 +12,5 @@ def roots(env: str, *, stores: bool = False) -> None:
         root = trust.stores(env, kube)
         out(str(root) if root is not None else f"{env}: there is no CA of the stores yet: `invoke deploy` makes it")
         return
-    path = trust.refresh(env, kube, objects)
+    path = trust.refresh(env, kube, trust.present(kube, objects))
     out(str(path) if path is not None else f"{env}: certificates chain to public roots, nothing to trust")

@@ -20,12 +20,16 @@ def write(env: str, profile: str, form: str) -> int:
     if form not in FORMATS:
         message = f"--format={form}: not one of {', '.join(FORMATS)}"
         raise UsageError(message)
-    chosen = described(tree(env, profile))
+    objects = tree(env, profile)
+    chosen = described(objects)
+    # Where logs have no page of their own, the platform's Grafana shows them.
+    pages = {obj["metadata"]["name"] for obj in objects if obj["kind"] == "HTTPRoute"}
+    explore = [] if "logs" in pages else ["--explore"]
     target = paths.REPORTS / f"dashboards-{env}-{form}"
     with TemporaryDirectory() as scratch:
         source = Path(scratch) / "configmaps.yaml"
         source.write_text(yamls.dump(chosen), "utf-8")
-        said = [f"--format={form}", f"--domain={settings.load(env).domain}", f"--from={source}"]
+        said = [f"--format={form}", f"--domain={settings.load(env).domain}", f"--from={source}", *explore]
         argv = [sys.executable, "-m", "dashboards", "render", *said, f"--out={target}"]
         try:
             out(run(argv, cwd=paths.ROOT / "apps" / "dashboards").strip())

@@ -7,43 +7,57 @@ from betelgeuse import (
     edge,
     gitops,
     inventory,
+    issuance,
     lease,
     lock,
     profiles,
     render,
     selection,
+    servers,
     settings,
     system,
     trust,
 )
+from betelgeuse.clusters.kind import target as kind
 from betelgeuse.clusters.local import target
+from betelgeuse.clusters.servers import target as hosts
 from betelgeuse.errors import RefusedError
 from betelgeuse.identity.declarations import clients
 from betelgeuse.kube import Kube, Obj, connect
 from betelgeuse.profiles import Profile
 from betelgeuse.progress import out, say
-from betelgeuse.settings import LOCAL, Settings
+from betelgeuse.settings import KIND, LOCAL, MADE, Settings
 from betelgeuse.tree import hostnames
 from betelgeuse.workflows import realm
 from betelgeuse.workflows.apply_tree import Result, apply_tree
 
 
 def _prepare(chosen: Settings, said: str, *, prune_data: bool) -> tuple[Profile, Kube, list[Obj]]:
-    """Return the profile, the cluster and the tree; the embedded cluster is made on the way."""
-    if chosen.env != LOCAL:
+    """Return the profile, the cluster and the tree; a cluster that is ours to make is made on the way."""
+    listed = servers.load(chosen.env)
+    if chosen.env not in MADE and not listed:
         kube = connect(chosen)
         profile = selection.select(chosen.env, said, kube)
         say(str(profile))
         target.prepare_tree()
         return profile, kube, _tree(chosen, profile)
+    if listed:
+        hosts.check(chosen, listed)
     profile = selection.select(chosen.env, said)
     say(str(profile))
-    system.install()
+    kind.install() if chosen.env == KIND else system.install()
     doctor.preflight(chosen, profile)
     target.settle_bases()
+    if chosen.env == KIND:
+        kind.decide()
     target.prepare_tree()
     objects = _tree(chosen, profile)
-    target.bring_up(chosen, objects, profile.budget.build_minutes, prune_data=prune_data)
+    if chosen.env == LOCAL:
+        target.bring_up(chosen, objects, profile.budget.build_minutes, prune_data=prune_data)
+    elif chosen.env == KIND:
+        kind.bring_up(chosen, objects, profile.budget.build_minutes)
+    else:
+        hosts.bring_up(chosen, listed, objects, profile.budget.build_minutes)
     kube = connect(chosen)
     known = inventory.load(kube).profile
     if not said and known != selection.chosen(chosen.env, profile):
@@ -75,20 +89,27 @@ def deploy(env: str, nodes: int | str | None = None, profile: str = "", *, prune
         profiles.load(profile)
     with lock.exclusive(env, "deploy"):
         selected, kube, objects = _prepare(chosen, profile, prune_data=prune_data)
+        # Where its nodes are is known once they run.
+        chosen = settings.load(env, nodes=nodes)
         name = selection.chosen(env, selected)
         selection.remember(env, name)
         with lease.held(kube, env) as hold:
             gitops.refuse(kube, env)
-            result = apply_tree(chosen, kube, objects, profile=name, data=not prune_data, check=hold.check)
-            result.realm = realm.reconcile(chosen, kube, objects)
-            steady = edge.STEADY_SECONDS if result.changes else 0.0
+            early = realm.Early(chosen, kube, objects)
+            result = apply_tree(
+                chosen, kube, objects, profile=name, data=not prune_data, check=hold.check, meanwhile=early.look
+            )
+            result.realm = early.finish()
+            roots = trust.present(kube, objects)
+            bundle = trust.refresh(env, kube, roots)
+            renewed = issuance.follow(kube, roots) if roots else 0
+            steady = edge.STEADY_SECONDS if result.changes or renewed else 0.0
             edge.settle(objects, chosen.gateway_addresses, steady=steady)
-            roots = trust.refresh(env, kube, objects)
     for change in result.realm:
         say(change)
     address = chosen.gateway_addresses[0] if chosen.gateway_addresses else "the gateway's address"
     say(f"{env} is up after {time.monotonic() - begin:.1f} s; {result.changes} changes")
     out(f"hosts file: {address} {' '.join(sorted(hostnames(objects)))}")
-    if roots is not None:
-        out(f"roots to trust: {roots}")
+    if bundle is not None:
+        out(f"roots to trust: {bundle}")
     return result

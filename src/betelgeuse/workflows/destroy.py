@@ -1,13 +1,15 @@
-"""Remove an environment: the embedded cluster whole, of other clusters only what we own there."""
+"""Remove an environment: a cluster that a deploy made whole, of other clusters only what we own there."""
 
 from dataclasses import replace
 
-from betelgeuse import inventory, lease, lock, selection, settings
-from betelgeuse.clusters.local import target
+from betelgeuse import inventory, lease, lock, selection, servers, settings
+from betelgeuse.clusters.kind import target as kind
+from betelgeuse.clusters.local import target as local
+from betelgeuse.clusters.servers import target as hosts
 from betelgeuse.kube import Key, Kube, connect
 from betelgeuse.progress import say, step
 from betelgeuse.prune import Pruned, prune
-from betelgeuse.settings import LOCAL, Settings
+from betelgeuse.settings import KIND, MADE, Settings
 from betelgeuse.workflows.apply_tree import claimed, tell
 
 
@@ -29,12 +31,17 @@ def remove(settings: Settings, kube: Kube, *, data: bool = False) -> Pruned:
 
 
 def destroy(env: str) -> None:
-    """Remove an environment. The embedded cluster goes whole; elsewhere only what we own in the cluster."""
+    """Remove an environment. A cluster that a deploy made goes whole; elsewhere only what we own in the cluster."""
     chosen = settings.load(env)
-    if env == LOCAL:
+    if env in MADE:
         with lock.exclusive(env, "destroy"):
-            target.destroy()
+            (kind if env == KIND else local).destroy()
         say(f"{env} is removed; the build cache stays")
+        return
+    if listed := servers.load(env):
+        with lock.exclusive(env, "destroy"):
+            hosts.destroy(env, listed)
+        say(f"{env} is removed from {', '.join(server.name for server in listed)}; the build cache stays")
         return
     with lock.exclusive(env, "destroy"):
         kube = connect(chosen)

@@ -2,25 +2,22 @@
 
 The branch `env/<environment>` holds what `render` makes of the tree, without Secrets. `publish` writes it, makes the
 secrets and the realm that a tree asks for, waits until Argo CD has brought it about, and takes a commit back that does
-not become healthy.
+not become healthy. Its commits are signed, and Argo CD takes no others.
 """
 
 import base64
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from http import HTTPStatus
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import requests
-
 from betelgeuse import gitops, lease, lock, secrets, settings
 from betelgeuse.apply import snapshot
 from betelgeuse.apply_rules import MANAGER
-from betelgeuse.errors import BetelgeuseError, RefusedError, WaitTimeoutError
+from betelgeuse.errors import RefusedError, WaitTimeoutError
+from betelgeuse.gitea import MAIN, REPOSITORY, Gitea
 from betelgeuse.identity import forward
 from betelgeuse.kube import Kube, Obj, connect
 from betelgeuse.paths import ROOT
@@ -28,67 +25,24 @@ from betelgeuse.progress import Ticker, out, say, step
 from betelgeuse.readiness import judge
 from betelgeuse.rotation import value
 from betelgeuse.settings import Settings
-from betelgeuse.shell import run
+from betelgeuse.signing import Signer
 from betelgeuse.workflows import plan, realm
 from betelgeuse.workflows.session import opened
 
 _ADMIN: Final = "gitea-admin"
-_REPOSITORY: Final = "platform"
-_MAIN: Final = "main"
 _PORT: Final = 3000
 _SECONDS: Final = 900.0
 """Until Argo CD has brought a commit about: its waves wait for health, and models load slowly."""
+_DEGRADED_SECONDS: Final = 60.0
+"""Of an application that Argo CD calls degraded: a Deployment is, once its own deadline (600 s) has passed."""
 _PAUSE: Final = 2.0
+_STRANGER: Final = "not in keyring"
+"""What Argo CD says of a key that has not reached it yet, and goes on to say until it is told to look again."""
+_AGAIN: Final = 30.0
 _ASKS: Final = "betelgeuse-refresh"
 """Who asks Argo CD to look again: it takes that annotation away itself."""
-_GIT: Final = 300.0
-
-
-@dataclass(frozen=True)
-class Gitea:
-    """The platform's own Gitea: reached from here by a port-forward, by Argo CD as a Service."""
-
-    local: str
-    inside: str
-    user: str
-    header: str
-
-    def _environment(self) -> dict[str, str]:
-        """Return what tells git the password: not its arguments, others see those."""
-        return {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "http.extraHeader",
-            "GIT_CONFIG_VALUE_0": self.header,
-            "GIT_TERMINAL_PROMPT": "0",
-        }
-
-    def git(self, folder: Path, *words: str) -> str:
-        """Run git in a folder."""
-        identity = ["-c", "user.name=betelgeuse", "-c", "user.email=betelgeuse@localhost"]
-        environment = self._environment()
-        return run(["git", *identity, *words], cwd=folder, env=environment, timeout=_GIT, internet=False).strip()
-
-    def settle(self) -> None:
-        """Make the repository where it is not there yet."""
-        address = f"{self.local}/api/v1/user/repos"
-        body = {"name": _REPOSITORY, "private": True, "default_branch": _MAIN}
-        headers = dict([self.header.split(": ", 1)])
-        with requests.Session() as session:
-            session.trust_env = False
-            answer = session.post(address, json=body, headers=headers, timeout=30)
-        if answer.status_code not in {HTTPStatus.CREATED, HTTPStatus.CONFLICT}:
-            message = f"Gitea does not make the repository: HTTP {answer.status_code} {answer.text[:200]}"
-            raise BetelgeuseError(message)
-
-    @property
-    def remote(self) -> str:
-        """The repository, as git reaches it from here."""
-        return f"{self.local}/{self.user}/{_REPOSITORY}.git"
-
-    @property
-    def repository(self) -> str:
-        """The repository, as Argo CD reaches it."""
-        return f"{self.inside}/{self.user}/{_REPOSITORY}.git"
+_GOOD: Final = "G"
+"""What git says of a signature by a key that it knows and trusts."""
 
 
 def branch(env: str) -> str:
@@ -106,8 +60,8 @@ def _gitea(chosen: Settings, kube: Kube) -> Iterator[Gitea]:
         message = "Gitea is not there or not ready; `invoke deploy --profile=tools` brings it, `invoke status` says why"
         raise RefusedError(message)
     pair = base64.b64encode(f"{user}:{password}".encode()).decode()
-    with forward.to_pod(chosen, gitops.NAMESPACE, ready, _PORT) as port:
-        yield Gitea(f"http://127.0.0.1:{port}", url, user, f"Authorization: Basic {pair}")
+    with forward.to_pod(chosen, gitops.NAMESPACE, ready, _PORT) as port, closing(Signer(chosen.env)) as signer:
+        yield Gitea(f"http://127.0.0.1:{port}", url, user, f"Authorization: Basic {pair}", signer)
 
 
 def _push_tree(gitea: Gitea) -> None:
@@ -115,7 +69,7 @@ def _push_tree(gitea: Gitea) -> None:
     if not (ROOT / ".git").exists():
         say("the tree is no checkout of git: branch main stays as it is")
         return
-    gitea.git(ROOT, "push", "--quiet", "--force", gitea.remote, f"HEAD:refs/heads/{_MAIN}")
+    gitea.git(ROOT, "push", "--quiet", "--force", gitea.remote, f"HEAD:refs/heads/{MAIN}")
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
@@ -138,9 +92,11 @@ def _push(gitea: Gitea, env: str, objects: Sequence[Obj]) -> tuple[str, str]:
             gitea.git(folder, "reset", "--quiet", "--soft", before)
         _write(folder, gitops.files(objects, gitea.repository, branch(env)))
         gitea.git(folder, "add", "--all")
-        if before and not gitea.git(folder, "diff", "--cached", "--name-only"):
+        same = before and not gitea.git(folder, "diff", "--cached", "--name-only")
+        # A commit of another key, or of none, is one that Argo CD does not take.
+        if same and gitea.git(folder, "log", "-1", "--format=%G?") == _GOOD:
             return before, before
-        gitea.git(folder, "commit", "--quiet", "--message", f"What the tree is for {env}")
+        gitea.git(folder, "commit", "--quiet", "--allow-empty", "--message", f"What the tree is for {env}")
         gitea.git(folder, "push", "--quiet", "origin", f"HEAD:refs/heads/{branch(env)}")
         return gitea.git(folder, "rev-parse", "HEAD"), before
 
@@ -167,17 +123,27 @@ def _secrets(kube: Kube, objects: Sequence[Obj]) -> None:
         kube.server_side_apply(obj, MANAGER, force=True)
 
 
-def _settle(kube: Kube, objects: Sequence[Obj], revision: str, seconds: float = _SECONDS) -> str:
-    """Wait until a commit is brought about; return why it is not, when time is up."""
-    wanted = [gitops.ROOT, *(f"{gitops.ROOT}-{name}" for name in gitops.areas(objects))]
-    annotations = {"argocd.argoproj.io/refresh": "normal"}
+def _refresh(kube: Kube) -> None:
+    """Have Argo CD look again, and forget what it found out about the commit before."""
+    annotations = {"argocd.argoproj.io/refresh": "hard"}
     meta = {"name": gitops.ROOT, "namespace": gitops.NAMESPACE, "annotations": annotations}
     kube.server_side_apply({"apiVersion": gitops.API, "kind": "Application", "metadata": meta}, _ASKS, force=True)
-    begin = time.monotonic()
+
+
+def _settle(kube: Kube, objects: Sequence[Obj], revision: str, seconds: float = _SECONDS) -> str:
+    """Wait until a commit is brought about; return why it is not, when time is up or it will not be."""
+    wanted = [gitops.ROOT, *(f"{gitops.ROOT}-{name}" for name in gitops.areas(objects))]
+    _refresh(kube)
+    begin = healthy = asked = time.monotonic()
     with Ticker(seconds) as ticker:
         while why := gitops.fault(kube.list(gitops.API, "Application", gitops.NAMESPACE), wanted, revision):
-            if time.monotonic() - begin > seconds:
+            now = time.monotonic()
+            healthy = healthy if why.endswith(gitops.DEGRADED) else now
+            if now - begin > seconds or now - healthy > _DEGRADED_SECONDS:
                 return why
+            if _STRANGER in why and now - asked > _AGAIN:
+                _refresh(kube)
+                asked = now
             ticker.update(why)
             time.sleep(_PAUSE)
     return ""
@@ -190,6 +156,7 @@ def publish(env: str, profile: str = "") -> None:
         message = f"deploy owns {env}: `invoke gitops --enable --env={env}` hands it to Argo CD"
         raise RefusedError(message)
     with lock.exclusive(env, "gitops"), lease.held(kube, env), _gitea(chosen, kube) as gitea:
+        gitea.signer.key()
         _secrets(kube, objects)
         _publish(kube, gitea, env, objects)
     for change in realm.reconcile(chosen, kube, objects):
@@ -205,7 +172,7 @@ def _publish(kube: Kube, gitea: Gitea, env: str, objects: Sequence[Obj]) -> None
         out(f"{env}: Argo CD has brought {now[:8]} about")
         return
     if not before or now == before:
-        message = f"{env}: {now[:8]} is not brought about after {_SECONDS:.0f} s: {why}"
+        message = f"{env}: {now[:8]} is not brought about: {why}"
         raise WaitTimeoutError(message)
     back = _take_back(gitea, env, now)
     message = f"{env}: {now[:8]} did not become healthy ({why}); taken back by {back[:8]}"
@@ -220,12 +187,13 @@ def enable(env: str, profile: str = "") -> None:
         message = f"{env} is not what the tree says: `invoke deploy --env={env}` first, Argo CD takes over what runs"
         raise RefusedError(message)
     with lock.exclusive(env, "gitops"), lease.held(kube, env), _gitea(chosen, kube) as gitea:
+        key = gitea.signer.ensure()
         gitea.settle()
         _push_tree(gitea)
         revision, _ = _push(gitea, env, objects)
         _credentials(kube, gitea)
-        root = gitops.root(gitea.repository, branch(env))
-        for obj in (gitops.binding(), gitops.project(gitea.repository), root):
+        project, root = gitops.project(gitea.repository, key), gitops.root(gitea.repository, branch(env))
+        for obj in (gitops.keyring(key, gitea.signer.public()), gitops.binding(), project, root):
             kube.server_side_apply(obj, MANAGER, force=True)
         with step(f"Argo CD takes {env} over, at commit {revision[:8]}"):
             why = _settle(kube, objects, revision)
@@ -248,7 +216,7 @@ def _credentials(kube: Kube, gitea: Gitea) -> None:
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": f"argocd-{_REPOSITORY}",
+            "name": f"argocd-{REPOSITORY}",
             "namespace": gitops.NAMESPACE,
             "labels": {"argocd.argoproj.io/secret-type": "repository"},
             "annotations": {secrets.ANNOTATION: recipe},

@@ -31,6 +31,8 @@ def _go(program: Program) -> None:
     # module to embed is not there yet.
     incomplete = ["-e"] if program.source.go and program.source.go.replace else []
     run([go, "list", *incomplete, "-deps", "tool"], cwd=program.folder, env=environment, timeout=_SECONDS)
+    if program.source.go and (tests := program.source.go.tests):
+        run([go, "list", "-deps", "-test", *tests], cwd=program.folder, env=environment, timeout=_SECONDS)
 
 
 def _pypi(program: Program) -> None:

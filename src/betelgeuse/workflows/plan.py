@@ -39,20 +39,21 @@ class Change:
 
 
 class _Plan:
-    def __init__(self, kube: Kube, objects: Sequence[Obj]) -> None:
+    def __init__(self, kube: Kube, objects: Sequence[Obj], deputy: str) -> None:
         self.kube, self.objects = kube, objects
         self.owned = inventory.load(kube)
         self.live = snapshot(kube, objects)
         adopted = self.owned.union(objects, (), self.live).adopted
-        self.hands = Hands(kube, Controllers.of(objects, self.live.values()), adopted)
+        self.hands = Hands(kube, Controllers.of(objects, self.live.values()), adopted, deputy)
         self.custom = custom_kinds(objects)
         self.served = {(entry.api_version.rpartition("/")[0], entry.kind) for entry in kube.resources()}
         self.namespaces = {obj["metadata"]["name"] for obj in kube.list("v1", "Namespace")}
 
     def one(self, obj: Obj) -> Change | None:
         """Dry-run one object; None when it would stay as it is."""
-        key, wanted = key_of(obj), prepared(obj)
+        key = key_of(obj)
         before = self.live.get(key)
+        wanted = prepared(gitops.told_as(obj, before) if self.hands.deputy else obj)
         if before is not None and going(before):
             held = f"{reason(before)}: {advice(before)}; once it is gone, a deploy makes it anew"
             return Change(key, f"! {key} {held}", blocked=True)
@@ -106,9 +107,12 @@ class _Plan:
         return Change(key, f"! {line}", blocked=True)
 
 
-def changes(kube: Kube, objects: Sequence[Obj], *, data: bool = True) -> tuple[list[Change], Pruned]:
-    """Return what a deploy would change and what it would delete; `data` keeps what holds data."""
-    work = _Plan(kube, objects)
+def changes(kube: Kube, objects: Sequence[Obj], *, data: bool = True, deputy: str = "") -> tuple[list[Change], Pruned]:
+    """Return what a deploy would change and what it would delete; `data` keeps what holds data.
+
+    A `deputy` is the field manager that brings the tree about in our place (`Hands`).
+    """
+    work = _Plan(kube, objects, deputy)
     with ThreadPoolExecutor(THREADS) as pool:
         found = [change for change in pool.map(work.one, objects) if change is not None]
     rolls = rotation.pending(objects, work.live)
@@ -130,7 +134,8 @@ def plan(
     `machines` are the lines about nodes that come or go.
     """
     with step(f"comparing {len(objects)} objects with {settings.env}"):
-        found, pruned = changes(kube, objects, data=data)
+        handed = gitops.owned(kube)
+        found, pruned = changes(kube, objects, data=data, deputy=gitops.MANAGER if handed else "")
     drift = realm.drift(settings, kube, objects)
     for text in (*machines, *(change.text for change in found)):
         out(text)
@@ -147,11 +152,12 @@ def plan(
     blocked = sum(change.blocked for change in found) + sum(line.startswith("!") for line in machines)
     if blocked:
         say(f"{blocked} of these would stop the deploy (marked with !)")
-    if gitops.owned(kube):
-        say(f"{settings.env}: Argo CD owns it, a deploy is refused; `invoke gitops --publish` brings changes about")
+    if handed:
+        say(f"{settings.env}: Argo CD owns it, a deploy is refused")
     if not found and not pruned.deleted and not pruned.going and not drift and not machines:
         say(f"{settings.env}: no changes")
         return NO_CHANGES
     changing = len(found) + len(drift) + len(machines)
-    say(f"{settings.env}: {changing} to change, {len(pruned.deleted)} to delete; `invoke deploy` does it")
+    verb = "invoke gitops --publish" if handed else "invoke deploy"
+    say(f"{settings.env}: {changing} to change, {len(pruned.deleted)} to delete; `{verb}` does it")
     return CHANGES

@@ -1,7 +1,7 @@
 """The realm of the cluster's Keycloak, brought to what the tree declares; or, as a dry run, what that would change."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Final
 
 from betelgeuse.errors import BetelgeuseError
@@ -16,6 +16,7 @@ from betelgeuse.readiness import judge
 from betelgeuse.rotation import forget_previous, value
 from betelgeuse.secrets import PREVIOUS
 from betelgeuse.settings import Settings
+from betelgeuse.wait import observe
 
 NAMESPACE: Final = "auth"
 PROVIDER: Final = "keycloak"
@@ -34,7 +35,9 @@ def provider(objects: Sequence[Obj]) -> Obj | None:
 def _pod(kube: Kube, workload: Obj) -> str:
     """Return the name of a pod that answers; the newest, for an old one may be about to end."""
     labels = selecting(workload["spec"]["selector"]["matchLabels"])
-    pods = [pod for pod in kube.list("v1", "Pod", NAMESPACE, labels=labels) if judge(pod).ready]
+    found = kube.list("v1", "Pod", NAMESPACE, labels=labels)
+    # To who waits, a pod that ended well is ready.
+    pods = [pod for pod in found if judge(pod).ready and (pod.get("status") or {}).get("phase") == "Running"]
     if not pods:
         message = f"no pod of {key_of(workload)} is ready; `invoke status` says why"
         raise BetelgeuseError(message)
@@ -94,6 +97,31 @@ def reconcile(settings: Settings, kube: Kube, objects: Sequence[Obj], *, dry_run
         tree_secret = next(obj for obj in objects if key_of(obj) == ADMIN)
         forget_previous(kube, tree_secret, _secret(kube, ADMIN) or {})
     return changes
+
+
+class Early:
+    """Brings the realm about while a deploy waits: some programs ask Keycloak for it before they are ready."""
+
+    def __init__(self, settings: Settings, kube: Kube, objects: Sequence[Obj]) -> None:
+        """Look at nothing yet."""
+        self._said = (settings, kube, objects)
+        self._workload = provider(objects)
+        self._changes: list[str] | None = None
+
+    def look(self) -> None:
+        """Reconcile, once, as soon as Keycloak is ready; what fails then is tried again at the next look."""
+        if self._changes is not None or self._workload is None:
+            return
+        _, kube, _ = self._said
+        with suppress(BetelgeuseError):
+            if not observe(kube, [self._workload]):
+                self._changes = reconcile(*self._said)
+
+    def finish(self) -> list[str]:
+        """Return all changes, with those of a last look where there were any or none was made."""
+        if self._changes == []:
+            return []
+        return [*(self._changes or []), *reconcile(*self._said)]
 
 
 def drift(settings: Settings, kube: Kube, objects: Sequence[Obj]) -> list[str]:

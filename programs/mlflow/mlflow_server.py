@@ -191,6 +191,26 @@ class _Answer:
         await self._send({"type": "http.response.body", "body": body})
 
 
+def keep_artifacts_here() -> None:
+    """Have every artifact go by way of this server.
+
+    With an object store behind it MLflow tells clients to fetch every file there, and to send large ones, by addresses
+    that it signs. They do not reach the store, and no setting ends that: MLflow looks whether its store is of a class
+    that can sign. This one only has such a store.
+    """
+    from mlflow.store.artifact import artifact_repository_registry as known  # noqa: PLC0415 - only the image has it
+    from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository  # noqa: PLC0415 - as above
+
+    class Here:
+        def __init__(self, *place: str, **servers: str | None) -> None:
+            self._store = S3ArtifactRepository(*place, **servers)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._store, name)
+
+    known._artifact_repository_registry.register("s3", Here)  # noqa: SLF001 - else by an entry point of a package
+
+
 def upgrade(store: str) -> None:
     """Make the database's tables, or bring them to the version of this program."""
     from mlflow.db import upgrade as command  # noqa: PLC0415 - reads the environment when it is imported
@@ -205,6 +225,7 @@ def main() -> None:
     os.environ.update(environment(ACCOUNTS, os.environ["PUBLIC_NAME"]))
     upgrade(os.environ["_MLFLOW_SERVER_FILE_STORE"])
     _LOG.info("the database is ready")
+    keep_artifacts_here()
     import uvicorn  # noqa: PLC0415 - only the image has it
     from mlflow.server.fastapi_app import app  # noqa: PLC0415 - reads the environment when it is imported
 

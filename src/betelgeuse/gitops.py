@@ -25,6 +25,8 @@ CONTROLLER: Final = "argocd-application-controller"
 """Argo CD's account, and the name of the binding that makes the cluster its own."""
 MANAGER: Final = "argocd-controller"
 """Who Argo CD says it is when it writes an object."""
+DEGRADED: Final = "Degraded"
+"""What Argo CD calls an application that will not become healthy by itself."""
 OPTIONS: Final = "argocd.argoproj.io/sync-options"
 KEEP: Final = "Prune=false,Delete=false"
 _TOGETHER: Final = 10
@@ -61,6 +63,14 @@ def prepared(obj: Obj) -> Obj:
     if _stays(obj):
         annotations[OPTIONS] = KEEP
     return made
+
+
+def told_as(obj: Obj, live: Mapping[str, Any] | None) -> Obj:
+    """Return an object that tells Argo CD what the live one does: it need not carry that in the cluster."""
+    said = ((live or {}).get("metadata") or {}).get("annotations") or {}
+    told = {name: said[name] for name in (ANNOTATION, OPTIONS) if name in said}
+    annotations = {**(obj["metadata"].get("annotations") or {}), **told}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}} if told else obj
 
 
 def _path(obj: Obj) -> str:
@@ -111,8 +121,8 @@ def root(repository: str, branch: str) -> Obj:
     return application(ROOT, APPLICATIONS, repository, branch)
 
 
-def project(repository: str) -> Obj:
-    """Return the project of the platform's applications: any object, from this one repository."""
+def project(repository: str, key: str) -> Obj:
+    """Return the project of the platform's applications: any object, from commits of one key in one repository."""
     everything = [{"group": "*", "kind": "*"}]
     return {
         "apiVersion": API,
@@ -124,8 +134,18 @@ def project(repository: str) -> Obj:
             "destinations": [{"server": _SERVER, "namespace": "*"}],
             "clusterResourceWhitelist": everything,
             "namespaceResourceWhitelist": everything,
+            "sourceIntegrity": {
+                "git": {"policies": [{"repos": [{"url": "*"}], "gpg": {"mode": "head", "keys": [key]}}]}
+            },
         },
     }
+
+
+def keyring(key: str, public: str) -> Obj:
+    """Return the keys that Argo CD knows: the one that signs what `publish` commits."""
+    labels = {"app.kubernetes.io/part-of": "argocd"}
+    meta = {"name": "argocd-gpg-keys-cm", "namespace": NAMESPACE, "labels": labels}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {key: public}}
 
 
 def binding() -> Obj:
@@ -191,8 +211,9 @@ def fault(apps: Sequence[Obj], wanted: Iterable[str], revision: str) -> str:
         if sync.get("revision") != revision:
             return f"{name}: has not seen the commit"
         if sync.get("status") != "Synced":
-            words = (status.get("operationState") or {}).get("message") or sync.get("status") or "unknown"
-            return f"{name}: {words}"
+            said = [each.get("message") for each in status.get("conditions") or ()]
+            said += [(status.get("operationState") or {}).get("message"), sync.get("status"), "unknown"]
+            return f"{name}: {next(filter(None, said))}"
         if health.get("status") != "Healthy":
             return f"{name}: {health.get('status') or 'health unknown'}"
     return ""

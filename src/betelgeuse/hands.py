@@ -21,11 +21,18 @@ _AUTOSCALER: Final = "kube-controller-manager"
 class Hands:
     """What a run knows of who writes into a cluster's objects."""
 
-    def __init__(self, kube: Kube, controllers: Controllers, adopted: AbstractSet[Key] = frozenset()) -> None:
-        """Start from the controllers; in `adopted` objects, which others made, additions are nobody's business."""
+    def __init__(
+        self, kube: Kube, controllers: Controllers, adopted: AbstractSet[Key] = frozenset(), deputy: str = ""
+    ) -> None:
+        """Start from the controllers.
+
+        In `adopted` objects, which others made, additions are nobody's business. A `deputy` is the field manager that
+        brings the same tree about in our place: what it set is as if we had.
+        """
         self.kube = kube
         self.controllers = controllers
         self.adopted = adopted
+        self.deputy = deputy
         self._lock = threading.Lock()
         self._scaled: frozenset[Key] | None = None
 
@@ -57,7 +64,8 @@ class Hands:
         return [
             conflict
             for conflict in conflicts
-            if self.controllers.owns(live, conflict.manager)
+            if conflict.manager != self.deputy
+            and self.controllers.owns(live, conflict.manager)
             and not (conflict == Conflict(_REPLICAS, _AUTOSCALER) and not self.autoscaled(obj))
         ]
 

@@ -1,9 +1,10 @@
-"""How many nodes an environment was last asked to have, as its file says it or as somebody said instead.
+"""How many nodes an environment was last asked to have, by its file or by somebody who said otherwise; where they are.
 
 Without this memory, a command that names no number would see nodes too many, and a deploy remove them.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from betelgeuse import paths
@@ -24,8 +25,18 @@ def recall(env: str, declared: int) -> int:
 
 def remember(env: str, declared: int, nodes: int) -> None:
     """Keep a number, beside what the file declared at that time."""
-    file = _file(env)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".new")
-    draft.write_text(json.dumps({"declared": declared, "nodes": nodes}))
-    draft.rename(file)
+    paths.write(_file(env), json.dumps({"declared": declared, "nodes": nodes}))
+
+
+def _addresses(env: str) -> Path:
+    return paths.state_dir(env) / "addresses"
+
+
+def addresses(env: str) -> tuple[str, ...]:
+    """Return the addresses that the nodes were given; none where nobody kept any."""
+    return tuple(_addresses(env).read_text().split()) if _addresses(env).is_file() else ()
+
+
+def remember_addresses(env: str, found: Iterable[str]) -> None:
+    """Keep the addresses that a container engine gave the nodes."""
+    paths.write(_addresses(env), "".join(f"{address}\n" for address in found))

@@ -25,6 +25,27 @@ STATE: Final = Path(os.environ.get("BETELGEUSE_STATE") or "/var/lib/betelgeuse")
 """What belongs to a living environment: its kubeconfig, lock, node directories."""
 
 
+def write(file: Path, text: str, *, private: bool = False) -> None:
+    """Write a file whole or not at all, its folder too: others read it at any moment, and a kill may come at any.
+
+    A private one is its owner's alone from its first byte on.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(".new")
+    if private:
+        # One that a killed run left may be anybody's to read.
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+    draft.write_text(text, "utf-8")
+    draft.replace(file)
+
+
+def settle(file: Path, text: str) -> None:
+    """Write a file unless it says the same already."""
+    if not file.is_file() or file.read_text("utf-8") != text:
+        write(file, text)
+
+
 def shown(path: Path) -> str:
     """Return a path as a person in the checkout would name it."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -189,12 +189,19 @@ def default(env: str) -> str:
     return named[0]
 
 
+def _belongs(component: str, members: set[str]) -> bool:
+    """Tell whether a component of an overlay has anything to change: one of base/<area>/ goes with its area."""
+    parts = Path(os.path.normpath(paths.OVERLAYS / "env" / component)).relative_to(paths.ROOT).parts
+    return parts[0] != "base" or parts[1] in members
+
+
 @contextmanager
 def overlay(env: str, name: str) -> Iterator[Path]:
     """Yield the overlay of an environment that runs a profile.
 
     That is overlays/<env> itself where it names the profile; else a copy for the time of the block, in which one line
-    differs. The copy lies as deep in the tree as the original, so every relative path in it leads to the same place.
+    differs, and which lists no component of an area (base/<area>/...) that the profile lacks. The copy lies as deep in
+    the tree as the original, so every relative path in it leads to the same place.
     """
     own = paths.OVERLAYS / env
     if not name or name == default(env):
@@ -211,5 +218,8 @@ def overlay(env: str, name: str) -> Iterator[Path]:
             str(Path(entry).with_name(name)) if chosen else entry
             for entry, chosen in zip(content["resources"], is_profile, strict=True)
         ]
+        if "components" in content:
+            members = {area.name for area in load(name).areas}
+            content["components"] = [each for each in content["components"] if _belongs(str(each), members)]
         file.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
         yield Path(folder)

@@ -185,6 +185,10 @@ class Ticker:
         """Seconds since this wait began."""
         return time.monotonic() - self.begin
 
+    def restart(self) -> None:
+        """Count from now on: something that was awaited is there."""
+        self.begin = time.monotonic()
+
     def update(self, reason: str) -> None:
         """Show why we still wait."""
         if _SCREEN.terminal:

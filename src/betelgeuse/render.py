@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from betelgeuse import hostfiles, paths, profiles, yamls
+from betelgeuse import hostfiles, openings, paths, profiles, yamls
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.kube import Obj, api_group, describe
 from betelgeuse.kube.command import kubectl
@@ -99,7 +99,10 @@ def _check_texts(obj: Obj) -> None:
 
 
 def check(objects: Iterable[Obj]) -> None:
-    """Raise UsageError for what the API would refuse, or worse, accept in the wrong place."""
+    """Raise UsageError for what the API would refuse, or worse, accept in the wrong place.
+
+    And RefusedError for hosts that would stand open.
+    """
     objects = list(objects)
     declared = SYSTEM_NAMESPACES | {obj["metadata"]["name"] for obj in objects if obj.get("kind") == "Namespace"}
     crds = [obj for obj in objects if obj.get("kind") == "CustomResourceDefinition"]
@@ -123,6 +126,7 @@ def check(objects: Iterable[Obj]) -> None:
             hint = suggest(namespace, sorted(declared))
             message = f"{describe(obj)}: the tree declares no Namespace {namespace!r}{hint}"
             raise UsageError(message)
+    openings.refuse(objects)
 
 
 def _objects(text: str, where: str) -> list[Obj]:

@@ -29,11 +29,8 @@ def remember(env: str, name: str) -> None:
     if not name:
         file.unlink(missing_ok=True)
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".new")
-    draft.write_text(f"{name}\n", "utf-8")
     # A half-written choice would read as none, and the next deploy would remove areas.
-    draft.replace(file)
+    paths.write(file, f"{name}\n")
 
 
 def chosen(env: str, profile: Profile) -> str:

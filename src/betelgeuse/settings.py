@@ -14,21 +14,14 @@ from betelgeuse import nodecount, paths, sizes
 from betelgeuse.errors import UsageError
 
 LOCAL: Final = "local"
-"""The embedded cluster: the environment whose machines we make ourselves."""
+"""The embedded cluster."""
+KIND: Final = "kind"
+MADE: Final = (LOCAL, KIND)
+"""Environments whose cluster a deploy makes and `destroy` removes whole."""
 
 MAX_NODES: Final = 9
 """Of the embedded cluster."""
 NODE_SUBNET: Final = IPv4Network("172.30.0.0/24")
-
-
-@dataclass(frozen=True)
-class SshHost:
-    """One server of an environment that is reached over SSH."""
-
-    name: str
-    user: str
-    address: str
-    port: int = 22
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,8 @@ class Settings:
     acme_email: str = ""
     kube_context: str = ""
     node_subnet: IPv4Network = NODE_SUBNET
-    ssh_hosts: tuple[SshHost, ...] = ()
+    admin_cidrs: tuple[IPv4Network, ...] = ()
+    """From where servers may be administered: their SSH and the API; empty: from everywhere."""
     backup_target: str = ""
     """Where copies of the stores go: a folder, or restic's `s3:https://host/bucket/path`; empty: on this machine."""
 
@@ -64,12 +58,8 @@ _NAME: Final = re.compile(_LABEL)
 _QUANTITY: Final = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?")
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _CONTEXT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]*")
-_SSH: Final = re.compile(
-    rf"(?P<name>{_LABEL})=(?P<user>[a-z_][a-z0-9_-]*)@(?P<address>\[[0-9a-fA-F:]+\]|[^:@\s]+)(:(?P<port>\d{{1,5}}))?"
-)
 _TARGET: Final = re.compile(r"/[^\s]+|s3:https?://[^\s/]+/[^\s]+")
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_MAX_PORT: Final = 65535
 _OVERLAY: Final = "overlays/{}/kustomization.yaml"
 
 
@@ -127,19 +117,15 @@ def _subnet(value: str) -> IPv4Network:
     return network
 
 
-def _ssh_hosts(value: str) -> tuple[SshHost, ...]:
-    hosts: dict[str, SshHost] = {}
+def _networks(value: str) -> tuple[IPv4Network, ...]:
+    found = []
     for word in value.replace(",", " ").split():
-        found = _SSH.fullmatch(word)
-        port = int(found["port"] or 22) if found else 0
-        if not found or not 0 < port <= _MAX_PORT:
-            message = f"name=user@address[:port] for each server ({word!r} is not)"
-            raise ValueError(message)
-        if found["name"] in hosts:
-            message = f"distinct names ({found['name']!r} comes twice)"
-            raise ValueError(message)
-        hosts[found["name"]] = SshHost(found["name"], found["user"], found["address"].strip("[]"), port)
-    return tuple(hosts.values())
+        try:
+            found.append(IPv4Network(word))
+        except ValueError:
+            message = f"IPv4 networks separated by spaces or commas ({word!r} is none), e.g. 198.51.100.0/24"
+            raise ValueError(message) from None
+    return tuple(found)
 
 
 KEYS: Final[Mapping[str, Callable[[str], object]]] = {
@@ -150,7 +136,7 @@ KEYS: Final[Mapping[str, Callable[[str], object]]] = {
     "ACME_EMAIL": _email,
     "KUBE_CONTEXT": _match(_CONTEXT, "the name of a kubeconfig context"),
     "NODE_SUBNET": _subnet,
-    "SSH_HOSTS": _ssh_hosts,
+    "ADMIN_CIDRS": _networks,
     "BACKUP_TARGET": _match(_TARGET, "a folder (/path), or s3:https://host/bucket/path"),
 }
 """Every key an environment file may hold besides sizes of apps, with the function that checks and converts it."""
@@ -276,19 +262,19 @@ def _read(env: str) -> Settings:
 def load(env: str, *, nodes: int | str | None = None) -> Settings:
     """Read an environment; `nodes` (from --nodes) or the variable NODES overrides the file's NODES.
 
-    On the embedded cluster such a number holds until another is given, or NODES in the file is changed.
+    On a cluster that a deploy makes such a number holds until another is given, or NODES in the file is changed.
     """
     settings = _read(env)
     if nodes is not None:
         settings = _with_nodes(settings, "--nodes", str(nodes))
     elif os.environ.get("NODES"):
         settings = _with_nodes(settings, "NODES", os.environ["NODES"])
-    elif env == LOCAL:
+    elif env in MADE:
         settings = replace(settings, nodes=nodecount.recall(env, settings.nodes))
-    if env == LOCAL and not settings.gateway_addresses:
-        # Every node runs a proxy, and we chose the nodes' addresses ourselves.
-        return replace(settings, gateway_addresses=settings.node_addresses)
-    return settings
+    if settings.gateway_addresses:
+        return settings
+    # Every node runs a proxy. We chose the addresses of the embedded cluster's; others were found.
+    return replace(settings, gateway_addresses=settings.node_addresses if env == LOCAL else nodecount.addresses(env))
 
 
 def remember(settings: Settings) -> None:

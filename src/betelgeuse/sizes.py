@@ -8,19 +8,16 @@ import re
 from pathlib import Path
 from typing import Final
 
-import yaml
-
-from betelgeuse import paths
+from betelgeuse import overlays, paths
 
 _FOLDER: Final = "sizes"
-_KUSTOMIZATION: Final = "kustomization.yaml"
 _KEY: Final = re.compile(r"fieldPath: data\.([A-Z][A-Z0-9_]*)")
 
 
 def keys() -> dict[str, str]:
     """Return every key that some app's component reads, with the component's folder as overlays name it."""
     found: dict[str, str] = {}
-    for file in sorted((paths.ROOT / "base").glob(f"**/{_FOLDER}/{_KUSTOMIZATION}")):
+    for file in sorted((paths.ROOT / "base").glob(f"**/{_FOLDER}/{overlays.KUSTOMIZATION}")):
         folder = os.path.relpath(file.parent, paths.OVERLAYS / "env")
         found |= dict.fromkeys(_KEY.findall(file.read_text("utf-8")), folder)
     return found
@@ -28,10 +25,4 @@ def keys() -> dict[str, str]:
 
 def listed(env: str) -> set[str]:
     """Return the folders of the size components that an overlay lists; an unreadable overlay lists none."""
-    try:
-        content = yaml.safe_load((paths.OVERLAYS / env / _KUSTOMIZATION).read_text("utf-8"))
-        entries = [str(entry) for entry in content.get("components") or ()]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError):
-        # What is wrong with it is the render's to say.
-        return set()
-    return {os.path.normpath(entry) for entry in entries if Path(entry).name == _FOLDER}
+    return {entry for entry in overlays.components(env) if Path(entry).name == _FOLDER}

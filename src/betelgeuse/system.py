@@ -20,6 +20,8 @@ PACKAGES: Final[dict[str, tuple[str, str]]] = {
     "g++": ("/usr/bin/g++", "builds llama.cpp"),
     "gcc": ("/usr/bin/gcc", "builds runc (cgo)"),
     "git": ("/usr/bin/git", "the Go command and builds ask it for versions"),
+    "gpg": ("/usr/bin/gpg", "signs what Argo CD is to bring about"),
+    "gpg-agent": ("/usr/bin/gpg-agent", "uses the key for it"),
     "iproute2": ("/usr/sbin/ip", "network namespaces, veth pairs, the bridge"),
     "ipset": ("/usr/sbin/ipset", "Cilium's node needs it"),
     "iptables": ("/usr/sbin/iptables", "kubeadm and Cilium expect it on a node"),
@@ -42,6 +44,14 @@ BROWSER: Final[dict[str, tuple[str, str]]] = {
     "libnss3-tools": ("/usr/bin/certutil", "puts the platform's roots into the browser's trust"),
 }
 """For the checks only: a deploy does not need it."""
+
+PODMAN: Final[dict[str, tuple[str, str]]] = {
+    "aardvark-dns": ("/usr/lib/podman/aardvark-dns", "nodes find each other by their names"),
+    "netavark": ("/usr/lib/podman/netavark", "the nodes' network and ports"),
+    "podman": ("/usr/bin/podman", "kind's nodes are its containers"),
+    "runc": ("/usr/sbin/runc", "runs them; the usual crun refuses cgroup v1 hierarchies"),
+}
+"""For environment `kind`, on a machine with neither Docker nor podman."""
 
 EMULATOR: Final[dict[str, tuple[str, str]]] = {
     "e2fsprogs": ("/usr/sbin/mkfs.ext4", "makes the emulated machine's disks"),

@@ -44,10 +44,6 @@ def _kept(kube: Kube, name: str) -> str:
     return "" if secret is None else base64.b64decode(secret["data"]["ca.crt"]).decode()
 
 
-def _current(kube: Kube, namespaces: set[str]) -> str:
-    return kube.raw(_PEBBLE) if "pebble" in namespaces else _kept(kube, "own-ca")
-
-
 def _register_anew(kube: Kube) -> None:
     """Make cert-manager register its ACME account again: an issuer with a new root is one that forgot its accounts."""
     path = "/apis/cert-manager.io/v1/clusterissuers/platform/status"
@@ -56,41 +52,54 @@ def _register_anew(kube: Kube) -> None:
     kube.request("PATCH", path, body=forget, content_type="application/merge-patch+json")
 
 
-def _write(target: Path, text: str) -> None:
-    """Write a file whole or not at all: clients may read it at any moment."""
-    draft = target.with_suffix(".new")
-    draft.write_text(text)
-    draft.rename(target)
-
-
 def stores(env: str, kube: Kube) -> Path | None:
     """Write the root of the databases' and brokers' CA to a file of its own and return it; None before it is made."""
     root = _kept(kube, "stores-ca")
     if not root:
         return None
     target = stores_path(env)
-    if not target.is_file() or target.read_text() != root:
-        _write(target, root)
+    paths.settle(target, root)
     return target
 
 
-def refresh(env: str, kube: Kube, objects: Iterable[Obj]) -> Path | None:
-    """Add the environment's present roots to its bundle and return the file; None where public roots are enough.
-
-    Old roots stay: certificates issued before the issuer's restart are still valid and still served.
-    """
+def present(kube: Kube, objects: Iterable[Obj]) -> str:
+    """Return the roots that the environment's issuer has now; empty where public roots are enough."""
+    pebble = any((obj["kind"], obj["metadata"]["name"]) == ("Namespace", "pebble") for obj in objects)
     try:
-        present = _current(kube, {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"})
+        return kube.raw(_PEBBLE) if pebble else _kept(kube, "own-ca")
     except BetelgeuseError as error:
         message = f"the issuer's root cannot be read: {error}"
         raise BetelgeuseError(message) from None
-    if not present:
+
+
+def refresh(env: str, kube: Kube, roots: str) -> Path | None:
+    """Add the environment's present roots to its bundle and return the file; None where there are none.
+
+    Old roots stay: certificates issued before the issuer's restart are still served until they are issued anew.
+    """
+    if not roots:
         return None
+    _add(env, kube, roots)
+    return bundle_path(env)
+
+
+def _add(env: str, kube: Kube, roots: str) -> bool:
+    """Add roots to the bundle; return whether they are those of an issuer that started anew."""
     target = bundle_path(env)
     known = target.read_text() if target.is_file() else ""
-    merged = merge(known, present)
-    if merged != known:
-        if known:
-            _register_anew(kube)
-        _write(target, merged)
-    return target
+    merged = merge(known, roots)
+    if merged == known:
+        return False
+    if known:
+        _register_anew(kube)
+    paths.write(target, merged)
+    return bool(known)
+
+
+def started_anew(env: str, kube: Kube) -> bool:
+    """Tell whether the ACME server in the cluster started anew since the last look; cert-manager registers then."""
+    try:
+        return _add(env, kube, kube.raw(_PEBBLE))
+    except BetelgeuseError:
+        # There is none, or it does not answer yet.
+        return False

@@ -128,12 +128,15 @@ def until_ready(
 ) -> None:
     """Return when all objects are ready; raise WaitTimeoutError with the reasons when time is up.
 
-    `before_round` runs before each look, for work that becomes possible while waiting.
+    `timeout` is in seconds and counts anew whenever fewer are awaited than ever before: a large tree on a slow machine
+    takes longer than the slowest of its parts. `before_round` runs before each look, for work that becomes possible
+    while waiting.
     """
     everything = list(objects)
     remaining, complete = everything, True
     ticker = progress or Ticker(timeout)
-    begin = time.monotonic()
+    begin = progressed = time.monotonic()
+    fewest: int | None = None
     try:
         while True:
             if before_round is not None:
@@ -147,8 +150,15 @@ def until_ready(
             complete = remaining is everything or len(remaining) == len(everything)
             if not reason:
                 continue
-            if time.monotonic() - begin > timeout:
-                message = f"not ready after {timeout:.0f} s: {reason}"
+            if waiting and fewest is not None and len(waiting) < fewest:
+                progressed = time.monotonic()
+                ticker.restart()
+            # What the first look finds ready is no progress: that look only sets what is awaited.
+            fewest = min(fewest or len(waiting), len(waiting)) if waiting else fewest
+            if time.monotonic() - progressed > timeout:
+                before = progressed - begin
+                lately = f", the last {timeout:.0f} without progress" if before else ""
+                message = f"not ready after {before + timeout:.0f} s{lately}: {reason}"
                 raise WaitTimeoutError(message)
             ticker.update(reason)
             time.sleep(_FAST if time.monotonic() - begin < _FAST_SECONDS else _SLOW)

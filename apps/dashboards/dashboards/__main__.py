@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from .catalogue import LABEL, Format, catalogue, files
+from .catalogue import LABEL, Catalogue, Format, catalogue, files
 from .folder import bring
 
 
@@ -19,6 +19,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="the folder that is brought about")
     parser.add_argument("--prometheus", default="http://prometheus.observability:9090", help="whom Perses asks")
     parser.add_argument("--domain", default="", help="the platform's; by default what PUBLIC_NAME says behind a dot")
+    parser.add_argument("--explore", action="store_true", help="links lead to logs and traces in our Grafana")
     parser.add_argument("--port", type=int, default=9091, help="of metrics")
     parser.add_argument("--from", dest="source", type=Path, help="ConfigMaps as YAML; others are skipped")
     return parser.parse_args()
@@ -31,7 +32,7 @@ def _render(said: argparse.Namespace) -> int:
         for mistake in mistakes:
             print(f"ConfigMap {where}: {mistake}", file=sys.stderr)
     said.out.mkdir(parents=True, exist_ok=True)
-    bring(said.out, files(found, Format(said.format), said.domain, said.prometheus))
+    bring(said.out, files(found, Format(said.format), said.domain, said.prometheus, explore=said.explore))
     print(f"{len(found.dashboards)} dashboards in {said.out}")
     return 1 if found.mistakes else 0
 
@@ -48,7 +49,11 @@ def main() -> int:
 
     begin(logging.INFO)
     domain = said.domain or os.environ.get("PUBLIC_NAME", "").partition(".")[2]
-    run(said.out, Format(said.format), domain, said.prometheus, said.port)
+
+    def render(found: Catalogue) -> dict[str, str]:
+        return files(found, Format(said.format), domain, said.prometheus, explore=said.explore)
+
+    run(said.out, render, said.port)
     return 0
 
 

@@ -62,10 +62,13 @@ def _text(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
-def files(of: Catalogue, form: Format, domain: str, prometheus: str) -> dict[str, str]:
-    """Return the files of a server's folder by their path in it."""
+def files(of: Catalogue, form: Format, domain: str, prometheus: str, *, explore: bool = False) -> dict[str, str]:
+    """Return the files of a server's folder by their path in it.
+
+    `explore`: Grafana's links to logs and traces lead to the platform's own Grafana.
+    """
     if form is Format.GRAFANA:
-        return {grafana.path(each): _text(grafana.dashboard(each, domain)) for each in of.dashboards}
+        return {grafana.path(each): _text(grafana.dashboard(each, domain, explore=explore)) for each in of.dashboards}
     since = min((each.origin.created for each in of.dashboards), default=LONG_AGO)
     shared = {path: _text(content) for path, content in perses.shared(prometheus, since).items()}
     return {**shared, **{perses.path(each): _text(perses.dashboard(each, domain)) for each in of.dashboards}}

@@ -75,8 +75,8 @@ def _panel(place: Place, number: int) -> dict[str, Any]:
     }
 
 
-def dashboard(each: Dashboard, domain: str) -> dict[str, Any]:
-    """Return a dashboard as Grafana imports it."""
+def dashboard(each: Dashboard, domain: str, *, explore: bool = False) -> dict[str, Any]:
+    """Return a dashboard as Grafana imports it; `explore` is about its links."""
     source = {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
     return {
         "uid": each.name,
@@ -90,7 +90,7 @@ def dashboard(each: Dashboard, domain: str) -> dict[str, Any]:
         "templating": {"list": [source]},
         "links": [
             {"type": "link", "title": link.name, "url": link.address, "tooltip": link.tip, "targetBlank": True}
-            for link in links(each, domain)
+            for link in links(each, domain, explore=explore)
         ],
         "panels": [_panel(place, number) for number, place in enumerate(places(each.panels), start=1)],
     }

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from serving.cluster import ClusterError, listed
 
-from .catalogue import LABEL, Catalogue, Format, catalogue, files
+from .catalogue import LABEL, Catalogue, catalogue
 from .folder import bring
 
 CONFIGMAPS: Final = f"/api/v1/configmaps?labelSelector={quote(f'{LABEL}=true', safe='')}"
@@ -98,9 +98,9 @@ def handler(watch: Watch) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def run(folder: Path, form: Format, domain: str, prometheus: str, port: int) -> None:
+def run(folder: Path, render: Callable[[Catalogue], Mapping[str, str]], port: int) -> None:
     """Look again and again until told to stop."""
-    watch = Watch(folder, lambda found: files(found, form, domain, prometheus))
+    watch = Watch(folder, render)
     server = ThreadingHTTPServer(("", port), handler(watch))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     while True:

@@ -12,21 +12,14 @@ LOGOUT: Final = "/oauth2/logout"
 STYLE: Final = "/style.css"
 SCRIPT: Final = "/script.js"
 _GATES: Final = {
-    "login": "sign-in",
-    "token": "token",
-    "password": "password",
-    "account": "account",
-    "public": "its own",
-    "unknown": "unknown",
+    "login": ("sign-in", "You are signed in there with the account of this page."),
+    "token": ("token", "A program shows a token: invoke token --client=NAME prints one."),
+    "password": ("password", "It asks for a password."),
+    "account": ("account", "An account of its own: invoke accounts lists them."),
+    "public": ("its own", "It signs you in itself, or is open to everybody."),
+    "unknown": ("unknown", "What lets people in is not known."),
 }
-_GATE_HELP: Final = {
-    "login": "You are signed in there with the account of this page.",
-    "token": "A program shows a token: invoke token --client=NAME prints one.",
-    "password": "It asks for a password.",
-    "account": "An account of its own: invoke accounts lists them.",
-    "public": "It signs you in itself, or is open to everybody.",
-    "unknown": "What lets people in is not known.",
-}
+"""What stands at the door, in a word and in a sentence."""
 
 
 def _add(parent: Element, tag: str, text: str = "", **attributes: str) -> Element:
@@ -95,7 +88,8 @@ def _card(section: Element, service: Service, who: Person | None) -> None:
     health = f"down: {service.trouble}" if service.trouble else f"up, {service.ready} ready"
     facts = _add(card, "p", class_="facts")
     _add(facts, "span", health, class_="health").tail = " "
-    _add(facts, "span", _GATES[service.gate], class_="gate", title=_GATE_HELP[service.gate]).tail = " "
+    word, meaning = _GATES[service.gate]
+    _add(facts, "span", word, class_="gate", title=meaning).tail = " "
     if not allowed:
         _add(facts, "span", f"for {', '.join(service.groups)}", class_="groups")
     _add(_add(card, "p", class_="address"), "code", service.host, class_="copy")

@@ -103,11 +103,11 @@ def _notes(obj: Obj) -> Mapping[str, str]:
     return obj["metadata"].get("annotations") or {}
 
 
-def _gate(meta: Obj) -> str:
+def _gate(meta: Obj, notes: Mapping[str, str]) -> str:
     gate = (meta.get("labels") or {}).get(GATE, "")
     if gate in GATES:
         return str(gate)
-    return "public" if (meta.get("annotations") or {}).get(PUBLIC) else "unknown"
+    return "public" if notes.get(PUBLIC) else "unknown"
 
 
 def _start(notes: Mapping[str, str]) -> str:
@@ -158,13 +158,12 @@ def _hosts(world: World, counts: Mapping[tuple[str, str], int]) -> Iterator[Serv
     """Yield the service of each route with a host and a backend; others redirect only."""
     groups = _groups(world.policies)
     for route in world.routes:
-        meta, backends = route["metadata"], _backends(route)
+        meta, notes, backends = route["metadata"], _notes(route), _backends(route)
         for host in route["spec"].get("hostnames", ()) if backends else ():
-            notes = _notes(route)
             yield Service(
                 host=host,
                 namespace=meta["namespace"],
-                gate=_gate(meta),
+                gate=_gate(meta, notes),
                 description=notes.get(DESCRIPTION, ""),
                 start=_start(notes),
                 ready=sum(counts.get(key, 0) for key in backends),

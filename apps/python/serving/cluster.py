@@ -20,31 +20,44 @@ class ClusterError(Exception):
 
 
 @contextmanager
-def answered(path: str, account: Path = ACCOUNT, seconds: float = _SECONDS) -> Iterator[HTTPResponse]:
-    """Ask, and give the answer to be read; ClusterError when there is none, also while it is read.
+def asked(
+    method: str,
+    path: str,
+    body: dict[str, Any] | None = None,
+    account: Path = ACCOUNT,
+    seconds: float = _SECONDS,
+) -> Iterator[HTTPResponse]:
+    """Ask, and give the answer of any status to be read; ClusterError when there is none, also while it is read.
 
     `seconds`: how long the API server may be silent.
     """
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], int(os.environ["KUBERNETES_SERVICE_PORT"])
     connection: HTTPSConnection | None = None
     try:
+        host, port = os.environ["KUBERNETES_SERVICE_HOST"], int(os.environ["KUBERNETES_SERVICE_PORT"])
         context = ssl.create_default_context(cafile=str(account / "ca.crt"))
         connection = HTTPSConnection(host, port, timeout=seconds, context=context)
         # Read each time: the kubelet replaces the token before it expires.
         token = (account / "token").read_text("utf-8").strip()
-        connection.request("GET", path, headers={"Authorization": f"Bearer {token}", "Accept": "application/json"})
-        response = connection.getresponse()
-        if response.status != _OK:
-            what = path.partition("?")[0].rpartition("/")[2]
-            message = f"the API server answered {response.status} to a list of {what}"
-            raise ClusterError(message)
-        yield response
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "Content-Type": "application/json"}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        yield connection.getresponse()
     except (OSError, HTTPException, ValueError, KeyError) as error:
         message = f"the API server does not answer ({type(error).__name__})"
         raise ClusterError(message) from error
     finally:
         if connection is not None:
             connection.close()
+
+
+@contextmanager
+def answered(path: str, account: Path = ACCOUNT, seconds: float = _SECONDS) -> Iterator[HTTPResponse]:
+    """Ask for something, and give the good answer to be read; ClusterError as `asked`, and for any other status."""
+    with asked("GET", path, None, account, seconds) as response:
+        if response.status != _OK:
+            what = path.partition("?")[0].rpartition("/")[2]
+            message = f"the API server answered {response.status} to a list of {what}"
+            raise ClusterError(message)
+        yield response
 
 
 def listed(path: str, account: Path = ACCOUNT) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ BODY: Final = 32 << 20
 """Bytes of a request."""
 VERSION: Final = "1.19.0"
 """Of the protocol, for clients that compare it with theirs."""
+_ABOUT: Final[Json] = {"title": "qdrant - vector search engine", "version": VERSION}
 _REASONS: Final = {
     200: "OK",
     400: "Bad Request",
@@ -38,6 +39,10 @@ def _told(error: Exception) -> str:
     """Return what is wrong with a request, in one line."""
     first = (str(error).splitlines() or [""])[0]
     return f"{first} is missing" if isinstance(error, KeyError) else first
+
+
+def _refusal(text: str, begin: float) -> Json:
+    return {"status": {"error": text}, "result": None, "time": time.monotonic() - begin}
 
 
 class Vectors:
@@ -84,12 +89,15 @@ class Vectors:
         if environ.get("PATH_INFO") in _HEALTH:
             start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "0")])
             return []
-        status, said = 200, dict[str, object]()
+        status = 200
+        said: Json
         try:
             self._admit(environ)
-            said = {"result": self._answer(environ), "status": "ok"}
+            answer = self._answer(environ)
+            # The one answer that has no envelope: clients compare the version with theirs.
+            said = _ABOUT if answer is _ABOUT else {"result": answer, "status": "ok", "time": time.monotonic() - begin}
         except RefusedError as error:
-            status, said = error.status, {"status": {"error": str(error)}, "result": None}
+            status, said = error.status, _refusal(str(error), begin)
         # The engine's errors have no classes of their own; what the server is to blame for begins with one word.
         except Exception as error:  # noqa: BLE001
             broken = isinstance(error, OSError) or str(error).startswith("Service ")
@@ -98,8 +106,8 @@ class Vectors:
             status, text = (
                 (500, f"Service internal error: {error}") if broken else (400, f"Wrong input: {_told(error)}")
             )
-            said = {"status": {"error": text}, "result": None}
-        body = json.dumps(said | {"time": time.monotonic() - begin}).encode()
+            said = _refusal(text, begin)
+        body = json.dumps(said).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         start(f"{status} {_REASONS[status]}", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
@@ -128,7 +136,7 @@ class Vectors:
         raise unspoken(message)
 
     def _about(self, _: Json) -> object:
-        return {"title": "qdrant - vector search engine", "version": VERSION}
+        return _ABOUT
 
     def _list(self, _: Json) -> object:
         return {"collections": [{"name": name} for name in self._store.names()]}

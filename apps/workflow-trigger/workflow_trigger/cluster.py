@@ -1,14 +1,11 @@
 """The API server of Kubernetes, asked for templates and told of new workflows, by the pod's own token."""
 
 import json
-import os
-import ssl
 from http import HTTPStatus
-from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
 
-from serving.cluster import ACCOUNT, ClusterError
+from serving.cluster import ACCOUNT, ClusterError, asked
 
 from .messages import MessageError, Obj
 
@@ -47,21 +44,5 @@ class Workflows:
         return status == HTTPStatus.CREATED
 
     def _ask(self, method: str, path: str, body: Obj | None = None) -> tuple[int, Obj]:
-        connection: HTTPSConnection | None = None
-        try:
-            context = ssl.create_default_context(cafile=str(self._account / "ca.crt"))
-            host, port = os.environ["KUBERNETES_SERVICE_HOST"], int(os.environ["KUBERNETES_SERVICE_PORT"])
-            connection = HTTPSConnection(host, port, timeout=_SECONDS, context=context)
-            # Read each time: the kubelet replaces the token before it expires.
-            token = (self._account / "token").read_text("utf-8").strip()
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            text = None if body is None else json.dumps(body)
-            connection.request(method, self._base + path, text, headers)
-            answer = connection.getresponse()
+        with asked(method, self._base + path, body, self._account, _SECONDS) as answer:
             return answer.status, json.loads(answer.read())
-        except (OSError, HTTPException, ValueError, KeyError) as error:
-            message = f"the API server does not answer ({type(error).__name__})"
-            raise ClusterError(message) from error
-        finally:
-            if connection is not None:
-                connection.close()

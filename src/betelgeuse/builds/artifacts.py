@@ -144,6 +144,7 @@ _ORIGINS: Final = {
     Kind.MAVEN: _Origin(maven.files, lambda program: key_of(maven.inputs(program))),
     Kind.NPM: _Origin(npm.installed, lambda program: key_of(npm.inputs(program))),
     Kind.PYPI: _Origin(pypi.installed, lambda program: key_of(pypi.inputs(program))),
+    Kind.SDIST: _Origin(pypi.unpacked, lambda program: key_of({"lock": locks.requirements(program)})),
     Kind.BUILD: _Origin(_built, lambda program: key_of(_build_inputs(program))),
     Kind.OWN: _Origin(_own, lambda _: ""),
 }

@@ -9,9 +9,13 @@ import yaml
 from betelgeuse import paths
 from betelgeuse.builds import images
 from betelgeuse.programs import table
+from betelgeuse.settings import KIND
 
 LOCAL: Final = "images-local"
 UPSTREAM: Final = "images-upstream"
+ON_KIND: Final = "images-kind"
+_OURS: Final = "ghcr.io/betelgeuse/"
+"""Images that no registry has."""
 _FIELDS: Final = {
     "images": [
         {"path": "spec/imageName", "group": "postgresql.cnpg.io", "kind": "Cluster"},
@@ -45,12 +49,7 @@ def _write(name: str, entries: list[dict[str, str]]) -> None:
 
 def _settle(file: Path, content: Mapping[str, object]) -> None:
     text = "# Generated from programs/ and apps/: edits are lost.\n" + yaml.safe_dump(dict(content), sort_keys=False)
-    if file.is_file() and file.read_text("utf-8") == text:
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".new")
-    draft.write_text(text, "utf-8")
-    draft.rename(file)
+    paths.settle(file, text)
 
 
 def path(name: str) -> Path:
@@ -58,12 +57,31 @@ def path(name: str) -> Path:
     return paths.GENERATED / name / "kustomization.yaml"
 
 
-def write() -> None:
-    """Write both components.
+def _decision() -> Path:
+    return paths.state_dir(KIND) / "images"
 
-    They are derived from program.yaml and content keys alone, so a tree can be rendered before anything is built.
+
+def decided() -> str:
+    """Return which component names the images on kind, empty before a deploy has decided."""
+    return _decision().read_text("utf-8").strip() if _decision().is_file() else ""
+
+
+def decide(name: str) -> None:
+    """Keep which component names the images on kind, until `destroy`."""
+    paths.write(_decision(), f"{name}\n")
+
+
+def write() -> None:
+    """Write all components.
+
+    They are derived from program.yaml, content keys and the decision about kind alone, so a tree can be rendered before
+    anything is built.
     """
     known = [image for image in table.images().values() if not image.on_demand]
-    _write(UPSTREAM, [_entry(image.upstream[0], image.replaces) for image in known])
-    built = [image for image in known if not image.pulled]
-    _write(LOCAL, [_entry(image.upstream[0], images.reference(image)) for image in built])
+    upstream = {image.name: _entry(image.upstream[0], image.replaces) for image in known}
+    ours = {image.name: _entry(image.upstream[0], images.reference(image)) for image in known if not image.pulled}
+    _write(UPSTREAM, [*upstream.values()])
+    _write(LOCAL, [*ours.values()])
+    everything = decided() == LOCAL
+    built = {name: entry for name, entry in ours.items() if everything or entry["name"].startswith(_OURS)}
+    _write(ON_KIND, [*(upstream | built).values()])

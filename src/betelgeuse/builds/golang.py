@@ -98,6 +98,7 @@ def _key_inputs(program: Program, built: Built | None) -> dict[str, object]:
         "mod": mod,
         "sum": sums,
         "flags": flags,
+        **({"tests": flags.tests} if flags.tests else {}),
         **({"build": built.key} if built else {}),
         **({"own": own} if (own := _own(program)) else {}),
     }
@@ -159,13 +160,15 @@ def commands(name: str, built: Built | None = None) -> Path:
             f"-s -w{variables}",
             "-o",
             f"{out}/",
-            "tool",
         ]
         log = paths.CACHE / "logs" / f"go-{name}.log"
         try:
             with TemporaryDirectory() as scratch:
-                command = [str(toolchain(program)), "build", *_modfile(program, built, Path(scratch)), *argv]
-                run(command, cwd=program.folder, env=environment(program, cgo=flags.cgo), log=log, timeout=3600)
+                modfile = _modfile(program, built, Path(scratch))
+                for verb, what in ((["build"], ("tool",)), (["test", "-c", "-vet=off"], flags.tests)):
+                    if what:
+                        command = [str(toolchain(program)), *verb, *modfile, *argv, *what]
+                        run(command, cwd=program.folder, env=environment(program, cgo=flags.cgo), log=log, timeout=3600)
         except BetelgeuseError as error:
             raise _explain(paths.shown(program.folder), error) from None
         for old, new in flags.rename.items():

@@ -17,6 +17,7 @@ from betelgeuse.settings import suggest
 REPOSITORY: Final = "betelgeuse.local"
 _TAG_KEY: Final = 8
 _OTHERS_READ: Final = 0o004
+_EXECUTED: Final = 0o100
 
 
 def named(name: str) -> Image:
@@ -84,7 +85,7 @@ def build(image: Image) -> Path:
         context.mkdir()
         (context / "Dockerfile").write_text(recipe.dockerfile(image), "utf-8")
         for path, source in files.items():
-            _copy(source, context / recipe.place(image, path))
+            stage(source, context / recipe.place(image, path))
         try:
             buildah("bud", "-q", "--network", "host", *argument, "-t", name, str(context), log=log)
             buildah("push", "-q", name, f"docker-archive:{out / 'image.tar'}:{name}", log=log)
@@ -98,7 +99,7 @@ def build(image: Image) -> Path:
     return produce(f"image-{image.name}", _inputs(image), make) / "image.tar"
 
 
-def _copy(source: Path, target: Path) -> None:
+def stage(source: Path, target: Path) -> None:
     """Put a file or folder into a build context, readable for the image's user, by hard link where that is possible."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
@@ -107,12 +108,17 @@ def _copy(source: Path, target: Path) -> None:
         for folder, _, _ in os.walk(target):
             Path(folder).chmod(0o755)
     else:
-        _copy_file(str(source), str(target))
+        with source.open("rb") as stream:
+            script = stream.read(2) == b"#!"
+        # A module of the Go proxy keeps no modes.
+        _copy_file(str(source), str(target), _EXECUTED if script else 0)
 
 
-def _copy_file(source: str, target: str) -> str:
-    mode = Path(source).stat().st_mode
-    if mode & _OTHERS_READ:
+def _copy_file(source: str, target: str, added: int = 0) -> str:
+    """Link or copy a file; one that lacks a mode that is to be added is copied: a link would change the original's."""
+    before = Path(source).stat().st_mode
+    mode = before | added
+    if mode == before and mode & _OTHERS_READ:
         try:
             os.link(source, target)
         except OSError:
@@ -121,5 +127,5 @@ def _copy_file(source: str, target: str) -> str:
             return target
     shutil.copyfile(source, target)
     # As git keeps modes: a file may be executed or not.
-    Path(target).chmod(0o755 if mode & 0o100 else 0o644)
+    Path(target).chmod(0o755 if mode & _EXECUTED else 0o644)
     return target

@@ -4,10 +4,11 @@ import os
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.builds.archive import sha256_of
+from betelgeuse.builds.archive import extract, sha256_of
 from betelgeuse.builds.store import produce
 from betelgeuse.errors import BetelgeuseError, BuildError
 from betelgeuse.programs import locks
@@ -109,3 +110,23 @@ def download(program: Program, package: str) -> Path:
         message = f"{package}: expected sha256 {sha256}, got {got}; the index served another file"
         raise BuildError(message)
     return partial.rename(folder / partial.name.removeprefix(f".{os.getpid()}-"))
+
+
+def unpacked(program: Program) -> Path:
+    """Return a folder with a program's source packages, each under its name without the version; nothing is run.
+
+    Raises BuildError where one cannot be had, or is no source package.
+    """
+
+    def make(out: Path) -> None:
+        for package in locks.requirements(program):
+            file = download(program, package)
+            if not file.name.endswith(".tar.gz"):
+                message = f"{package}: {file.name} is no source package; {paths.shown(program.folder)} locks one"
+                raise BuildError(message)
+            with TemporaryDirectory(prefix=".sdist-", dir=out) as scratch:
+                extract(file, Path(scratch))
+                (top,) = Path(scratch).iterdir()
+                top.rename(out / package)
+
+    return produce(f"sdist-{program.name}", {"lock": locks.requirements(program)}, make)

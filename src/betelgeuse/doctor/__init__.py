@@ -1,23 +1,26 @@
 """The doctor: what could keep a deploy from working, why it matters, and what to do about it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Final
 
-from betelgeuse import profiles, selection, settings
-from betelgeuse.doctor import cluster, kernel, machine, network, tools
-from betelgeuse.doctor.model import Check, Context, Report, Status, fail, shape, skip
+from betelgeuse import profiles, selection, servers, settings
+from betelgeuse.doctor import cluster, kernel, machine, names, network, remote, server, tools
+from betelgeuse.doctor.model import Check, Context, Report, Shape, Status, fail, shape, skip
 from betelgeuse.doctor.probe import Machine, Probe
 from betelgeuse.errors import BetelgeuseError, RefusedError
 from betelgeuse.profiles import Profile
 from betelgeuse.progress import out
+from betelgeuse.servers import Server
 from betelgeuse.settings import Settings
 
 __all__ = ["CHECKS", "diagnose", "preflight", "run"]
 
-CHECKS: Final[tuple[Check, ...]] = machine.CHECKS + kernel.CHECKS + tools.CHECKS + network.CHECKS + cluster.CHECKS
+CHECKS: Final[tuple[Check, ...]] = (
+    machine.CHECKS + kernel.CHECKS + tools.CHECKS + network.CHECKS + names.CHECKS + cluster.CHECKS + server.CHECKS
+)
 _WORKERS: Final = 8
 """Checks mostly wait for other programs."""
 
@@ -33,13 +36,37 @@ def _look(check: Check, context: Context) -> Report:
     return Report(check, finding)
 
 
-def diagnose(chosen: Settings, profile: Profile, *, probe: Probe | None = None, quick: bool = False) -> list[Report]:
-    """Run the checks that matter for an environment; `quick` leaves out those that ask a network."""
-    context = Context(chosen, probe or Machine(), profile, profiles.smaller(profile))
+def diagnose(
+    chosen: Settings,
+    profile: Profile,
+    *,
+    probe: Probe | None = None,
+    quick: bool = False,
+    reach: Callable[[Server], Probe] | None = None,
+) -> list[Report]:
+    """Run the checks that matter for an environment; `quick` leaves out those that ask a network.
+
+    `reach` gives the probe of each server that the environment lists; those are asked after this machine.
+    """
+    listed = servers.load(chosen.env)
+    here = probe or Machine()
+    reach = reach or remote.Reach(chosen.env)
+    context = Context(chosen, here, profile, profiles.smaller(profile), listed, reach)
     where = shape(chosen.env)
     asked = [check for check in CHECKS if where in check.shapes and (check.quick or not quick)]
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return list(pool.map(lambda check: _look(check, context), asked))
+        reports = list(pool.map(lambda check: _look(check, context), asked))
+        for each in listed:
+            try:
+                there = replace(context, probe=reach(each), server=each, here=here)
+            except BetelgeuseError:
+                # The check of SSH has said why.
+                continue
+            of_it = [
+                replace(check, name=f"{each.name}: {check.name}") for check in CHECKS if Shape.SERVER in check.shapes
+            ]
+            reports += pool.map(lambda check, there=there: _look(check, there), of_it)
+    return reports
 
 
 def failures(reports: Sequence[Report]) -> list[Report]:

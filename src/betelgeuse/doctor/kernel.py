@@ -13,6 +13,8 @@ from betelgeuse.clusters.local.layout import CGROUP_ROOT, CONTROLLERS
 from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, skip, warn
 
 _EMBEDDED: Final = frozenset({Shape.EMBEDDED})
+_NODES: Final = frozenset({Shape.EMBEDDED, Shape.SERVER})
+"""Where nodes are, in namespaces or as servers."""
 _LEAST: Final = (5, 10)
 """Cilium 1.20's minimum."""
 _NO_ROOT: Final = "needs root to try"
@@ -59,7 +61,8 @@ def _bpf(context: Context) -> Finding:
     if context.probe.uid != 0:
         return skip(_NO_ROOT)
     jit = (context.probe.read("/proc/sys/net/core/bpf_jit_enable") or "").strip()
-    if not jit:
+    # The switch of the compiler is not shown in network namespaces, and a server may itself be a container.
+    if not jit and not context.probe.exists("/sys/fs/bpf"):
         return fail("the kernel has no BPF")
     config = context.probe.run("zcat", "/proc/config.gz")[1] if context.probe.exists("/proc/config.gz") else ""
     wanted = ("CGROUP_BPF", "NET_CLS_BPF", "NET_SCH_INGRESS", "BPF_EVENTS") if config else ()
@@ -142,23 +145,23 @@ def _controllers(context: Context) -> Finding:
 
 
 CHECKS: Final = (
-    Check("kernel-version", "Cilium 1.20 needs Linux 5.10", "boot a newer kernel", _version, _EMBEDDED),
-    Check("kernel-bpf", "Cilium's data plane is BPF", _OTHER_KERNEL, _bpf, _EMBEDDED),
-    Check("kernel-btf", "BPF programs read the kernel's types", _OTHER_KERNEL, _btf, _EMBEDDED),
+    Check("kernel-version", "Cilium 1.20 needs Linux 5.10", "boot a newer kernel", _version, _NODES),
+    Check("kernel-bpf", "Cilium's data plane is BPF", _OTHER_KERNEL, _bpf, _NODES),
+    Check("kernel-btf", "BPF programs read the kernel's types", _OTHER_KERNEL, _btf, _NODES),
     Check(
         "kernel-filesystems",
         "containers' layers, Cilium's maps and its socket balancing are mounted from them",
         _OTHER_KERNEL,
         _file_systems("overlay", "bpf", "cgroup2", "tmpfs"),
-        _EMBEDDED,
+        _NODES,
     ),
-    Check("kernel-namespaces", "a node is a set of namespaces", _OTHER_KERNEL, _namespaces, _EMBEDDED),
+    Check("kernel-namespaces", "a node is a set of namespaces", _OTHER_KERNEL, _namespaces, _NODES),
     Check(
         "kernel-veth",
         "the cable of every node and pod",
         _OTHER_KERNEL,
         _tried("ip", "link", "add", "one", "type", "veth", "peer", "name", "two"),
-        _EMBEDDED,
+        _NODES,
     ),
     Check(
         "kernel-bridge",
@@ -172,7 +175,7 @@ CHECKS: Final = (
         "pods of different nodes talk through it",
         _OTHER_KERNEL,
         _tried("ip", "link", "add", "one", "type", "vxlan", "id", "7", "dstport", "8472"),
-        _EMBEDDED,
+        _NODES,
     ),
     Check(
         "kernel-tun",
@@ -190,7 +193,7 @@ CHECKS: Final = (
             "add table ip t; add chain ip t c { type nat hook prerouting priority 0; }; "
             "add rule ip t c ct state established accept; add rule ip t c numgen random mod 2 vmap { 0 : drop }",
         ),
-        _EMBEDDED,
+        _NODES,
     ),
     Check(
         "kernel-ipset",

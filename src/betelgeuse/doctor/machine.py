@@ -12,10 +12,12 @@ from betelgeuse.clusters.local.layout import CGROUP_ROOT, ENV
 from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, shape, skip, warn
 
 _EMBEDDED: Final = frozenset({Shape.EMBEDDED})
-_HERE: Final = frozenset({Shape.EMBEDDED, Shape.DOCKER})
+_NODES: Final = frozenset({Shape.EMBEDDED, Shape.DOCKER, Shape.SERVER})
+"""Machines that carry the platform."""
+_OF_LINUX: Final = frozenset({Shape.EMBEDDED, Shape.SERVER})
 _KIB_PER_GIB: Final = 2**20
 _BYTES_PER_GIB: Final = 2**30
-_NODES: Final = f"btg-{ENV}-*"
+_SCOPES: Final = f"btg-{ENV}-*"
 _PLACES: Final = {paths.CACHE: 0.6, paths.STATE: 0.4}
 """The shares of a profile's disk space."""
 _BUILT_AFTER: Final = datetime(2026, 11, 1, tzinfo=UTC)
@@ -79,7 +81,7 @@ def _meminfo(context: Context) -> dict[str, float]:
 def _own(context: Context) -> float:
     """Return the GiB that our nodes use already: they stay the platform's."""
     places = (f"{CGROUP_ROOT}/memory", *map(str, cgroup2.PLACES))
-    stats = [path for place in places for path in context.probe.glob(f"{place}/{_NODES}/memory.stat")]
+    stats = [path for place in places for path in context.probe.glob(f"{place}/{_SCOPES}/memory.stat")]
     # The first is v1's name for it, the second v2's.
     found = [re.search(r"^(?:total_rss|anon) (\d+)$", context.probe.read(path) or "", re.MULTILINE) for path in stats]
     return sum(int(match[1]) for match in found if match) / _BYTES_PER_GIB
@@ -216,24 +218,24 @@ CHECKS: Final = (
         "the pinned wheels and builds are tried on Linux x86_64; aarch64 should work",
         "use a Linux x86_64 machine, or --env=kind with Docker",
         _platform,
-        _HERE,
+        _NODES,
     ),
     Check(
         "capabilities",
         "even root lacks them inside most containers",
         "run outside the container, or start it with these capabilities",
         _capabilities,
-        _EMBEDDED,
+        _OF_LINUX,
     ),
-    Check("cpus", "below this the control plane starves the pods", "use a larger machine", _cpus, _HERE),
+    Check("cpus", "below this the control plane starves the pods", "use a larger machine", _cpus, _NODES),
     Check(
         "memory",
         "the control plane, the CNI and both models stay resident",
         "end other programs, use a machine with more memory, or a smaller profile",
         _memory,
-        _HERE,
+        _NODES,
     ),
-    Check("swap", "a swapping etcd misses its deadlines", "end other programs, or swapoff -a", _swap, _HERE),
+    Check("swap", "a swapping etcd misses its deadlines", "end other programs, or swapoff -a", _swap, _NODES),
     Check(
         "disk-cache",
         "compilers' caches and finished builds are kept there",
@@ -267,14 +269,14 @@ CHECKS: Final = (
         "kubelets and containerd watch files; all nodes share root's limit",
         "sysctl -w fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288",
         _inotify,
-        _EMBEDDED,
+        _OF_LINUX,
     ),
     Check(
         "pids",
         "every container thread takes a number",
         "sysctl -w kernel.pid_max=4194304 kernel.threads-max=120000",
         _pids,
-        _EMBEDDED,
+        _OF_LINUX,
     ),
     Check("clock", "certificates are valid from now on", "set the clock: timedatectl set-ntp true", _clock),
 )

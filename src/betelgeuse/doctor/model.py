@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Final
 
 from betelgeuse.doctor.probe import Probe
+from betelgeuse.errors import BetelgeuseError
 from betelgeuse.profiles import Budget, Profile
+from betelgeuse.servers import Server
 from betelgeuse.settings import Settings
 
 
@@ -25,9 +27,17 @@ class Shape(StrEnum):
     EMBEDDED = "embedded"
     DOCKER = "docker"
     SERVERS = "servers"
+    SERVER = "server"
+    """One of the servers, looked at over SSH."""
 
 
-EVERYWHERE: Final = frozenset(Shape)
+EVERYWHERE: Final = frozenset({Shape.EMBEDDED, Shape.DOCKER, Shape.SERVERS})
+"""Any machine that a deploy is started on."""
+
+
+def _nowhere(server: Server) -> Probe:
+    message = f"{server.name} is not within reach"
+    raise BetelgeuseError(message)
 
 
 def shape(env: str) -> Shape:
@@ -44,6 +54,14 @@ class Context:
     profile: Profile
     smaller: tuple[Profile, ...] = ()
     """Profiles with a part of its areas, largest first: what to advise where the machine is too small."""
+    servers: tuple[Server, ...] = ()
+    """What the environment's servers.yaml lists."""
+    reach: Callable[[Server], Probe] = _nowhere
+    """Give the probe of a server; BetelgeuseError with the reason where it is out of reach."""
+    server: Server | None = None
+    """Whose probe this is, where it is a server's."""
+    here: Probe | None = None
+    """This machine's probe, beside a server's."""
 
     @property
     def budget(self) -> Budget:

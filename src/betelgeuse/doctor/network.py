@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any, Final
 
+from betelgeuse import dns, overlays
 from betelgeuse.clusters.local import handsoff
 from betelgeuse.clusters.local.layout import BRIDGE, POD_CIDR, SERVICE_CIDR
+from betelgeuse.doctor import names
 from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, skip, warn
 
 _EMBEDDED: Final = frozenset({Shape.EMBEDDED})
@@ -98,8 +100,8 @@ def _bridge_ports(context: Context) -> Finding:
 
 
 def _server_ports(context: Context) -> Finding:
-    if context.settings.ssh_hosts:
-        return skip("the servers are reached over SSH; kubeadm checks their ports")
+    if context.servers and context.server is None:
+        return skip("each server is asked itself")
     if context.probe.exists("/etc/kubernetes/kubelet.conf"):
         return ok("this machine is a node already")
     tables = (context.probe.read(f"/proc/net/{name}") or "" for name in ("tcp", "tcp6"))
@@ -169,30 +171,19 @@ def _proxy(context: Context) -> Finding:
     return warn("set", f"export NO_PROXY={','.join([*filter(None, [direct]), *lacking])}")
 
 
-def _names(context: Context) -> Finding:
-    domain, expected = context.settings.domain, set(context.settings.gateway_addresses)
-    found: set[str] = set(context.probe.resolves(f"llm.{domain}"))
-    if not found:
-        return warn(f"llm.{domain} has no address")
-    if expected and not found <= expected:
-        return warn(f"llm.{domain} is {', '.join(sorted(found))}, the Gateway has {', '.join(sorted(expected))}")
-    return ok(f"llm.{domain} is {', '.join(sorted(found))}")
-
-
 def _configured(context: Context) -> Finding:
-    settings = context.settings
+    settings, gateways = context.settings, dns.gateways(context.settings, context.servers)
+    # One with an authority of its own asks nobody.
+    public = overlays.components(settings.env) & {names.PUBLIC} or not overlays.components(settings.env)
     lacking = [
         key
         for key, value in {
-            "GATEWAY_ADDRESSES": settings.gateway_addresses,
-            "ACME_EMAIL": settings.acme_email,
-            "ACME_SERVER": settings.acme_server,
+            "GATEWAY_ADDRESSES": gateways,
+            **({"ACME_EMAIL": settings.acme_email, "ACME_SERVER": settings.acme_server} if public else {}),
         }.items()
         if not value
     ]
-    return (
-        fail(f"empty: {', '.join(lacking)}") if lacking else ok(f"{len(settings.gateway_addresses)} gateway addresses")
-    )
+    return fail(f"empty: {', '.join(lacking)}") if lacking else ok(f"{len(gateways)} gateway addresses")
 
 
 CHECKS: Final = (
@@ -242,7 +233,7 @@ CHECKS: Final = (
         "the control plane and the Gateway listen on them",
         "stop the programs that have them: ss -ltnp shows which",
         _server_ports,
-        _SERVERS,
+        _SERVERS | {Shape.SERVER},
     ),
     Check(
         "environment",
@@ -250,13 +241,5 @@ CHECKS: Final = (
         "fill them in the environment's environment.env",
         _configured,
         _SERVERS,
-    ),
-    Check(
-        "names",
-        "clients and the certificate authority find the Gateway by name",
-        "point *.DOMAIN at GATEWAY_ADDRESSES in your DNS zone",
-        _names,
-        _SERVERS,
-        quick=False,
     ),
 )

@@ -6,9 +6,10 @@ from datetime import datetime
 from importlib.metadata import requires
 from typing import Final
 
-from betelgeuse import paths, system
+from betelgeuse import paths, servers, system
 from betelgeuse.builds import bases, golang
 from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, skip, warn
+from betelgeuse.errors import BetelgeuseError
 
 _EMBEDDED: Final = frozenset({Shape.EMBEDDED})
 _DOCKER: Final = frozenset({Shape.DOCKER})
@@ -131,26 +132,29 @@ def _apt(context: Context) -> Finding:
     return ok(f"{len(sources)} sources configured, the first answers") if code == 0 else _refusal(context, "apt", text)
 
 
-def _docker(context: Context) -> Finding:
+def _containers(context: Context) -> Finding:
     code, text = context.probe.run("docker", "version", "--format", "{{.Server.Version}}")
-    return ok(f"server {text}") if code == 0 else fail(text.splitlines()[-1] if text else "docker does not answer")
+    if code == 0:
+        return ok(f"Docker {text}")
+    if context.probe.which("podman") is not None:
+        return ok("podman")
+    if context.probe.which("apt-get") is not None and context.probe.uid == 0:
+        return ok("no Docker answers; deploy installs podman")
+    return fail(text.splitlines()[-1] if text else "docker does not answer")
 
 
 def _ssh(context: Context) -> Finding:
-    hosts = context.settings.ssh_hosts
-    if not hosts:
-        if context.settings.env == "single-node":
-            return ok("none: this machine itself is the node")
-        return fail("SSH_HOSTS is empty", f"list the servers in overlays/{context.settings.env}/environment.env")
+    if not context.servers:
+        return ok(f"no overlays/{context.settings.env}/{servers.FILE}: the cluster is not ours to form")
     if context.probe.which("ssh") is None:
         return fail("ssh is not installed", "apt-get install openssh-client")
     failed = []
-    for host in hosts:
-        options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-p", str(host.port)]
-        code, text = context.probe.run("ssh", *options, f"{host.user}@{host.address}", "true")
-        if code != 0:
-            failed.append(f"{host.name}: {text.splitlines()[-1] if text else f'exit code {code}'}")
-    return fail("; ".join(failed)) if failed else ok(f"{len(hosts)} servers answer")
+    for server in context.servers:
+        try:
+            context.reach(server)
+        except BetelgeuseError as error:
+            failed.append(str(error))
+    return fail("; ".join(failed)) if failed else ok(f"{len(context.servers)} let us in as root")
 
 
 CHECKS: Final = (
@@ -194,19 +198,18 @@ CHECKS: Final = (
         quick=False,
     ),
     Check(
-        "docker",
+        "containers",
         "kind's nodes are containers",
-        "install and start Docker, or use --env=local",
-        _docker,
+        "start Docker, install podman, or use --env=local",
+        _containers,
         _DOCKER,
         quick=False,
     ),
     Check(
         "ssh",
         "servers are set up over SSH with keys, never with passwords",
-        "ssh-copy-id USER@ADDRESS, or load the key: ssh-add; first contact: ssh USER@ADDRESS",
+        "ssh-copy-id USER@ADDRESS, or load the key: ssh-add; a user but root needs sudo without a password",
         _ssh,
         _SERVERS,
-        quick=False,
     ),
 )

@@ -19,7 +19,7 @@ def _same(want: object, live: object) -> bool:
     if isinstance(want, list | tuple):
         return sorted(map(str, want)) == sorted(map(str, live if isinstance(live, list) else []))
     # Keycloak leaves out an attribute that is empty.
-    return want == ("" if live is None else live)
+    return want == live or (want == "" and live is None)
 
 
 def fields(want: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from betelgeuse.errors import BetelgeuseError
 from betelgeuse.kube.expiry import ended, remedy
 from betelgeuse.kube.objects import Obj
 from betelgeuse.kube.resources import Resource, resources
-from betelgeuse.settings import LOCAL
+from betelgeuse.settings import MADE
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -153,7 +153,7 @@ class Kube:
                 f"the certificate of the API server of {self.env!r} at {self.host} has expired; {remedy(self.env)}"
             )
         # Where the machines are not ours, a deploy starts none.
-        starts = f", `invoke deploy --env={self.env}` starts it" if self.env == LOCAL else ""
+        starts = f", `invoke deploy --env={self.env}` starts it" if self.env in MADE else ""
         return UnreachableError(
             f"the API server of {self.env!r} at {self.host} does not answer: {text}; "
             f"`invoke doctor --env={self.env}` looks why{starts}"

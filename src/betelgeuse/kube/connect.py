@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from betelgeuse import paths
+from betelgeuse import paths, servers
 from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
+from betelgeuse.kube import standby
 from betelgeuse.kube.api import Kube
-from betelgeuse.settings import LOCAL, Settings, environments, load, suggest
+from betelgeuse.settings import MADE, Settings, environments, load, suggest
 
-_KIND: Final = "kind-"
-"""kind puts it before a cluster's name to call its context."""
 _CONNECTIONS: Final = 16
 """More threads than this never apply at once."""
 
@@ -33,13 +32,11 @@ def kubeconfigs(settings: Settings) -> tuple[Path, ...]:
 
 
 def _lacking(settings: Settings, listed: str) -> str:
-    """Return which kubeconfig is missing and what to make first: only the embedded cluster is made by a deploy."""
-    if settings.env == LOCAL:
-        return f"{paths.kubeconfig_path(LOCAL)} does not exist; run `invoke deploy --env={LOCAL}` first"
+    """Return which kubeconfig is missing and what to make first."""
+    if settings.env in MADE or servers.load(settings.env):
+        return f"{paths.kubeconfig_path(settings.env)} does not exist; run `invoke deploy --env={settings.env}` first"
     context = context_of(settings)
-    made = f"`kind create cluster --name={context.removeprefix(_KIND)} --config=tests/kind/kind.yaml` makes it"
-    if not context.startswith(_KIND):
-        made = "make it with kubeadm first (docs/operations/install.md, A cluster on servers)"
+    made = "make it with kubeadm first (docs/operations/install.md, A cluster on servers)"
     return f"no kubeconfig is at {listed}; {made}, and KUBECONFIG names the file with its context {context!r}"
 
 
@@ -102,6 +99,7 @@ def connect(settings: Settings, *, context: str | None = None) -> Kube:
     wanted = context or context_of(settings)
     if wanted != settings.kube_context:
         check_listed(settings, wanted)
+    standby.settle(settings.env)
     files = check_kubeconfig(kubeconfigs(settings), wanted)
     listed = os.pathsep.join(map(str, files))
 

@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 
 from betelgeuse.kube import Obj, api_group
+from betelgeuse.tree.gates import without_policies
 from betelgeuse.tree.listeners import listeners
 from betelgeuse.tree.refs import ref
 from betelgeuse.tree.workloads import WORKLOADS, labels, pod_spec, ports
@@ -74,6 +75,7 @@ _SHIFT: Final = 10000
 """Envoy Gateway's proxies listen on 10000 more than a port that only root could open."""
 _STATS: Final = 19001
 """Where each proxy tells its metrics, as its controller declares it."""
+_NGINX_STATS: Final = 9113
 _INSTANCE: Final = (("postgresql", 5432, "TCP"), ("metrics", 9187, "TCP"), ("status", 8000, "TCP"))
 _SERVERS: Final = {"Prometheus": 9090, "Alertmanager": 9093}
 _RELOADER: Final = ("reloader-web", 8080, "TCP")
@@ -92,6 +94,7 @@ def _proxy_labels(objects: Iterable[Obj]) -> dict[str, str]:
 def _proxies(objects: Sequence[Obj]) -> Iterator[Party]:
     """Yield the proxies of each Gateway, which its controller starts: they listen for its ListenerSets too."""
     added = _proxy_labels(objects)
+    others = {(obj["metadata"].get("namespace", ""), obj["metadata"]["name"]): obj for obj in without_policies(objects)}
     gateways: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
     parents = {ref(obj): obj["spec"]["parentRef"] for obj in objects if obj["kind"] == "ListenerSet"}
     for listener in listeners(objects):
@@ -99,9 +102,23 @@ def _proxies(objects: Sequence[Obj]) -> Iterator[Party]:
         parent = parents.get(owner, {"name": owner.name})
         gateways[parent.get("namespace", owner.namespace), parent["name"]].add(listener.port)
     for (namespace, name), numbers in sorted(gateways.items()):
+        if (namespace, name) in others:
+            yield _nginx(others[namespace, name], numbers, objects)
+            continue
         inner = [number + _SHIFT if number < _PRIVILEGED_PORTS else number for number in sorted(numbers)]
         ports = (*(("", number, "TCP") for number in inner), ("metrics", _STATS, "TCP"))
         yield Party(namespace, name, _PROXY | added, POD, ports)
+
+
+def _nginx(gateway: Obj, numbers: Iterable[int], objects: Iterable[Obj]) -> Party:
+    """Return NGINX's proxies of a Gateway: they listen on the ports of its listeners themselves."""
+    meta, spec = gateway["metadata"], gateway["spec"]
+    labels = {"app.kubernetes.io/name": f"{meta['name']}-{spec['gatewayClassName']}"}
+    labels |= spec.get("infrastructure", {}).get("labels", {})
+    proxies = (obj["spec"] for obj in objects if obj["kind"] == "NginxProxy")
+    stats = next((spec["metrics"]["port"] for spec in proxies if "port" in spec.get("metrics", {})), _NGINX_STATS)
+    ports = (*(("", number, "TCP") for number in sorted(numbers)), ("metrics", stats, "TCP"))
+    return Party(meta.get("namespace", ""), meta["name"], labels, POD, ports)
 
 
 def _instances(objects: Iterable[Obj]) -> Iterator[Party]:

@@ -24,6 +24,8 @@ class Kind(Enum):
     """A file or folder of the installed npm packages, `node_modules/` included."""
     PYPI = "pypi"
     """A file or folder of the installed Python packages."""
+    SDIST = "sdist"
+    """A file or folder of a source package of PyPI: its name, and the path inside; nothing of it is run."""
     BUILD = "build"
     """A file that the program's own build makes."""
     OWN = "own"
@@ -78,6 +80,9 @@ class Go:
     """Names of the results, by the names that Go gives them."""
     replace: Mapping[str, str] = field(default_factory=dict)
     """Folders of the build's result that stand for a module: where assets have to be made before Go embeds them."""
+    # Outside the representation, which is part of what other programs' builds are found by.
+    tests: tuple[str, ...] = field(default=(), repr=False)
+    """Packages among the tools whose tests are compiled, each a command `<package>.test`."""
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ def _unnamed(image: Image, parents: Container[str], tree: str) -> str:
         return "base of other images"
     if image.replaces in tree:
         return "made by a controller"
+    if image.pulled:
+        return "with a component that no environment lists"
     return _NODE if image.replaces.startswith("registry.k8s.io/") else "on `local` alone"
 
 

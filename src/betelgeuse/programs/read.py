@@ -57,6 +57,7 @@ def _go(entry: Entry) -> Go:
         variables=said["variables"].table() if "variables" in said else {},
         rename=said["rename"].table() if "rename" in said else {},
         replace=said["replace"].table() if "replace" in said else {},
+        tests=said["tests"].texts() if "tests" in said else (),
     )
 
 

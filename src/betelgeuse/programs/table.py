@@ -13,6 +13,8 @@ from betelgeuse.settings import suggest
 
 FOLDERS: Final = [paths.ROOT / "programs", paths.ROOT / "apps"]
 """Other projects' programs, and our own."""
+_OF_SOURCE: Final = {Kind.MODULE: Kind.GO, Kind.SDIST: Kind.PYPI}
+"""Kinds of files whose source has another name."""
 
 
 @cache
@@ -96,7 +98,7 @@ def _unobtainable(file: File, programs: Mapping[str, Program]) -> str:
     if file.kind is Kind.OWN:
         own = program.folder / file.path
         return "" if own.exists() else f"{paths.shown(own)} does not exist"
-    wanted = Kind.GO if file.kind is Kind.MODULE else file.kind
+    wanted = _OF_SOURCE.get(file.kind, file.kind)
     return "" if getattr(program.source, wanted.value) else f"the source of {program.name} has no `{wanted.value}`"
 
 

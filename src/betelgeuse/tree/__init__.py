@@ -6,7 +6,8 @@ Only conformance/coverage.py reads the objects a second time, by itself: it is t
 from betelgeuse.tree.clients import Client
 from betelgeuse.tree.gates import Gate
 from betelgeuse.tree.listeners import Listener, hostnames
-from betelgeuse.tree.reader import STORE, STORE_ADMIN, Host, Match, Route, TcpHost, TlsName, Tree
+from betelgeuse.tree.matches import Match
+from betelgeuse.tree.reader import STORE, STORE_ADMIN, Host, Route, TcpHost, TlsName, Tree
 from betelgeuse.tree.refs import Ref, ref
 
 __all__ = [

@@ -19,6 +19,8 @@ REASON: Final = "betelgeuse.io/public"
 BEARER: Final = "(?i)bearer .+"
 """The header Authorization of a request that shows a token, as a route asks for it."""
 _GROUPS: Final = "groups"
+_ENVOY: Final = "gateway.envoyproxy.io/"
+_NGINX: Final = "gateway.nginx.org"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,18 @@ def shows_token(route: Obj) -> bool:
     return bool(matches) and all(_asks_for_token(match) for match in matches)
 
 
+def without_policies(objects: Iterable[Obj]) -> tuple[Obj, ...]:
+    """Return the Gateways whose implementation is none of Envoy's: a SecurityPolicy asks nobody there."""
+    objects = list(objects)
+    envoys = {
+        obj["metadata"]["name"]
+        for obj in objects
+        if obj["kind"] == "GatewayClass" and obj["spec"].get("controllerName", "").startswith(_ENVOY)
+    }
+    gateways = (obj for obj in objects if obj["kind"] == "Gateway")
+    return tuple(obj for obj in gateways if obj["spec"].get("gatewayClassName", "") not in {"", *envoys})
+
+
 def _asks_for_token(match: Obj) -> bool:
     wanted = ("authorization", "RegularExpression", BEARER)
     return any((h["name"].lower(), h.get("type"), h["value"]) == wanted for h in match.get("headers", []))
@@ -79,10 +93,38 @@ def _policies(route: Obj, owners: Iterable[Ref], policies: Sequence[Obj]) -> lis
     return own or [p for p in policies if above & set(_targets(p))]
 
 
-def of_route(route: Obj, owners: Iterable[Ref], policies: Sequence[Obj]) -> Gate:
+def _filter(route: Obj, filters: Sequence[Obj]) -> Obj | None:
+    """Return NGINX's filter that asks for a password before every rule of a route; None where one rule has none."""
+    known = {ref(obj): obj for obj in filters if obj["spec"].get("type") == "Basic"}
+    place, found = route["metadata"].get("namespace", ""), []
+    for rule in route["spec"].get("rules", []):
+        wanted = [each["extensionRef"] for each in rule.get("filters", []) if "extensionRef" in each]
+        names = {(each["kind"], place, each["name"]) for each in wanted if each["group"] == _NGINX}
+        own = [obj for at, obj in known.items() if (at.kind, at.namespace, at.name) in names]
+        if not own:
+            return None
+        found += own
+    return found[0] if found else None
+
+
+def _of_filter(found: Obj, reason: str) -> Gate:
+    meta = found["metadata"]
+    users = found["spec"]["basic"]["secretRef"]["name"]
+    return Gate(
+        kind="" if reason else PASSWORD,
+        policy=ref(found),
+        label=(meta.get("labels") or {}).get(LABEL, ""),
+        users=Ref("Secret", meta.get("namespace", ""), users, "v1"),
+        reason=reason,
+    )
+
+
+def of_route(route: Obj, owners: Iterable[Ref], policies: Sequence[Obj], filters: Sequence[Obj] = ()) -> Gate:
     """Return what stands before one route that hangs on listeners of these owners."""
     found = _policies(route, owners, policies)
     reason = ((route["metadata"].get("annotations") or {}).get(REASON) or "").strip()
+    if not found and (asking := _filter(route, filters)):
+        return _of_filter(asking, reason)
     if not found:
         return Gate(PUBLIC if reason else "", reason=reason)
     return _of_policy(found[0], reason) if len(found) == 1 else Gate()

@@ -10,6 +10,7 @@ from betelgeuse.tree import clients, gates, listeners
 from betelgeuse.tree.clients import Client
 from betelgeuse.tree.gates import Gate
 from betelgeuse.tree.listeners import ANY_HOST, Listener
+from betelgeuse.tree.matches import Match, matches
 from betelgeuse.tree.refs import Ref, ref
 from betelgeuse.tree.workloads import LASTING
 
@@ -18,15 +19,6 @@ STORE: Final = "betelgeuse.io/store"
 """Label of a Secret that declares an account; its value names the store."""
 STORE_ADMIN: Final = "betelgeuse.io/store-admin"
 """Label of the Secret with a store's administrator; its value names the store."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Match:
-    """What one rule of a route lets through; an empty method is any."""
-
-    path: str
-    method: str
-    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +112,6 @@ class TcpHost:
         return f"{self.name}:{self.port}"
 
 
-def _match(match: Obj) -> Match:
-    path = match.get("path", {})
-    return Match(path.get("value", "/"), match.get("method", ""), exact=path.get("type") == "Exact")
-
-
 class Tree:
     """The rendered objects of one environment, read through the eyes of a client."""
 
@@ -198,14 +185,7 @@ class Tree:
         )
         routes = [route for route in self.kind("HTTPRoute") if name in self._route_names(route)]
         refs = tuple(ref(route) for route in routes)
-        matches = {
-            _match(match)
-            for route in routes
-            for rule in route["spec"].get("rules", [])
-            # A rule without a backend redirects or refuses: what it matches is no page of the application.
-            if rule.get("backendRefs")
-            for match in rule.get("matches", [{}])
-        }
+        found = {match for route in routes for match in matches(route)}
         namespace = (refs[0] if refs else owned[0].owner).namespace
         own = [route for route in self.routes if route.ref in refs]
         gate = gates.of_host([route.gate for route in own if not route.shows_token])
@@ -213,7 +193,7 @@ class Tree:
         starts = ((route["metadata"].get("annotations") or {}).get(_START, "") for route in routes)
         entrance = next((start for start in starts if start), "")
         token_gate = gates.of_host(tokens) if tokens else None
-        return Host(name, namespace, owned, refs, tuple(sorted(matches)), gate, entrance, token_gate)
+        return Host(name, namespace, owned, refs, tuple(sorted(found)), gate, entrance, token_gate)
 
     @cached_property
     def routes(self) -> tuple[Route, ...]:
@@ -223,7 +203,15 @@ class Tree:
 
     def gate(self, route: Obj) -> Gate:
         """Return what stands before a route."""
-        return gates.of_route(route, self.owners(route), list(self.kind("SecurityPolicy")))
+        # Each counts where its implementation serves, and is paper elsewhere.
+        mute = bool(self.without_policies)
+        policies, filters = ([] if mute else self.kind("SecurityPolicy")), self.kind("AuthenticationFilter")
+        return gates.of_route(route, self.owners(route), list(policies), list(filters) if mute else [])
+
+    @cached_property
+    def without_policies(self) -> tuple[Ref, ...]:
+        """The Gateways at which no SecurityPolicy asks anybody."""
+        return tuple(map(ref, gates.without_policies(self.objects)))
 
     def behind(self, kind: str) -> tuple[Host, ...]:
         """Return the hosts with one class of gate: each as those meet it who come in by that one."""

@@ -1,7 +1,7 @@
 'use strict';
-// A hook of n8n's (EXTERNAL_HOOK_FILES): whoever the gateway has signed in has n8n's own session, as the account of that
-// person, which is made at first sight. The gateway sends the person's token along; it is verified here once more, so that
-// nobody who reaches the pod some other way is believed. Without a token n8n shows its own sign-in, for its owner.
+// A hook of n8n's (EXTERNAL_HOOK_FILES): each request of whoever the gateway has signed in is one of that person's account,
+// which is made at first sight. The gateway sends the person's token along; it is verified here once more, so that nobody
+// who reaches the pod some other way is believed. Without a token n8n shows its own sign-in, for its owner.
 //
 // It uses parts of n8n that are not its interface (AuthService, the order of the layers): conformance/tools/test_n8n.py
 // tells whether they are still there in a newer version.
@@ -88,17 +88,13 @@ async function ready({ app }) {
     return await find(email);
   }
 
-  async function signIn(req, res, token) {
+  async function signIn(req, token) {
     const said = await claims(token);
     const user = said && (await account(String(said.preferred_username ?? '')));
     if (!user || user.disabled) return false;
-    const cookie = req.cookies?.[COOKIE];
-    const current = cookie && (await auth.validateCookieToken(cookie).catch(() => undefined));
-    if (current?.id !== user.id) {
-      // What the gateway asked for counts as a second factor, too.
-      auth.issueCookie(res, user, true);
-      req.cookies[COOKIE] = auth.issueJWT(user, true);
-    }
+    // For this request alone: a browser that kept it would have a session which nobody ends. What the gateway asked for
+    // counts as a second factor, too.
+    req.cookies[COOKIE] = auth.issueJWT(user, true);
     return true;
   }
 
@@ -107,7 +103,7 @@ async function ready({ app }) {
     if (!token) return next();
     delete req.headers.authorization;
     try {
-      if (await signIn(req, res, token)) return next();
+      if (await signIn(req, token)) return next();
     } catch (error) {
       console.error(`gate: ${error.message}`);
       return res.status(503).send('It cannot be found out now who you are.');

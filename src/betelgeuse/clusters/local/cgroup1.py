@@ -8,7 +8,7 @@ from betelgeuse.clusters.local.layout import CGROUP_ROOT, CONTROLLERS, Node
 from betelgeuse.errors import BetelgeuseError, RefusedError
 from betelgeuse.shell import run
 
-_SHARES: Final = 8192
+SHARES: Final = 8192
 """A node's weight; every session of this machine has 1,024. With no more, a cluster that forms beside builds misses
 its own time limits."""
 
@@ -36,7 +36,7 @@ def create(node: Node) -> None:
         if group.parent.name == "cpuset":
             _copy_cpuset(group)
         if group.parent.name == "cpu":
-            (group / "cpu.shares").write_text(str(_SHARES))
+            (group / "cpu.shares").write_text(str(SHARES))
         (group / "init").mkdir(exist_ok=True)
         if group.parent.name == "cpuset":
             _copy_cpuset(group / "init")

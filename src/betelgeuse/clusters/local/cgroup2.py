@@ -28,7 +28,7 @@ UNIT: Final = f"{NAME}.scope"
 PLACES: Final = (CGROUP_ROOT / "system.slice" / UNIT, CGROUP_ROOT / NAME)
 """Where the subtree is: under systemd, and without."""
 
-_WEIGHT: Final = 800
+WEIGHT: Final = 800
 """Eight times what others have, as the v1 shares say."""
 _SCOPE: Final = (
     "systemd-run",
@@ -39,7 +39,7 @@ _SCOPE: Final = (
     "--slice=system.slice",
     "--description=Nodes of the embedded cluster of Betelgeuse",
     "--property=Delegate=yes",
-    f"--property=CPUWeight={_WEIGHT}",
+    f"--property=CPUWeight={WEIGHT}",
     # Pods are processes of one unit here, and the default is a share of the machine's.
     "--property=TasksMax=infinity",
     # At a shutdown; the default of 90 s would be waited for in whole if a container ignored SIGTERM.
@@ -105,7 +105,7 @@ def settle(base: Path | None = None) -> None:
     (base / "guard" / "cgroup.procs").write_text("0")
     enable(base)
     if not SYSTEMD.is_dir():
-        (base / "cpu.weight").write_text(str(_WEIGHT))
+        (base / "cpu.weight").write_text(str(WEIGHT))
 
 
 def create(node: Node, base: Path | None = None) -> None:

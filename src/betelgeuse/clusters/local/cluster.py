@@ -3,25 +3,19 @@
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import json
 import os
-import secrets
 import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
-
-import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from typing import Final, cast
 
 from betelgeuse import paths
-from betelgeuse.clusters.local import audit, cgroups, encryption, guard, host, kubeadm, network
+from betelgeuse.clusters import kubeconfig
+from betelgeuse.clusters.local import audit, cgroups, encryption, guard, host, invitation, kubeadm, network
 from betelgeuse.clusters.local.layout import DESIRED, ENV, GUARD_LOCK, Node
 from betelgeuse.errors import BetelgeuseError, RefusedError, WaitTimeoutError
 from betelgeuse.kube import command
@@ -33,7 +27,6 @@ _API_SECONDS: Final = 120.0
 _GUARD_SECONDS: Final = 10.0
 _POLL: Final = 0.05
 _ADMIN: Final = "/etc/kubernetes/admin.conf"
-_TOKEN_LIFE: Final = timedelta(minutes=10)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,15 +49,19 @@ def wait(what: str, seconds: float, ready: Callable[[], str]) -> None:
             time.sleep(_POLL)
 
 
-def inside(node: Node, argv: Sequence[str], *, data: str | None = None, log: Path | None = None) -> str:
-    """Run a program inside a node and return its output."""
+def entering(node: Node, argv: Sequence[str]) -> list[str]:
+    """Return the command that runs a program inside a node, with the node's own programs on its PATH."""
     pid = guard.init_pid(node)
     if pid is None:
         message = f"{node.name} is not running: run `invoke deploy` to boot it"
         raise BetelgeuseError(message)
     enter = ["nsenter", "--target", str(pid), "--mount", "--uts", "--net", "--pid", "--"]
-    env = {"PATH": _search_path(), "KUBECONFIG": _ADMIN}
-    return run([*enter, *argv], input=data, log=log, env=env, internet=False)
+    return [*enter, "env", f"PATH={_search_path()}", f"KUBECONFIG={_ADMIN}", *argv]
+
+
+def inside(node: Node, argv: Sequence[str], *, data: str | None = None, log: Path | None = None) -> str:
+    """Run a program inside a node and return its output."""
+    return run(entering(node, argv), input=data, log=log, internet=False)
 
 
 def _search_path() -> str:
@@ -113,10 +110,7 @@ def boot(nodes: Sequence[Node], programs: Programs) -> None:
         _prepare(node, programs)
     everyone = [*nodes, *(node for node in recorded() if node not in nodes)]
     wanted = json.dumps({"path": programs.path, "nodes": [dataclasses.asdict(node) for node in everyone]})
-    if not DESIRED.is_file() or DESIRED.read_text() != wanted:
-        draft = DESIRED.with_suffix(".new")
-        draft.write_text(wanted)
-        draft.rename(DESIRED)
+    paths.settle(DESIRED, wanted)
     if not _guarded():
         guard.spawn()
     for node in nodes:
@@ -142,7 +136,7 @@ def wipe(node: Node) -> None:
     with guard.boot_lock():
         data = json.loads(DESIRED.read_text())
         data["nodes"] = [entry for entry in data["nodes"] if entry["index"] != node.index]
-        DESIRED.write_text(json.dumps(data))
+        paths.write(DESIRED, json.dumps(data))
         _power_off(node)
     shutil.rmtree(node.folder, ignore_errors=True)
 
@@ -168,6 +162,10 @@ def _guarded() -> bool:
     return False
 
 
+PINNED: Final = "io.cri-containerd.pinned=pinned"
+"""The label that keeps an image from garbage collection: without a registry, nobody brings it back."""
+
+
 def images_of(node: Node) -> set[str]:
     """Return the names of the images a node has."""
     return set(inside(node, ["ctr", "-n", "k8s.io", "images", "list", "-q"]).split())
@@ -180,7 +178,7 @@ def import_image(node: Node, archive: Path, reference: str) -> None:
     enter = ["nsenter", "--target", str(pid), "--mount", "--pid", "--"]
     path = {"PATH": _search_path()}
     run([*enter, "ctr", "-n", "k8s.io", "images", "import", "--local", str(archive)], log=log, env=path, internet=False)
-    label = ["ctr", "-n", "k8s.io", "images", "label", reference, "io.cri-containerd.pinned=pinned"]
+    label = ["ctr", "-n", "k8s.io", "images", "label", reference, PINNED]
     run([*enter, *label], log=log, env=path, internet=False)
 
 
@@ -228,16 +226,7 @@ def _kubeadm(node: Node, verb: str, config: str) -> None:
 
 def write_kubeconfig(first: Node) -> None:
     """Leave the administrator's kubeconfig where every command looks for it."""
-    data = cast("dict[str, Any]", yaml.safe_load((first.root / _ADMIN.lstrip("/")).read_text()))
-    name = "betelgeuse-local"
-    data["clusters"][0]["name"] = data["users"][0]["name"] = data["contexts"][0]["name"] = name
-    data["contexts"][0]["context"] = {"cluster": name, "user": name}
-    data["current-context"] = name
-    target = paths.kubeconfig_path(ENV)
-    draft = target.with_suffix(".new")
-    draft.touch(mode=0o600)
-    draft.write_text(yaml.safe_dump(data))
-    draft.rename(target)
+    kubeconfig.keep(ENV, (first.root / _ADMIN.lstrip("/")).read_text())
 
 
 def api_ready(first: Node) -> str:
@@ -250,17 +239,14 @@ def api_ready(first: Node) -> str:
 
 
 def _new_token() -> str:
-    token = f"{secrets.token_hex(3)}.{secrets.token_hex(8)}"
-    expires = (datetime.now(UTC) + _TOKEN_LIFE).strftime("%Y-%m-%dT%H:%M:%SZ")
+    token, secret = invitation.token()
     # By standard input: arguments are visible to every process of the machine.
-    kubectl("apply", "-f", "-", data=kubeadm.bootstrap_token_secret(token, expires))
+    kubectl("apply", "-f", "-", data=secret)
     return token
 
 
 def _ca_hash(first: Node) -> str:
-    certificate = x509.load_pem_x509_certificate((first.root / "etc/kubernetes/pki/ca.crt").read_bytes())
-    public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return f"sha256:{hashlib.sha256(public).hexdigest()}"
+    return invitation.pin((first.root / "etc/kubernetes/pki/ca.crt").read_bytes())
 
 
 def _power_off(node: Node) -> None:

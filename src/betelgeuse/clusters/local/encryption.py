@@ -10,6 +10,7 @@ from typing import Final
 
 import yaml
 
+from betelgeuse import paths
 from betelgeuse.clusters.local.layout import Node
 from betelgeuse.errors import BetelgeuseError
 
@@ -32,6 +33,11 @@ def file_of(node: Node) -> Path:
     return node.root / FILE.lstrip("/")
 
 
+def fresh() -> str:
+    """Return the document with a new key."""
+    return document(secrets.token_bytes(_KEY_BYTES))
+
+
 def sealed(node: Node) -> Path:
     """Return the marker that says: no Secret of this cluster lies in etcd in the clear."""
     return node.folder / "sealed"
@@ -50,8 +56,4 @@ def ensure(node: Node) -> None:
         raise BetelgeuseError(message)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.parent.chmod(0o700)
-    draft = file.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)
-    draft.write_text(document(secrets.token_bytes(_KEY_BYTES)))
-    draft.rename(file)
+    paths.write(file, fresh(), private=True)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from betelgeuse import paths
 from betelgeuse.clusters.local import cgroups, namespaces, network
 from betelgeuse.clusters.local.layout import CLUSTER_DIR, DESIRED, GUARD_LOCK, Node
 from betelgeuse.surroundings import environment
@@ -63,9 +64,7 @@ def boot(node: Node, path: str) -> int:
     os.waitpid(child, 0)
     with os.fdopen(reader) as answer:
         pid = int(answer.read())
-    record = node.init_file.with_suffix(".new")
-    record.write_text(json.dumps({"pid": pid, "start": start_time(pid)}))
-    record.rename(node.init_file)
+    paths.write(node.init_file, json.dumps({"pid": pid, "start": start_time(pid)}))
     return pid
 
 

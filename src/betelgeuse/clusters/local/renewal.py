@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -29,7 +29,7 @@ _YEAR: Final = timedelta(days=365)
 _RESTART_SECONDS: Final = 120.0
 _PKI: Final = "var/lib/kubelet/pki"
 _CONFIG: Final = "/etc/kubernetes/kubeadm-init.yaml"
-_STATIC_PODS: Final = (
+STATIC_PODS: Final = (
     # What follows keeps a pod's own etcd apart from the cluster's.
     r"^etcd .*--data-dir=/var/lib/etcd",
     "^kube-apiserver ",
@@ -79,7 +79,8 @@ def _pids(node: Node, pattern: str) -> set[str]:
     return set()
 
 
-def _end(node: Node, pattern: str) -> None:
+def end(node: Node, pattern: str) -> None:
+    """End the programs of a node whose command line is like that; they are started anew."""
     # None to end is no failure: whatever starts it next reads the new files.
     with contextlib.suppress(BetelgeuseError):
         cluster.inside(node, ["pkill", "-f", pattern])
@@ -89,6 +90,15 @@ def _old(first: Node, before: dict[str, set[str]]) -> str:
     """Return what has not started anew yet."""
     waiting = [pattern for pattern, pids in before.items() if not _pids(first, pattern) - pids]
     return f"the kubelet has not started {', '.join(waiting)} again" if waiting else ""
+
+
+def restart(first: Node, what: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """End the control plane's programs and wait until the kubelet has started each anew; `meanwhile` comes before."""
+    before = {pattern: _pids(first, pattern) for pattern in STATIC_PODS}
+    meanwhile()
+    for pattern in STATIC_PODS:
+        end(first, pattern)
+    cluster.wait(what, _RESTART_SECONDS, partial(_old, first, before))
 
 
 def renew(nodes: Sequence[Node], within: timedelta) -> bool:
@@ -112,12 +122,9 @@ def renew(nodes: Sequence[Node], within: timedelta) -> bool:
                 for suffix in ("crt", "key"):
                     (node.root / _PKI / f"kubelet.{suffix}").unlink(missing_ok=True)
             if mine & {KUBELET_CLIENT, KUBELET_SERVER}:
-                _end(node, "^kubelet ")
+                end(node, "^kubelet ")
         if kubeadms:
-            before = {pattern: _pids(first, pattern) for pattern in _STATIC_PODS}
-            for pattern in _STATIC_PODS:
-                _end(first, pattern)
-            cluster.wait("control plane with new certificates", _RESTART_SECONDS, partial(_old, first, before))
+            restart(first, "control plane with new certificates")
             cluster.write_kubeconfig(first)
     return True
 

@@ -1,10 +1,11 @@
 """Kernel settings that kubelet changes for the whole machine: remembered before the first boot, put back at the end."""
 
-import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
+from betelgeuse import paths
 from betelgeuse.clusters.local.layout import CLUSTER_DIR
 
 NAMES: Final = (
@@ -19,19 +20,23 @@ ROOT: Final = Path("/proc/sys")
 FILE: Final = CLUSTER_DIR / "sysctls.json"
 
 
-def remember(file: Path = FILE, root: Path = ROOT) -> None:
+def remember(file: Path = FILE, root: Path = ROOT, names: Sequence[str] = NAMES) -> None:
     """Write down the machine's values, unless an earlier run did: later ones are kubelet's."""
     if file.is_file():
         return
-    values = {name: (root / name).read_text().strip() for name in NAMES if (root / name).is_file()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".new")
-    draft.write_text(json.dumps(values))
-    draft.rename(file)
+    values = {name: (root / name).read_text().strip() for name in names if (root / name).is_file()}
+    paths.write(file, json.dumps(values))
+
+
+def remembered(file: Path = FILE) -> dict[str, str]:
+    """Return the remembered values by their names."""
+    try:
+        return cast("dict[str, str]", json.loads(file.read_text()))
+    except FileNotFoundError:
+        return {}
 
 
 def restore(file: Path = FILE, root: Path = ROOT) -> None:
     """Put the remembered values back; without a memory there is nothing to do."""
-    with contextlib.suppress(FileNotFoundError):
-        for name, value in json.loads(file.read_text()).items():
-            (root / name).write_text(value)
+    for name, value in remembered(file).items():
+        (root / name).write_text(value)

@@ -1,7 +1,7 @@
 """The embedded cluster as a target of `deploy`: what is built, in which order, beside what."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,18 +22,26 @@ from betelgeuse.progress import say, step
 from betelgeuse.settings import Settings, remember
 
 CONTROL_PLANE: Final = ("pause", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
-_KUBEADM: Final = {*CONTROL_PLANE, "coredns"}
-"""What runs before the tree is applied."""
+KUBEADM: Final = (*CONTROL_PLANE, "coredns")
+"""Images that run before the tree is applied."""
 _NODE_PROGRAMS: Final = ("kubernetes", "containerd", "runc", "cni-plugins", "etcd")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def kubeadm_tags() -> dict[str, str]:
+    """Return the tags of the images whose names kubeadm is told."""
+    return {name: images.named(name).upstream[1] for name in ("etcd", "coredns", "pause")}
+
+
+def versions() -> Versions:
+    """Return the versions of what kubeadm runs."""
+    return Versions(kubernetes=f"v{table.program('kubernetes').version}", **kubeadm_tags())
 
 
 def node_programs() -> cluster.Programs:
     """Return what a node runs; everything must be built."""
     folders = [str(golang.commands(name)) for name in _NODE_PROGRAMS]
-    tags = {name: images.named(name).upstream[1] for name in ("etcd", "coredns", "pause")}
-    versions = Versions(kubernetes=f"v{table.program('kubernetes').version}", **tags)
-    return cluster.Programs(":".join([*folders, _PATH]), golang.commands("cni-plugins") / "loopback", versions)
+    return cluster.Programs(":".join([*folders, _PATH]), golang.commands("cni-plugins") / "loopback", versions())
 
 
 def tools() -> list[Path]:
@@ -96,7 +104,7 @@ def needed_images(objects: Sequence[Obj]) -> list[Image]:
     """
     text = json.dumps(objects)
     built = [image for image in table.images().values() if not image.on_demand and not image.pulled]
-    return [image for image in built if image.name in _KUBEADM or images.reference(image) in text]
+    return [image for image in built if image.name in KUBEADM or images.reference(image) in text]
 
 
 @dataclass
@@ -111,6 +119,33 @@ class _Import:
     def load(self, image: Image) -> None:
         for node in self.missing(image):
             cluster.import_image(node, images.archive(image), images.reference(image))
+
+
+def announce(needed: Sequence[Image], minutes: float) -> None:
+    """Say how many images have to be built, and how long that takes at most."""
+    if missing := [image for image in needed if not images.archive(image).is_file()]:
+        say(f"{len(missing)} of {len(needed)} images are not built yet: building takes up to {minutes:.0f} minutes")
+
+
+def stages(
+    needed: Sequence[Image], node_programs: Sequence[str], start: Callable[[], None], load: Callable[[Image], None]
+) -> list[Task]:
+    """Return the tasks of forming a cluster: its programs and control plane are built first, then `start` begins.
+
+    Meanwhile the other images are built; `load` brings each to the nodes, once these are a cluster.
+    """
+    control = [images.named(name) for name in CONTROL_PLANE]
+    others = [image for image in needed if image not in control]
+    node_tasks = [_made(Kind.GO, name) for name in node_programs]
+    builds = {task.name: task for task in (*node_tasks, *build_tasks(control))}
+    first = tuple(builds)
+    builds["cluster"] = Task("cluster", start, first)
+    for task in build_tasks(others):
+        builds.setdefault(task.name, task)
+    for image in others:
+        name = f"import {image.name}"
+        builds[name] = Task(name, partial(load, image), (f"image {image.name}", "cluster"))
+    return list(builds.values())
 
 
 def resized(settings: Settings) -> list[str]:
@@ -128,31 +163,19 @@ def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float, *, prun
     remember(settings)
     loader = _Import(nodes)
     needed = needed_images(objects)
-    control = [images.named(name) for name in CONTROL_PLANE]
-    others = [image for image in needed if image not in control]
-    if missing := [image for image in needed if not images.archive(image).is_file()]:
-        say(f"{len(missing)} of {len(needed)} images are not built yet: building takes up to {minutes:.0f} minutes")
+    announce(needed, minutes)
 
     def start() -> None:
         cluster.boot(nodes, node_programs())
-        for image in control:
-            loader.load(image)
+        for name in CONTROL_PLANE:
+            loader.load(images.named(name))
         renewal.renew(nodes, SEASON)
         cluster.form(nodes, node_programs(), settings.domain)
         sealing.seal(nodes[0], node_programs(), settings.domain)
         controlplane.audited(nodes[0], node_programs(), settings.domain)
         controlplane.open_to_prometheus(nodes[0], node_programs(), settings.domain)
 
-    node_tasks = [_made(Kind.GO, name) for name in _NODE_PROGRAMS]
-    builds = {task.name: task for task in (*node_tasks, *build_tasks(control))}
-    first = tuple(builds)
-    builds["cluster"] = Task("cluster", start, first)
-    for task in build_tasks(others):
-        builds.setdefault(task.name, task)
-    for image in others:
-        name = f"import {image.name}"
-        builds[name] = Task(name, partial(loader.load, image), (f"image {image.name}", "cluster"))
-    run_tasks(list(builds.values()))
+    run_tasks(stages(needed, _NODE_PROGRAMS, start, loader.load))
     resize.shrink(nodes)
 
 

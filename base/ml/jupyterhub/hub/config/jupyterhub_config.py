@@ -7,6 +7,7 @@ The pod of a server is written in base/notebooks/servers/podtemplate.yaml; this 
 import os
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from pod_template import from_template
@@ -32,6 +33,11 @@ def account(key: str) -> str:
 def edge(_: object) -> str:
     """Return the certificates that the gateway shows when a server starts, and their root if it is told."""
     return "\n".join(path.read_text("utf-8") for path in sorted(Path("/edge").glob("*.crt")))
+
+
+def server(spawner: Any, pod: dict[str, Any]) -> str:  # noqa: ANN401 - of a library that only the image has
+    """Return where a server answers; by itself KubeSpawner looks for another name of the port than the template's."""
+    return f"http://{pod['status']['podIP']}:{spawner.port}"
 
 
 c = get_config()
@@ -87,6 +93,7 @@ c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
 c.KubeSpawner.namespace = "notebooks"
 c.KubeSpawner.modify_pod_hook = from_template
 c.KubeSpawner.port = 8888
+c.KubeSpawner.get_pod_url = server
 c.KubeSpawner.pod_name_template = "notebook-{user_server}"
 c.KubeSpawner.pvc_name_template = "home-{user_server}"
 c.KubeSpawner.storage_pvc_ensure = True

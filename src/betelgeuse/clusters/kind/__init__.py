@@ -1,0 +1,1 @@
+"""A cluster of kind's, its nodes containers of Docker or podman."""

@@ -8,12 +8,10 @@ from typing import Any, Final
 
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Ref
-from conformance.inside import Inside
+from conformance.inside import Inside, started
 from conformance.probes import canary as program
 from conformance.probes import mimic
 from conformance.site import Site
-from conformance.timeouts import TIMEOUTS
-from conformance.verdict import poll, require
 
 NAME: Final = "canary"
 """The container, and the workload that the pod's label names."""
@@ -68,22 +66,8 @@ def pod(namespace: str, name: str, image: str, command: list[str], labels: dict[
 def start(site: Site, inside: Inside, name: str, command: list[str], mark: str = "", **labels: str) -> Pod:
     """Put a pod into the run's namespace, with which it goes, and wait until it runs."""
     obj = pod(inside.namespace, name, mimic.image(site.tree), command, labels)
-    site.cluster.kube.server_side_apply(obj, "betelgeuse-conformance", force=True)
-    place = Ref("Pod", inside.namespace, name, "v1")
-    seen, seconds = poll(
-        lambda: site.cluster.get(place) or {},
-        lambda seen: seen.get("status", {}).get("phase") == "Running",
-        TIMEOUTS.prober,
-    )
-    phase = seen.get("status", {}).get("phase", "none")
-    require(
-        phase == "Running",
-        where=str(place),
-        want=f"running within {TIMEOUTS.prober:.0f} s",
-        got=f"{phase} after {seconds:.0f} s",
-        reproduce=place.kubectl("describe"),
-    )
-    return Pod(site, place, str(seen["spec"].get("nodeName", "")), mark)
+    seen = started(site, obj)
+    return Pod(site, Ref("Pod", inside.namespace, name, "v1"), str(seen["spec"].get("nodeName", "")), mark)
 
 
 def writer(site: Site, inside: Inside) -> Pod:

@@ -166,6 +166,21 @@ def _accounts(objects: Sequence[Obj]) -> set[str]:
     return found
 
 
+def _store_pages(objects: Sequence[Obj]) -> set[str]:
+    """Return the stores that accounts are declared for, and the vector store, which has none."""
+    labels = ((obj["metadata"].get("labels") or {}).get("betelgeuse.io/store") for obj in objects)
+    return {str(label) for label in labels if label} | {
+        "qdrant" for obj in objects if _label(obj) == "Service/vec/qdrant"
+    }
+
+
+def _notebook_pages(objects: Sequence[Obj]) -> set[str]:
+    """Return the stores whose account is mounted in people's notebook servers."""
+    volumes = (obj["template"]["spec"].get("volumes", []) for obj in objects if obj["kind"] == "PodTemplate")
+    names = (volume.get("secret", {}).get("secretName", "") for each in volumes for volume in each)
+    return {name.removeprefix("research-") for name in names if name.startswith("research-")}
+
+
 def subjects(objects: Sequence[Obj], settings: Settings) -> dict[str, set[str]]:
     """Return what each argument must have swept, from the raw objects."""
     found: dict[str, set[str]] = {
@@ -180,6 +195,7 @@ def subjects(objects: Sequence[Obj], settings: Settings) -> dict[str, set[str]]:
         if obj["kind"] in {"Gateway", "ListenerSet"}:
             _add_listeners(found, obj["spec"].get("listeners", []), settings.domain)
     found["tcp_host"] = _tcp_hosts(objects)
+    found["store_page"], found["notebook_page"] = _store_pages(objects), _notebook_pages(objects)
     found["host"] |= {
         name for obj in objects if obj["kind"] == "HTTPRoute" for name in obj["spec"].get("hostnames", [])
     }

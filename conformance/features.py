@@ -3,13 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from betelgeuse.settings import Settings
+from betelgeuse import servers
+from betelgeuse.settings import LOCAL, Settings
 from betelgeuse.tree import Tree, gates
 from conformance.probes import mimic
 
 _PUBLIC_ACME: Final = "letsencrypt.org"
-_OWN_CONTROL_PLANE: Final = ("local",)
-"""Environments whose control plane this project forms, so that it can promise what etcd keeps."""
+
+
+def _own_control_plane(settings: Settings) -> bool:
+    """Whether this project forms the control plane, so that it can promise what etcd keeps."""
+    return settings.env == LOCAL or bool(servers.load(settings.env))
 
 
 def _host(label: str) -> Callable[[Tree, Settings], bool]:
@@ -38,8 +42,9 @@ FEATURES: Final[Mapping[str, Callable[[Tree, Settings], bool]]] = {
     "login": lambda tree, _: bool(tree.behind(gates.LOGIN)),
     "password": lambda tree, _: bool(tree.behind(gates.PASSWORD)),
     "portal": _host("portal"),
+    "chat": _host("chat"),
     "prober": lambda tree, _: bool(tree.gateways),
-    "etcd": lambda _, settings: settings.env in _OWN_CONTROL_PLANE,
+    "etcd": lambda _, settings: _own_control_plane(settings),
     "matrix": lambda tree, _: bool(mimic.image(tree)),
     "multi-node": lambda _, settings: settings.nodes > 1,
     **{f"store-{name}": _store(name) for name in STORES},
@@ -51,10 +56,13 @@ FEATURES: Final[Mapping[str, Callable[[Tree, Settings], bool]]] = {
     "observability": _host("prometheus"),
     "logs": _host("logs"),
     "traces": _host("traces"),
-    "dashboards": _host("grafana"),
+    # Perses stands behind the gateway's login; Grafana signs people in itself.
+    "dashboards": lambda tree, _: any(host.label == "grafana" for host in tree.behind(gates.LOGIN)),
     "events": _workload("observability", "events"),
     "label-studio": _host("label"),
     "workflows": _host("argo"),
+    # What pages show is the way on a machine with the embedded cluster.
+    "pages": lambda _, settings: settings.env == LOCAL,
     "resource-metrics": _api("v1beta1.metrics.k8s.io"),
     "mlflow": _host("mlflow"),
     "store-accounts": lambda tree, _: bool(tree.stores),

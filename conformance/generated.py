@@ -15,15 +15,19 @@ _OWN: Final = "betelgeuse.io/generate"
 
 def secrets(site: Site) -> dict[str, str]:
     """Return value -> name of every secret this platform made for itself."""
-    found = {}
+    found: dict[str, str] = {}
+    # What is written in the tree lies beside a secret and is none, wherever it was copied to: a server's name.
+    written: set[str] = set()
     for namespace in site.tree.namespaces:
         for secret in site.cluster.list("v1", "Secret", namespace):
             made = yaml.safe_load((secret["metadata"].get("annotations") or {}).get(_OWN, "")) or {}
             for key, coded in (secret.get("data") or {}).items() if made else ():
                 value = base64.b64decode(coded).decode("utf-8", "replace").strip()
-                # What is written in the tree lies beside a secret and is none: a server's name.
-                open_to_all = str(made.get(key, "")).startswith("literal:") or "BEGIN CERTIFICATE" in value
-                if len(value) >= _LONG and not open_to_all:
-                    MASKER.learn(value)
+                if str(made.get(key, "")).startswith("literal:"):
+                    written.add(value)
+                elif len(value) >= _LONG and "BEGIN CERTIFICATE" not in value:
                     found[value] = f"Secret {namespace}/{secret['metadata']['name']} key {key}"
-    return found
+    kept = {value: name for value, name in found.items() if value not in written}
+    for value in kept:
+        MASKER.learn(value)
+    return kept

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.tree import Host, Ref
+from conformance.kept import kept
 from conformance.probes.http import Answer, Header, Request
 from conformance.probes.keycloak import PREFIX, Person
 from conformance.probes.oidc import Browser, Hop, told
@@ -49,38 +50,32 @@ def basic(user: str, word: Secret) -> Header:
 
 def api(site: Site, word: Secret | None, method: str, path: str, body: object = None) -> Answer:
     """Ask the API; without a token as nobody."""
-    headers: list[Header] = [("Accept", "application/json")]
+    headers: tuple[Header, ...] = ()
     if word is not None:
-        headers.append(("Authorization", Secret(f"token {word.reveal()}", f"token {word.shell}")))
-    if body is not None:
-        headers.append(("Content-Type", "application/json"))
-    content = b"" if body is None else json.dumps(body).encode()
-    request = Request(host(site).name, f"/api/v1{path}", method, tuple(headers), content)
-    return site.send(request, TIMEOUTS.login)
+        headers = (("Authorization", Secret(f"token {word.reveal()}", f"token {word.shell}")),)
+    return site.send(Request.of_api(host(site).name, f"/api/v1{path}", method, headers, body), TIMEOUTS.login)
 
 
 def asked(site: Site, word: Secret, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
     """Ask the API for something that must be given; return it."""
-    answer = api(site, word, method, path, body)
+    return given(api(site, word, method, path, body), host(site), f"{method} /api/v1{path}")
+
+
+def given(answer: Answer, host: Host, what: str) -> Any:  # noqa: ANN401 - JSON
+    """Return what an answer gives; the check fails where it is a refusal."""
     require(
         HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES,
-        where=f"{method} https://{host(site)}/api/v1{path}",
+        where=f"https://{host}, {what}",
         want="a status of 2xx",
         got=answer,
-        reproduce=f"curl -H 'Authorization: token …' -X {method} https://{host(site)}/api/v1{path}",
+        reproduce=f"{what} with -H 'Authorization: token …'",
     )
     return json.loads(answer.text) if answer.body else None
 
 
 def admin(site: Site) -> Secret:
     """Return the token of the machinery's account."""
-    return demand(
-        site.cluster.secret(ADMIN, "password"),
-        where=str(ADMIN),
-        want="the key password, an access token",
-        got="no such key",
-        reproduce=ADMIN.kubectl("describe"),
-    )
+    return kept(site.cluster, ADMIN, "password")
 
 
 @dataclass(frozen=True)

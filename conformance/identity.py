@@ -18,6 +18,7 @@ from betelgeuse.errors import BetelgeuseError
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Client, Host, Ref, Tree, gates
 from betelgeuse.tree.clients import ANNOTATION
+from conformance.kept import kept
 from conformance.probes.http import Answer, Header, Request
 from conformance.probes.k8s import Cluster
 from conformance.probes.keycloak import Crowd, Keycloak, Machine, Person
@@ -102,7 +103,9 @@ class Identity:
         with self._lock:
             if self._keycloak is None:
                 self._keycloak = self._open()
-                self._keycloak.remove_leftovers()
+                if not self.made:
+                    # Later, what this run made may count as old.
+                    self._keycloak.remove_leftovers()
             return self._keycloak
 
     def _pod(self) -> str:
@@ -120,16 +123,7 @@ class Identity:
         return str(running[0]["metadata"]["name"])
 
     def _open(self) -> Keycloak:
-        username, password = (
-            demand(
-                self.cluster.secret(ADMINISTRATOR, key),
-                where=str(ADMINISTRATOR),
-                want=f"the key {key} of Keycloak's administrator",
-                got="no such key",
-                reproduce=ADMINISTRATOR.kubectl("describe"),
-            )
-            for key in ("username", "password")
-        )
+        username, password = (kept(self.cluster, ADMINISTRATOR, key) for key in ("username", "password"))
         base = self._stack.enter_context(self.forward(SERVICE.namespace, self._pod(), _PORT))
         found = Keycloak(base, self.realm, username.reveal(), password)
         self._stack.callback(found.close)
@@ -140,6 +134,12 @@ class Identity:
         with self._lock:
             self._stack.close()
             self._keycloak = None
+
+    def renew(self) -> None:
+        """Forget the way to Keycloak, sessions and tokens: the realm is another, or was put back. People stay."""
+        self.reopen()
+        with self._lock:
+            self._kept = {key: kept for key, kept in self._kept.items() if isinstance(kept.value, Person)}
 
     def close(self) -> None:
         """Remove what was made, and go."""

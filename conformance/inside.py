@@ -218,6 +218,26 @@ def _put(site: Site, objects: Sequence[Obj]) -> None:
             _await_account(site, obj["metadata"]["name"])
 
 
+def started(site: Site, pod: Obj) -> Obj:
+    """Put a pod into the cluster and return it as it is once it runs."""
+    site.cluster.kube.server_side_apply(pod, _MANAGER, force=True)
+    place = Ref("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], "v1")
+    seen, seconds = poll(
+        lambda: site.cluster.get(place) or {},
+        lambda seen: seen.get("status", {}).get("phase") == "Running",
+        TIMEOUTS.prober,
+    )
+    phase = seen.get("status", {}).get("phase", "none")
+    require(
+        phase == "Running",
+        where=str(place),
+        want=f"running within {TIMEOUTS.prober:.0f} s",
+        got=f"{phase} after {seconds:.0f} s",
+        reproduce=place.kubectl("describe"),
+    )
+    return seen
+
+
 def _await_account(site: Site, namespace: str) -> None:
     """Pods are refused until the namespace's default service account is there."""
     account = Ref("ServiceAccount", namespace, "default", "v1")

@@ -3,11 +3,13 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 import websocket
 
@@ -23,6 +25,8 @@ from conformance.verdict import poll, require
 
 NAMESPACE: Final = "notebooks"
 _POD: Final = "hub.jupyter.org/username"
+Cell = Callable[[str, float], str]
+"""(code, seconds it may take) -> what it prints."""
 
 
 class CellError(AssertionError):
@@ -111,6 +115,12 @@ class Workplace:
 
     def run(self, code: str, timeout: float = TIMEOUTS.notebook) -> str:
         """Run a cell in a kernel of its own and return what it prints; CellError where it raises."""
+        with self.kernel() as cell:
+            return cell(code, timeout)
+
+    @contextmanager
+    def kernel(self) -> Iterator[Cell]:
+        """Yield what runs a cell within some seconds, each in the kernel of the one before, as a notebook does."""
         answer = self.ask(self.own("api/kernels"), "POST", {"name": "python3"})
         require(
             answer.status == HTTPStatus.CREATED,
@@ -121,9 +131,23 @@ class Workplace:
         )
         kernel = str(json.loads(answer.body)["id"])
         try:
-            return self._execute(kernel, code, timeout)
+            yield partial(self._execute, kernel)
         finally:
             self.ask(self.own(f"api/kernels/{kernel}"), "DELETE")
+
+    def upload(self, path: str, text: str) -> None:
+        """Save a file in the person's home, and the folder that it is in, as the file browser does."""
+        folder = path.rpartition("/")[0]
+        made = [(folder, {"type": "directory"})] if folder else []
+        for place, what in [*made, (path, {"type": "file", "format": "text", "content": text})]:
+            answer = self.ask(self.own(f"api/contents/{quote(place)}"), "PUT", what)
+            require(
+                answer.status in {HTTPStatus.OK, HTTPStatus.CREATED},
+                where=self.url(self.own(f"api/contents/{place}")),
+                want="saved",
+                got=answer,
+                reproduce=f"a browser at {self.url(self.own('lab'))}, Upload Files",
+            )
 
     def _execute(self, kernel: str, code: str, timeout: float) -> str:
         path = self.own(f"api/kernels/{kernel}/channels")
@@ -138,6 +162,8 @@ class Workplace:
                 url, timeout=timeout, socket=plain, cookie=cookie.reveal(), origin=f"https://{self.host}"
             )
         ) as channels:
+            # A socket that was there before keeps the time of its connecting.
+            channels.settimeout(timeout)
             asked = _execute_request(code)
             channels.send(json.dumps(asked))
             return _printed(channels, asked["header"]["msg_id"], time.monotonic() + timeout)
@@ -182,18 +208,24 @@ def _printed(channels: Any, asked: str, until: float) -> str:  # noqa: ANN401 - 
     raise CellError(said)
 
 
-def sign_on(site: Site, *groups: str) -> Workplace:
-    """Sign a new person in these groups on at the hub, as a browser does; whether that worked is in the trail."""
-    host, person = site.host("jupyter"), site.identity.person(*groups)
-    browser = site.identity.browser()
-    trail = browser.login(f"https://{host}/hub/home", person.name, person.password)
-    return Workplace(site, host, person, browser, trail)
+def sign_on(site: Site, *groups: str, person: Person | None = None, browser: Browser | None = None) -> Workplace:
+    """Sign somebody on at the hub, as a browser does; whether that worked is in the trail.
+
+    It is a new person in these groups where no other is named; a browser that is signed on to the platform needs no
+    password.
+    """
+    host, somebody = site.host("jupyter"), person or site.identity.person(*groups)
+    used = browser or site.identity.browser()
+    trail = used.login(f"https://{host}/hub/home", somebody.name, somebody.password)
+    return Workplace(site, host, somebody, used, trail)
 
 
 @contextmanager
-def working(site: Site, *groups: str) -> Iterator[Workplace]:
+def working(
+    site: Site, *groups: str, person: Person | None = None, browser: Browser | None = None
+) -> Iterator[Workplace]:
     """Give somebody a server for a while; server and home go with the run."""
-    workplace = sign_on(site, *groups)
+    workplace = sign_on(site, *groups, person=person, browser=browser)
     last = workplace.trail[-1]
     require(
         last.answer.status == HTTPStatus.OK and last.host == workplace.host.name,

@@ -26,7 +26,7 @@ from conformance.probes.pool import Pool
 from conformance.recorder import Picture
 from conformance.secrecy import Secret
 from conformance.timeouts import TIMEOUTS
-from conformance.verdict import PromiseBrokenError
+from conformance.verdict import PromiseBrokenError, poll
 
 _T = TypeVar("_T")
 
@@ -208,6 +208,17 @@ class Site:
         names = {(route.namespace, backend["name"]) for route, rule in rules for backend in rule.get("backendRefs", [])}
         found = (pod for name in sorted(names) for pod in self.cluster.behind(services[name]))
         return [pod for pod in found if pod["status"].get("phase") == "Running"]
+
+    def replaced(self, host: Host, old: Sequence[Obj], timeout: float) -> tuple[bool, float]:
+        """Wait until other pods than the killed ones are behind a host; return whether they are, and after how long."""
+        gone = {pod["metadata"]["uid"] for pod in old}
+
+        def others() -> bool:
+            # While an old one ends it still answers.
+            found = {pod["metadata"]["uid"] for pod in self.pods(host)}
+            return bool(found) and not found & gone
+
+        return poll(others, bool, timeout)
 
     def host(self, label: str) -> Host:
         """Return the application's host by its first label."""

@@ -9,21 +9,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import urllib3
+from minio import Minio
+
 from betelgeuse.kube import Obj
 from betelgeuse.tree import STORE, STORE_ADMIN, Ref, TcpHost
 from betelgeuse.tree.workloads import containers, pod_spec
 from conformance.features import STORES
-from conformance.inside import Inside
-from conformance.secrecy import MASKER
+from conformance.inside import Inside, started
+from conformance.names import resolved
+from conformance.secrecy import MASKER, Secret
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
-from conformance.verdict import demand, poll, require
+from conformance.verdict import demand
 
 ACCOUNTS: Final = Ref("Deployment", "db", "store-accounts", "apps/v1")
 """What makes the accounts; its image has every client."""
 ALL: Final = (*STORES, "qdrant")
 """What a client may reach; Qdrant has a key and no accounts."""
 _ROOT: Final = Ref("Secret", "cert-manager", "stores-ca", "v1")
+_VECTORS: Final = Ref("Secret", "vec", "qdrant", "v1")
 _PROGRAM: Final = """
 import json, sys, time
 values = json.loads(sys.stdin.readline())
@@ -67,9 +72,33 @@ def account(site: Site, store: str, user: str) -> dict[str, str]:
     return _secret(site, STORE, store, user)
 
 
+def vectors_key(site: Site) -> Secret:
+    """Return the key of the vector store, which knows no accounts."""
+    return demand(
+        site.cluster.secret(_VECTORS, "credential"),
+        where=str(_VECTORS),
+        want="a key",
+        got="none",
+        reproduce=_VECTORS.kubectl("describe"),
+    )
+
+
 def administrator(site: Site, store: str) -> dict[str, str]:
     """Return the keys of a store's administrator."""
     return _secret(site, STORE_ADMIN, store)
+
+
+@contextmanager
+def s3(site: Site, user: str, password: str = "") -> Iterator[Minio]:
+    """Yield a client of the object store outside, of an account with its own or another password."""
+    keys, host = account(site, "s3", user), site.host("s3")
+    web = urllib3.PoolManager(
+        ca_certs=str(site.ca) if site.ca else None,
+        timeout=urllib3.Timeout(connect=TIMEOUTS.connect, read=TIMEOUTS.answer),
+        retries=False,
+    )
+    with resolved(site, host.name):
+        yield Minio(host.name, keys["user"], password or keys["password"], region="us-east-1", http_client=web)
 
 
 def _root(site: Site) -> TemporaryDirectory[str]:
@@ -120,6 +149,13 @@ class Client:
         answer = self.site.execute(meta["namespace"], meta["name"], command, stdin=stdin, timeout=timeout)
         return json.loads(answer.splitlines()[-1])
 
+    def execute(self, program: str, timeout: float) -> str:
+        """Run a whole Python program in the pod and return what it prints; it may run for `timeout` seconds."""
+        meta = self.pod["metadata"]
+        return self.site.execute(
+            meta["namespace"], meta["name"], ["/usr/bin/python3", "-"], stdin=program, timeout=timeout
+        )
+
 
 def _pod(namespace: str, image: str, name: str, stores: Sequence[str]) -> Obj:
     return {
@@ -163,25 +199,40 @@ def _pod(namespace: str, image: str, name: str, stores: Sequence[str]) -> Obj:
     }
 
 
+def _image(site: Site) -> str:
+    return str(next(iter(containers(pod_spec(site.tree.find(ACCOUNTS)))))["image"])
+
+
 @contextmanager
 def client(site: Site, inside: Inside, name: str = "stores-client", stores: Sequence[str] = ALL) -> Iterator[Client]:
     """Put a client of some stores into the run's namespace; it goes with it."""
-    image = str(next(iter(containers(pod_spec(site.tree.find(ACCOUNTS)))))["image"])
-    pod = _pod(inside.namespace, image, name, stores)
-    site.cluster.kube.server_side_apply(pod, "betelgeuse-conformance", force=True)
-    place = Ref("Pod", inside.namespace, name, "v1")
-    seen, seconds = poll(
-        lambda: (site.cluster.get(place) or {}).get("status", {}).get("phase", "none"),
-        lambda phase: phase == "Running",
-        TIMEOUTS.prober,
-    )
-    require(
-        seen == "Running",
-        where=str(place),
-        want=f"running within {TIMEOUTS.prober:.0f} s",
-        got=f"{seen} after {seconds:.0f} s",
-        reproduce=f"kubectl -n {inside.namespace} describe pod {name}",
-    )
+    pod = _pod(inside.namespace, _image(site), name, stores)
+    started(site, pod)
+    try:
+        yield Client(site, pod)
+    finally:
+        site.cluster.kube.delete(pod)
+
+
+@contextmanager
+def application(site: Site, inside: Inside, store: str, template: Obj) -> Iterator[Client]:
+    """Put a pod with the labels and volumes of an application's template into the run's namespace, for a while.
+
+    The Secret that the template mounts holds the keys of the account `research`.
+    """
+    pod = _pod(inside.namespace, _image(site), f"page-{store}", ())
+    (volume,), (container,) = template["spec"]["volumes"], template["spec"]["containers"]
+    pod["metadata"]["labels"] = template["metadata"]["labels"]
+    pod["spec"]["volumes"].append(volume)
+    pod["spec"]["containers"][0]["volumeMounts"] += container["volumeMounts"]
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": volume["secret"]["secretName"], "namespace": inside.namespace},
+        "stringData": {"key": vectors_key(site).reveal()} if store == "qdrant" else account(site, store, "research"),
+    }
+    site.cluster.kube.server_side_apply(secret, "betelgeuse-conformance", force=True)
+    started(site, pod)
     try:
         yield Client(site, pod)
     finally:

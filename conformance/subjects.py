@@ -6,7 +6,7 @@ from typing import Final
 from betelgeuse.policy.access import accounts
 from betelgeuse.tree import gates, ref
 from betelgeuse.tree.dashboards import dashboards
-from conformance import telemetry
+from conformance import snippets, stores, telemetry
 from conformance.probes import hello
 from conformance.site import Site
 from conformance.workloads.rules import RULES
@@ -36,6 +36,12 @@ SUBJECTS: Final[Mapping[str, Callable[[Site], Sequence[object]]]] = {
     "declared": lambda site: site.tree.declared,
     "monitor": lambda site: sorted(ref(obj) for obj in site.tree.kind(*telemetry.MONITORS)),
     "rules": lambda site: sorted(ref(obj) for obj in site.tree.kind("PrometheusRule")),
+    "store_page": lambda site: [store for store in stores.ALL if site.features[f"store-{store}"]],
+    "notebook_page": lambda site: [
+        store
+        for store in stores.ALL
+        if site.features[f"store-{store}"] and snippets.has(snippets.store_page(store), snippets.NOTEBOOK)
+    ],
     "dashboard": lambda site: sorted(ref(obj) for obj in dashboards(site.tree.objects)),
     "weak_suites": lambda _: tuple(hello.WEAK),
     "old_version": lambda _: tuple(hello.VERSIONS),

@@ -84,8 +84,17 @@ class Timeouts:
 
     notebook: float = 240.0
     """A whole example notebook, a kernel's start and large imports included."""
+
+    snippet: float = 600.0
+    """A block of a page on the machine or in a pod: the first `invoke backup` of a machine builds its tool."""
     workflow: float = 300.0
     """A workflow of a few steps being over: each is a pod with three containers, and a busy node starts pods late."""
+
+    annotations_written: float = 60.0
+    """Label Studio having written some dozens of annotations to a bucket; it does so as each is made."""
+
+    training: float = 600.0
+    """A workflow that trains a small model and registers it: two pods whose imports take a busy machine a minute."""
 
     poll: float = 0.25
     """Between two looks at something we wait for."""

@@ -20,6 +20,7 @@ REFUSED: Final = frozenset({400, 401, 403, 404, 405, 501})
 """404 and 405 come from the gateway for what no route takes: the application has not seen it either."""
 ODD: Final = frozenset({"TRACE", "CONNECT", "FOO"})
 """Methods that a gateway may refuse before it asks who calls."""
+_REDIRECTS: Final = frozenset({301, 302, 303, 307})
 _CHALLENGE: Final = 43
 """Characters of a SHA-256 in base64url."""
 
@@ -85,7 +86,7 @@ def _login_answer(host: Host, request: Request, answer: Answer) -> str:
         target = answer.header("location") or ""
         home = target.startswith((f"{host.gate.issuer}/protocol/openid-connect/logout", f"https://{host}/"))
         return "" if home or answer.status in REFUSED else f"leads to {target}"
-    if answer.status in {301, 302, 303, 307}:
+    if answer.status in _REDIRECTS:
         return login_fault(host, answer)
     return "" if answer.status == 401 else "neither 401 nor the login page"  # noqa: PLR2004 - as asked
 
@@ -113,6 +114,14 @@ def sent_to_login(host: Host, request: Request, answer: Answer) -> bool:
     return met is not host and met.gate.kind == gates.LOGIN and not _login_answer(met, request, answer)
 
 
+def sent_to_own_login(site: Site, host: Host, answer: Answer) -> bool:
+    """Whether an application that signs people in itself sends the caller to its page for that, or to Keycloak."""
+    signs_in = host.gate.kind == gates.PUBLIC and any(client.host == host.name for client in site.tree.clients)
+    page = urlsplit(answer.header("location") or "")
+    at = {"", host.name, urlsplit(site.identity.issuer).netloc}
+    return signs_in and answer.status in {302, 303, 307} and page.netloc in at
+
+
 def fault(site: Site, host: Host, request: Request, answer: Answer) -> str:
     """Return what is wrong with an answer to somebody unknown; empty when he was properly refused."""
     host = _met_by(host, request)
@@ -123,7 +132,8 @@ def fault(site: Site, host: Host, request: Request, answer: Answer) -> str:
     # A gateway that upgrades no connection may say so (403) before it asks who calls.
     if answer.status in REFUSED and (not strict or (upgrades and answer.status in {401, 403})):
         return ""
-    if host.gate.kind == gates.LOGIN and routed:
+    # A path that the gate guards and the application never sees, such as its metrics, may lead to the login page too.
+    if host.gate.kind == gates.LOGIN and (routed or answer.status in _REDIRECTS):
         wrong = _login_answer(host, request, answer)
         return f"{told}: {wrong}" if wrong else ""
     if answer.status == 401:  # noqa: PLR2004 - as asked

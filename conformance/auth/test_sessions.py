@@ -8,6 +8,7 @@ good a credential as any: what was bent did not count then either.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -67,11 +68,30 @@ def test_unbent_cookies_are_admitted(site: Site, login_host: Host) -> None:
     )
 
 
+def _names(site: Site, host: Host) -> frozenset[str]:
+    """Return the names of the gate's own cookies: those of an application open nothing by themselves."""
+
+    def look() -> frozenset[str]:
+        _, trail = site.identity.logged_in(host, site.identity.shared_person(site.identity.right_group(host)))
+        back = [hop.answer for hop in trail if urlsplit(hop.url).path == host.gate.callback]
+        found = frozenset(cookie.name for answer in back for cookie in cookies_set(answer) if not cookie.deletes)
+        require(
+            found,
+            where=f"login at https://{host}",
+            want=f"cookies of a session, from {host.gate.callback}",
+            got=told(trail),
+            reproduce=f"a browser at https://{host}{host.door.path}",
+        )
+        return found
+
+    return site.once(("cookies of the gate", host.name), look)
+
+
 @pytest.mark.parametrize("bend", sorted(BENDS))
 def test_bent_cookie_is_refused(site: Site, login_host: Host, bend: str) -> None:
     """A session with any one of its cookies bent is no session: refused, or begun anew from the refresh token."""
     session = site.identity.session(login_host)
-    for name in sorted(session.cookies(login_host.name)):
+    for name in sorted(_names(site, login_host) & set(session.cookies(login_host.name))):
         browser = session.copy()
         place = next(key for key in browser.jar if key[0] == login_host.name and key[2] == name)
         browser.jar[place] = BENDS[bend](browser.jar[place])
@@ -93,8 +113,7 @@ def test_cookies_of_two_people_do_not_mix(site: Site, login_host: Host) -> None:
     other = site.identity.person(site.identity.right_group(login_host))
     stranger, _ = site.identity.logged_in(login_host, other)
     for key, value in stranger.jar.items():
-        # Of the session, that is: a login under way has cookies too, for its callback alone.
-        if key[0] != login_host.name or key[1] != "/" or one.jar.get(key, value) == value:
+        if key[0] != login_host.name or key[2] not in _names(site, login_host) or one.jar.get(key, value) == value:
             continue
         browser = one.copy()
         browser.jar[key] = value
@@ -129,10 +148,13 @@ def test_longer_session_cannot_be_written(site: Site, login_host: Host) -> None:
 
 
 def test_logout_ends_the_session(site: Site, login_host: Host) -> None:
-    """A logout takes every cookie of the session from the browser, and the session from Keycloak."""
+    """A logout takes every cookie of the session from the browser, and the session from Keycloak.
+
+    What an application keeps in the browser beside them opens nothing.
+    """
     person = site.identity.person(site.identity.right_group(login_host))
     browser, _ = site.identity.logged_in(login_host, person)
-    before = set(browser.cookies(login_host.name))
+    before = _names(site, login_host) & set(browser.cookies(login_host.name))
     had = len(site.identity.keycloak.sessions(person))
 
     trail = browser.open(f"https://{login_host}{login_host.gate.logout}")

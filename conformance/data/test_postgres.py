@@ -6,7 +6,6 @@ import uuid
 import psycopg
 import pytest
 
-from betelgeuse import paths
 from betelgeuse.tree import STORE
 from conformance.postgres import outside
 from conformance.site import Site
@@ -40,14 +39,6 @@ with psycopg.connect(host=keys["host"], port=keys["port"], user=keys["user"], pa
 """
 _TRY = """
 result = [attempt(connect), *(attempt(connect, **changed) for changed in values["changes"])]
-"""
-_AS_MOUNTED = """
-import pathlib, tempfile
-folder = pathlib.Path(tempfile.mkdtemp())
-for name, value in values["keys"].items():
-    (folder / name).write_text(value)
-exec(values["text"].replace("/etc/postgres", str(folder)))
-result = "ended"
 """
 _BUILT_IN = {"postgres", "streaming_replica", "cnpg_metrics_exporter"}
 """Accounts of the server's own: by its socket or by a certificate, and without a password."""
@@ -111,22 +102,6 @@ def test_client_outside_writes_and_reads(site: Site) -> None:
         want="the row written",
         got=seen,
         reproduce="invoke open postgres",
-    )
-
-
-def test_documented_lines_connect(site: Site, client: Client) -> None:
-    """The lines that the documentation gives for a pod or a notebook work as they are."""
-    page = (paths.ROOT / "docs" / "how-to" / "postgres.md").read_text("utf-8")
-    text = page.partition("```python\n")[2].partition("```")[0]
-
-    seen = client.run(_AS_MOUNTED, keys=account(site, "postgres", "research"), text=text)
-
-    require(
-        seen == "ended" and "psycopg.connect" in text,
-        where="docs/how-to/postgres.md",
-        want="a connection",
-        got=seen,
-        reproduce="copy the lines into a pod with the label betelgeuse.io/uses-postgres",
     )
 
 

@@ -1,5 +1,6 @@
 """The vector store: Qdrant's client inside by the store's key, outside by a token, and nobody else."""
 
+import re
 import ssl
 import uuid
 from collections.abc import Iterator
@@ -8,14 +9,14 @@ from contextlib import contextmanager
 import pytest
 from qdrant_client import QdrantClient, models
 
-from betelgeuse.tree import Host, Ref
+from betelgeuse.tree import Host
 from conformance.names import resolved
 from conformance.probes.http import Request
 from conformance.secrecy import Secret
 from conformance.site import Site
-from conformance.stores import Client
+from conformance.stores import Client, vectors_key
 from conformance.timeouts import TIMEOUTS
-from conformance.verdict import demand, require, require_none
+from conformance.verdict import require, require_none
 
 pytestmark = pytest.mark.feature("store-qdrant")
 
@@ -61,15 +62,6 @@ def vector(site: Site) -> Host:
     return site.host("vector")
 
 
-def _secret(site: Site) -> Secret:
-    secret = site.cluster.secret(Ref("Secret", "vec", "qdrant", "v1"), "credential")
-    return demand(secret, where="Secret vec/qdrant", want="a key", got="none", reproduce=_OPEN)
-
-
-def _key(site: Site) -> str:
-    return _secret(site).reveal()
-
-
 def _name() -> str:
     return f"conformance-{uuid.uuid4().hex[:12]}"
 
@@ -92,10 +84,17 @@ def _outside(site: Site, vector: Host) -> Iterator[QdrantClient]:
 
 def test_client_inside_finds_what_it_wrote(site: Site, client: Client) -> None:
     """A pod with the store's label and key makes a collection, and finds points by vector, payload and id."""
-    seen = client.run(_INSIDE + _WRITE, key=_key(site), name=_name())
+    seen = client.run(_INSIDE + _WRITE, key=vectors_key(site).reveal(), name=_name())
 
     wanted = [[1, 3], [3, 2], ["Rome"], [2, 3], 3, 2]
     require(seen == wanted, where="qdrant.vec", want=str(wanted), got=seen, reproduce=_OPEN)
+
+
+def test_client_knows_the_server(client: Client, site: Site) -> None:
+    """The server tells its version where a client looks for it: else each one begins with a warning."""
+    seen = client.run(_INSIDE + "result = client.info().version", key=vectors_key(site).reveal(), name="")
+
+    require(re.fullmatch(r"\d+\.\d+\.\d+", seen), where="qdrant.vec", want="a version", got=seen, reproduce=_OPEN)
 
 
 def test_client_outside_finds_what_it_wrote(site: Site, vector: Host) -> None:
@@ -116,7 +115,7 @@ def test_client_outside_finds_what_it_wrote(site: Site, vector: Host) -> None:
 
 def test_key_is_required_inside(site: Site, client: Client) -> None:
     """From a pod, another key and none are refused."""
-    control, wrong, anonymous = client.run(_INSIDE + _TRY, key=_key(site), name="")
+    control, wrong, anonymous = client.run(_INSIDE + _TRY, key=vectors_key(site).reveal(), name="")
 
     require("value" in control, where="qdrant.vec", want="the collections", got=control, reproduce=_OPEN)
     require_none(
@@ -129,7 +128,7 @@ def test_key_is_required_inside(site: Site, client: Client) -> None:
 
 def test_key_opens_nothing_outside(site: Site, vector: Host) -> None:
     """Through the gateway the store's own key is no token."""
-    request = Request(vector.name, "/collections", headers=(("api-key", _secret(site)),))
+    request = Request(vector.name, "/collections", headers=(("api-key", vectors_key(site)),))
 
     answer = site.send(request)
 

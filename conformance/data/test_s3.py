@@ -5,21 +5,17 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
-import urllib3
-from minio import Minio
 from minio.commonconfig import CopySource
 from minio.error import S3Error
 
 from betelgeuse.tree import STORE, Host
-from conformance.names import resolved
+from conformance import stores
 from conformance.probes.http import Request
 from conformance.site import Site
 from conformance.stores import Client, account, administrator
-from conformance.timeouts import TIMEOUTS
 from conformance.verdict import require, require_none
 
 pytestmark = pytest.mark.feature("store-s3")
@@ -63,19 +59,6 @@ def s3(site: Site) -> Host:
     return site.host("s3")
 
 
-@contextmanager
-def _outside(site: Site, s3: Host, user: str, password: str = "") -> Iterator[Minio]:
-    """Yield a client outside, of an account with its own or another password."""
-    keys = account(site, "s3", user)
-    web = urllib3.PoolManager(
-        ca_certs=str(site.ca) if site.ca else None,
-        timeout=urllib3.Timeout(connect=TIMEOUTS.connect, read=TIMEOUTS.answer),
-        retries=False,
-    )
-    with resolved(site, s3.name):
-        yield Minio(s3.name, keys["user"], password or keys["password"], region="us-east-1", http_client=web)
-
-
 def _refusal(call: Callable[[], object]) -> str:
     """Return the code with which a request is refused; empty when it is not."""
     try:
@@ -99,7 +82,7 @@ def test_client_inside_writes_and_reads(site: Site, client: Client) -> None:
 def test_client_outside_writes_and_reads_a_large_object(site: Site, s3: Host) -> None:
     """A laptop writes an object in parts through the gateway, under the public name, and reads the same bytes."""
     content, key = os.urandom(_LARGE), _key()
-    with _outside(site, s3, "research") as outside:
+    with stores.s3(site, "research") as outside:
         outside.put_object("research", key, io.BytesIO(content), len(content), part_size=_PART)
         seen = outside.get_object("research", key).read()
         outside.remove_object("research", key)
@@ -116,9 +99,9 @@ def test_client_outside_writes_and_reads_a_large_object(site: Site, s3: Host) ->
 def test_everything_else_is_refused(site: Site, s3: Host) -> None:
     """Another secret key, another's bucket, buckets of one's own making and open doors are refused."""
     public = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::research/*"}
-    with _outside(site, s3, "research", "x" * 40) as wrong:
+    with stores.s3(site, "research", "x" * 40) as wrong:
         stranger = _refusal(wrong.list_buckets)
-    with _outside(site, s3, "research") as own:
+    with stores.s3(site, "research") as own:
         control = _refusal(lambda: list(own.list_objects("research")))
         seen = {
             "reads another's bucket": _refusal(lambda: own.get_object("pipelines", "key")),

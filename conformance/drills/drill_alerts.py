@@ -16,6 +16,7 @@ import pytest
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Ref
 from conformance import canary, telemetry
+from conformance.drills.pods import scale
 from conformance.inside import Inside
 from conformance.probes import mimic, openai
 from conformance.site import Site
@@ -48,19 +49,13 @@ def _apply(site: Site, obj: Obj) -> None:
     site.cluster.kube.server_side_apply(obj, "betelgeuse-conformance", force=True)
 
 
-def _scale(site: Site, replicas: int) -> None:
-    path = site.cluster.kube.resource(_EVENTS.api_version, _EVENTS.kind).path(_EVENTS.namespace, _EVENTS.name)
-    body = {"spec": {"replicas": replicas}}
-    site.cluster.kube.request("PATCH", f"{path}/scale", body=body, content_type="application/merge-patch+json")
-
-
 @contextmanager
 def _target_gone(site: Site, _inside: Inside) -> Iterator[None]:
-    _scale(site, 0)
+    scale(site, _EVENTS, 0)
     try:
         yield
     finally:
-        _scale(site, 1)
+        scale(site, _EVENTS, 1)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Host, Ref, gates
+from conformance.drills.pods import scale
 from conformance.identity import SERVICE, ready
 from conformance.probes.http import Answer, Header, Request
 from conformance.probes.oidc import Browser, told
@@ -46,12 +47,6 @@ class Seen:
     session_after: str = ""
 
 
-def _scale(site: Site, replicas: int) -> None:
-    path = site.cluster.kube.resource(WORKLOAD.api_version, WORKLOAD.kind).path(WORKLOAD.namespace, WORKLOAD.name)
-    body = {"spec": {"replicas": replicas}}
-    site.cluster.kube.request("PATCH", f"{path}/scale", body=body, content_type="application/merge-patch+json")
-
-
 def _pods(site: Site) -> list[Obj]:
     return list(site.cluster.behind(site.cluster.get(SERVICE) or {}))
 
@@ -61,7 +56,7 @@ def _away(site: Site) -> Iterator[None]:
     """Take Keycloak away, and bring it back whatever happens."""
     live = site.cluster.get(WORKLOAD) or {}
     replicas = int(live.get("spec", {}).get("replicas", 1)) or 1
-    _scale(site, 0)
+    scale(site, WORKLOAD, 0)
     try:
         left, _ = poll(lambda: _pods(site), lambda pods: not pods, _GONE)
         require(
@@ -73,7 +68,7 @@ def _away(site: Site) -> Iterator[None]:
         )
         yield
     finally:
-        _scale(site, replicas)
+        scale(site, WORKLOAD, replicas)
 
 
 def _login_fault(site: Site, host: Host) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from betelgeuse.tree import Ref
 from conformance import canary, telemetry
-from conformance.drills.pods import strike
+from conformance.drills.pods import scale, strike
 from conformance.inside import Inside
 from conformance.site import Site
 from conformance.verdict import poll, require
@@ -34,12 +34,6 @@ signal.pause()
 """
 
 
-def _scale(site: Site, replicas: int) -> None:
-    path = site.cluster.kube.resource(_STORE.api_version, _STORE.kind).path(_STORE.namespace, _STORE.name)
-    body = {"spec": {"replicas": replicas}}
-    site.cluster.kube.request("PATCH", f"{path}/scale", body=body, content_type="application/merge-patch+json")
-
-
 def _numbers(site: Site, pod: canary.Pod) -> list[int]:
     """Return the numbers of the lines that the store has; none while it does not answer."""
     where = f'_time:1h "k8s.namespace.name":="{pod.place.namespace}" "k8s.pod.name":="{pod.place.name}"'
@@ -59,13 +53,13 @@ def test_nothing_is_lost_while_the_store_is_away(site: Site, inside: Inside) -> 
     command = ["/usr/bin/python3", "-c", _WRITE, mark, str(_COUNT), str(1 / _RATE)]
     pod = canary.start(site, inside, "steady", command, mark)
     time.sleep(_BEFORE)
-    _scale(site, 0)
+    scale(site, _STORE, 0)
     # As a power cut would end it: what it acknowledged must be on the disk by then.
     strike(site, _POD)
     try:
         time.sleep(_AWAY)
     finally:
-        _scale(site, 1)
+        scale(site, _STORE, 1)
 
     seen, seconds = poll(lambda: _numbers(site, pod), lambda seen: len(set(seen)) >= _COUNT, _COUNT / _RATE + _BACK)
 

@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from betelgeuse.tree import Host, Ref
+from conformance.drills.pods import scale
 from conformance.probes import openai
 from conformance.probes.http import Answer, Request
 from conformance.site import Site
@@ -20,12 +21,6 @@ _BACK: Final = 300.0
 _PACE: Final = 0.25
 _PATIENCE: Final = 30.0
 _GONE: Final = ("unavailable", "loading")
-
-
-def _scale(site: Site, replicas: int) -> None:
-    path = site.cluster.kube.resource(WORKLOAD.api_version, WORKLOAD.kind).path(WORKLOAD.namespace, WORKLOAD.name)
-    body = {"spec": {"replicas": replicas}}
-    site.cluster.kube.request("PATCH", f"{path}/scale", body=body, content_type="application/merge-patch+json")
 
 
 def _fault(answer: Answer) -> str:
@@ -54,12 +49,12 @@ def test_who_is_away_is_not_full(site: Site, llm: Host) -> None:
         return answer
 
     begin = time.monotonic()
-    _scale(site, 0)
+    scale(site, WORKLOAD, 0)
     try:
         while time.monotonic() < begin + _AWAY:
             ask()
     finally:
-        _scale(site, replicas)
+        scale(site, WORKLOAD, replicas)
     while (answer := ask()).status != 200 and time.monotonic() < begin + _AWAY + _BACK:  # noqa: PLR2004 - as asked
         pass
     site.facts["while the model was away"] = ", ".join(f"{kind}: {count}" for kind, count in sorted(seen.items()))

@@ -11,9 +11,10 @@ import pytest
 from betelgeuse.tree import Ref
 from conformance.drills.pods import strike
 from conformance.inside import Inside
+from conformance.kept import kept
 from conformance.site import Site
 from conformance.stores import Client, account, client
-from conformance.verdict import demand, require
+from conformance.verdict import require
 
 _BEFORE: Final = 8.0
 """Seconds from the start of the program that writes to the blow."""
@@ -96,14 +97,7 @@ def _keys(site: Site, store: str) -> dict[str, str]:
     if store != "qdrant":
         return account(site, store, "research")
     place = Ref("Secret", "vec", "qdrant", "v1")
-    key = demand(
-        site.cluster.secret(place, "credential"),
-        where=str(place),
-        want="a key",
-        got="none",
-        reproduce="kubectl -n vec get secret qdrant",
-    )
-    return {"key": key.reveal()}
+    return {"key": kept(site.cluster, place, "credential").reveal()}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""A pod ended without notice, and which pod it is now."""
+"""What drills do to workloads and pods: another size, another shape, an end without notice."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Ref
@@ -19,3 +22,14 @@ def strike(site: Site, place: Ref) -> None:
     """Delete a pod without grace: nothing is flushed, and clients hear no farewell."""
     path = site.cluster.kube.resource("v1", "Pod").path(place.namespace, place.name)
     site.cluster.kube.request("DELETE", path, body={"gracePeriodSeconds": 0})
+
+
+def merge(site: Site, place: Ref, body: Mapping[str, Any], part: str = "") -> None:
+    """Merge a body into an object, or into a part of it such as `/scale`."""
+    path = site.cluster.kube.resource(place.api_version, place.kind).path(place.namespace, place.name)
+    site.cluster.kube.request("PATCH", f"{path}{part}", body=body, content_type="application/merge-patch+json")
+
+
+def scale(site: Site, workload: Ref, replicas: int) -> None:
+    """Have a workload run so many pods."""
+    merge(site, workload, {"spec": {"replicas": replicas}}, "/scale")

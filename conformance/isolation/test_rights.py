@@ -4,6 +4,7 @@ from functools import partial
 
 from betelgeuse.kube import Obj
 from betelgeuse.policy.access import Access, Account, Right, accounts, powers, powers_anywhere, rights_of_rules
+from conformance.argocd import handed_over
 from conformance.site import Site
 from conformance.verdict import require, require_none
 
@@ -15,7 +16,7 @@ _BOOTSTRAP = "kubernetes.io/bootstrapping"
 def _declared(site: Site) -> Access:
     """Return the tree's Roles and bindings, with the roles that every cluster is born with."""
     born = (role for role in site.cluster.list(_RBAC, "ClusterRole") if _is_born(role))
-    return site.once(("declared access",), lambda: Access.read([*born, *site.tree.objects]))
+    return site.once(("declared access",), lambda: Access.read([*born, *site.tree.objects, *handed_over(site)]))
 
 
 def _is_born(obj: Obj) -> bool:
@@ -69,7 +70,8 @@ def test_only_listed_accounts_have_powers(site: Site) -> None:
     """No service account of the cluster reads Secrets, starts pods or takes another's part unless it is listed."""
     bindings = [each for kind in ("RoleBinding", "ClusterRoleBinding") for each in site.cluster.list(_RBAC, kind)]
     # Those a cluster is born with are for the controllers inside kube-controller-manager, which no pod can be.
-    given = [binding for binding in bindings if not _is_born(binding)]
+    owner = {binding["metadata"]["name"] for binding in handed_over(site)}
+    given = [each for each in bindings if not _is_born(each) and each["metadata"]["name"] not in owner]
     live = Access.read([*site.cluster.list(_RBAC, "Role"), *site.cluster.list(_RBAC, "ClusterRole"), *given])
     known = live.bound() | set(_accounts(site))
     faults = [

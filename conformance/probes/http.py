@@ -1,6 +1,7 @@
 """HTTP/1.1 over sockets: any SNI with any Host, bytes as written, and the moment each piece of an answer arrived."""
 
 import http.client
+import json
 import shlex
 import socket
 import ssl
@@ -32,6 +33,19 @@ class Request:
     body: bytes = b""
     sni: str | None = None
     tls: bool = True
+
+    @classmethod
+    def of_api(
+        cls, host: str, path: str, method: str = "GET", headers: tuple[Header, ...] = (), body: object = None
+    ) -> "Request":
+        """Return a request to an API that speaks JSON; without a body where that is None.
+
+        Whatever changes something says that it is JSON, also without a body: Argo CD takes nothing else.
+        """
+        said: tuple[Header, ...] = (("Accept", "application/json"),)
+        if method != "GET" and all(name != "Content-Type" for name, _ in headers):
+            said += (("Content-Type", "application/json"),)
+        return cls(host, path, method, (*said, *headers), b"" if body is None else json.dumps(body).encode())
 
     @property
     def server_name(self) -> str | None:

@@ -12,6 +12,8 @@ from conformance.secrecy import MASKER, Secret
 _HOPS: Final = 10
 """More redirects than this are a loop."""
 _PAGE: Final = (("Accept", "text/html,application/xhtml+xml"),)
+_PAGES: Final = frozenset({"redirect_to"})
+"""Cookies that name a page: Gitea's."""
 _LONGEST: Final = 4096
 """Bytes of a cookie's name and value that browsers keep."""
 _FORM: Final = (("Content-Type", "application/x-www-form-urlencoded"),)
@@ -132,8 +134,8 @@ class Browser:
                 self.jar.pop(place, None)
             elif len(cookie.name) + len(cookie.value) <= _LONGEST:
                 self.jar[place] = cookie.value
-                # A moment in seconds is no secret, and occurs in many a text.
-                if not cookie.value.isdigit():
+                # A moment in seconds is no secret, nor is the page to go on to: both occur in many a text.
+                if not cookie.value.isdigit() and cookie.name not in _PAGES:
                     MASKER.learn(cookie.value)
 
     def request(self, url: str, form: Mapping[str, str] | None = None, headers: tuple[Header, ...] = ()) -> Request:

@@ -1,5 +1,6 @@
 """What is declared is open, and nothing else."""
 
+from betelgeuse import servers
 from betelgeuse.tree import Ref
 from conformance.probes import tcp
 from conformance.site import Site
@@ -66,7 +67,7 @@ def test_other_ports_are_closed(site: Site, gateway_address: str) -> None:
 def test_no_listed_port_is_stale(site: Site, gateway_address: str) -> None:
     """Every port listed with a reason is open: what nothing serves any more is taken off the list."""
     seen = {address: _scan(site, address) for address in {_address(site, gateway_address), *site.addresses}}
-    absent = set() if site.settings.ssh_hosts else {_SSH}
+    absent = set() if servers.load(site.settings.env) else {_SSH}
     there = {str(workload) for workload in site.tree.workloads} | {""}
     listed = [entry.port for entry in site.exemptions.ports if entry.opened_by in there and entry.port not in absent]
     unused = [str(port) for port in listed if not any(port in scan.open for scan in seen.values())]

@@ -4,34 +4,30 @@ import json
 import uuid
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 import pytest
 
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Ref
-from conformance import stores
+from conformance import stores, workflows
 from conformance.inside import Inside
 from conformance.kafka import CLIENT
-from conformance.probes.http import Answer, Request
-from conformance.probes.oidc import told
-from conformance.secrecy import MASKER, Secret
+from conformance.secrecy import Secret
 from conformance.site import Site
 from conformance.stores import Client, account
 from conformance.timeouts import TIMEOUTS
 from conformance.verdict import demand, poll, require, require_none
+from conformance.workflows import ADMINS, API, AREA, DONE, RESEARCHERS
 from conformance.workloads.rules import RULES, faults
 
 pytestmark = pytest.mark.feature("workflows")
 
-_AREA: Final = "argo"
-_API: Final = f"/api/v1/workflows/{_AREA}"
-_TEMPLATE: Final = Ref("WorkflowTemplate", _AREA, "train-digits", "argoproj.io/v1alpha1")
+_TEMPLATE: Final = Ref("WorkflowTemplate", AREA, "train-digits", "argoproj.io/v1alpha1")
 _TOPIC: Final = "workflows.start"
 _MARK: Final = "betelgeuse.io/conformance"
-_DONE: Final = frozenset({"Succeeded", "Failed", "Error"})
-_ADMINS, _RESEARCHERS, _ANNOTATORS = "platform-admins", "researchers", "annotators"
+_ANNOTATORS: Final = "annotators"
 
 
 @pytest.fixture(scope="module")
@@ -39,37 +35,6 @@ def client(site: Site, inside: Inside) -> Iterator[Client]:
     """Return a pod with the clients of Kafka and PostgreSQL."""
     with stores.client(site, inside, "workflows-client", ("kafka", "postgres")) as pod:
         yield pod
-
-
-def _token(site: Site, *groups: str) -> Secret:
-    """Log somebody in as a browser does, and return the token that the command `argo` would be given."""
-
-    def login() -> Secret:
-        host, person = site.host("argo"), site.identity.shared_person(*groups)
-        browser = site.identity.browser()
-        trail = browser.login(f"https://{host}/oauth2/redirect?redirect=/", person.name, person.password)
-        text = browser.cookies(host.name).get("authorization", "")
-        require(
-            text.startswith("Bearer v2:"),
-            where=f"login at https://{host}",
-            want="a session of the workflows' server",
-            got=told(trail),
-            reproduce=f"a browser at https://{host}/",
-        )
-        MASKER.learn(text)
-        return Secret(text, "$ARGO_TOKEN")
-
-    return site.once(("argo token", groups), login)
-
-
-def _ask(site: Site, token: Secret | None, path: str, method: str = "GET", body: object = None) -> Answer:
-    headers = (("Authorization", token),) if token else ()
-    payload = b"" if body is None else json.dumps(body).encode()
-    return site.send(Request(site.host("argo").name, path, method, (*headers, ("Accept", "application/json")), payload))
-
-
-def _json(answer: Answer) -> Any:  # noqa: ANN401 - whatever the API says
-    return json.loads(answer.text) if answer.status == HTTPStatus.OK else {}
 
 
 def _image(site: Site) -> str:
@@ -83,66 +48,9 @@ def _step(site: Site, name: str, code: str, **more: object) -> Obj:
 
 
 def _workflow(templates: list[Obj], **spec: object) -> Obj:
-    meta = {"generateName": "conformance-", "namespace": _AREA, "labels": {_MARK: "true"}}
+    meta = {"generateName": "conformance-", "namespace": AREA, "labels": {_MARK: "true"}}
     entry = str(templates[0]["name"])
     return {"metadata": meta, "spec": {"entrypoint": entry, "templates": templates, **spec}}
-
-
-def _submit(site: Site, token: Secret, workflow: Obj) -> Obj:
-    answer = _ask(site, token, _API, "POST", {"workflow": workflow})
-    require(
-        answer.status == HTTPStatus.OK,
-        where=f"https://{site.host('argo')}{_API}",
-        want="a workflow taken",
-        got=answer,
-        reproduce="argo submit mine.yaml",
-    )
-    made: Obj = _json(answer)
-    return made
-
-
-def _remove(site: Site, name: str) -> None:
-    _ask(site, _token(site, _ADMINS), f"{_API}/{name}", "DELETE")
-
-
-def _seen(site: Site, name: str) -> Obj:
-    found: Obj = _json(_ask(site, _token(site, _RESEARCHERS), f"{_API}/{name}"))
-    return found
-
-
-def _phase(workflow: Obj) -> str:
-    return str(workflow.get("status", {}).get("phase", ""))
-
-
-def _finished(site: Site, name: str, want: str = "Succeeded") -> Obj:
-    seen, seconds = poll(lambda: _seen(site, name), lambda found: _phase(found) in _DONE, TIMEOUTS.workflow)
-    nodes = seen.get("status", {}).get("nodes", {}).values()
-    said = [f"{node.get('displayName')} {node.get('phase')} {node.get('message', '')}" for node in nodes]
-    require(
-        _phase(seen) == want,
-        where=f"workflow {name}",
-        want=f"{want} within {TIMEOUTS.workflow:.0f} s",
-        got=f"{_phase(seen) or 'nothing'} after {seconds:.0f} s: {'; '.join(said)}",
-        reproduce=f"argo get {name}",
-    )
-    return seen
-
-
-def _is_archived(workflow: Obj) -> bool:
-    return bool(workflow["metadata"]["labels"].get("workflows.argoproj.io/workflow-archiving-status") == "Archived")
-
-
-def _node(workflow: Obj, template: str) -> Obj:
-    nodes = workflow["status"]["nodes"].values()
-    return next(node for node in nodes if node.get("templateName") == template and node["type"] == "Pod")
-
-
-def _log(site: Site, name: str) -> str:
-    """Return what the containers of a workflow have said, as the API tells it."""
-    query = urlencode({"logOptions.container": "main"})
-    answer = _ask(site, _token(site, _RESEARCHERS), f"{_API}/{name}/log?{query}")
-    lines = (json.loads(line) for line in answer.text.splitlines() if line.startswith("{"))
-    return "\n".join(str(line.get("result", {}).get("content", "")) for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -154,25 +62,25 @@ def test_nobody_is_refused(site: Site, token: Secret | None) -> None:
     """Without a session of the server's own, the API tells and takes nothing."""
     workflow = _workflow([_step(site, "main", "pass")])
     asked = [
-        ("GET", _API, None),
-        ("POST", _API, {"workflow": workflow}),
-        ("GET", f"/api/v1/workflow-templates/{_AREA}", None),
+        ("GET", API, None),
+        ("POST", API, {"workflow": workflow}),
+        ("GET", f"/api/v1/workflow-templates/{AREA}", None),
         ("GET", "/api/v1/archived-workflows", None),
         ("GET", "/api/v1/userinfo", None),
     ]
-    answers = [(method, path, _ask(site, token, path, method, body)) for method, path, body in asked]
+    answers = [(method, path, workflows.ask(site, token, path, method, body)) for method, path, body in asked]
 
     require_none(
         [f"{method} {path}: {answer}" for method, path, answer in answers if answer.status != HTTPStatus.UNAUTHORIZED],
         where=f"https://{site.host('argo')}/api",
         want="401",
-        reproduce=f"curl https://{site.host('argo')}{_API}",
+        reproduce=f"curl https://{site.host('argo')}{API}",
     )
 
 
 def test_metrics_are_not_served_outside(site: Site) -> None:
     """The server's numbers are for Prometheus; its host answers that path as any that there is not."""
-    answer = _ask(site, None, "/metrics")
+    answer = workflows.ask(site, None, "/metrics")
 
     require(
         "grpc_server" not in answer.text,
@@ -185,8 +93,8 @@ def test_metrics_are_not_served_outside(site: Site) -> None:
 
 _RIGHTS: Final = {
     # group: status of listing, starting, making a template, deleting
-    _ADMINS: (200, 200, 200, 200),
-    _RESEARCHERS: (200, 200, 403, 403),
+    ADMINS: (200, 200, 200, 200),
+    RESEARCHERS: (200, 200, 403, 403),
     _ANNOTATORS: (403, 403, 403, 403),
     "nobody's": (403, 403, 403, 403),
 }
@@ -195,27 +103,27 @@ _RIGHTS: Final = {
 @pytest.mark.parametrize("group", sorted(_RIGHTS))
 def test_groups_have_their_rights(site: Site, group: str) -> None:
     """Administrators do everything, researchers start and read, annotators and whoever is in no group do nothing."""
-    token = _token(site, *([group] if group in {_ADMINS, _RESEARCHERS, _ANNOTATORS} else []))
+    token = workflows.token(site, *([group] if group in {ADMINS, RESEARCHERS, _ANNOTATORS} else []))
     template = {
-        "metadata": {"name": f"conformance-{uuid.uuid4().hex[:8]}", "namespace": _AREA},
+        "metadata": {"name": f"conformance-{uuid.uuid4().hex[:8]}", "namespace": AREA},
         "spec": {"entrypoint": "main", "templates": [_step(site, "main", "pass")]},
     }
-    templates = f"/api/v1/workflow-templates/{_AREA}"
+    templates = f"/api/v1/workflow-templates/{AREA}"
     # One that never starts a pod.
     workflow = _workflow([{"name": "main", "suspend": {}}])
     # What is to be deleted: an administrator's.
-    other = _submit(site, _token(site, _ADMINS), workflow)["metadata"]["name"]
-    started = _ask(site, token, _API, "POST", {"workflow": workflow})
+    other = workflows.submit(site, workflows.token(site, ADMINS), workflow)["metadata"]["name"]
+    started = workflows.ask(site, token, API, "POST", {"workflow": workflow})
     got = (
-        _ask(site, token, _API).status,
+        workflows.ask(site, token, API).status,
         started.status,
-        _ask(site, token, templates, "POST", {"template": template}).status,
-        _ask(site, token, f"{_API}/{other}", "DELETE").status,
+        workflows.ask(site, token, templates, "POST", {"template": template}).status,
+        workflows.ask(site, token, f"{API}/{other}", "DELETE").status,
     )
-    _remove(site, other)
+    workflows.remove(site, other)
     if started.status == HTTPStatus.OK:
-        _remove(site, _json(started)["metadata"]["name"])
-    _ask(site, _token(site, _ADMINS), f"{templates}/{template['metadata']['name']}", "DELETE")  # type: ignore[index]
+        workflows.remove(site, workflows.answered(started)["metadata"]["name"])
+    workflows.ask(site, workflows.token(site, ADMINS), f"{templates}/{template['metadata']['name']}", "DELETE")  # type: ignore[index]
 
     require(
         got == _RIGHTS[group],
@@ -271,28 +179,30 @@ with psycopg.connect(where, password=keys["password"], sslrootcert=file(keys["ca
 def test_steps_hand_files_on_and_nothing_is_lost(site: Site, client: Client) -> None:
     """A second step reads the first's file from the object store; log, file and run are there when all else is gone."""
     word = f"word-{uuid.uuid4().hex}"
-    name = _submit(site, _token(site, _RESEARCHERS), _handing_on(site, word))["metadata"]["name"]
-    _finished(site, name)
+    name = workflows.submit(site, workflows.token(site, RESEARCHERS), _handing_on(site, word))["metadata"]["name"]
+    workflows.finished(site, name)
     # The controller writes the record beside its work, and says when it has.
-    seen, _ = poll(lambda: _seen(site, name), _is_archived, TIMEOUTS.workflow)
-    uid, said = seen["metadata"]["uid"], _log(site, name)
-    _remove(site, name)
+    seen, _ = poll(lambda: workflows.look(site, name), workflows.is_archived, TIMEOUTS.workflow)
+    uid, said = seen["metadata"]["uid"], workflows.log(site, name)
+    workflows.remove(site, name)
     gone, _ = poll(
         lambda: [
             pod["metadata"]["name"]
-            for pod in site.cluster.fresh("v1", "Pod", _AREA, f"workflows.argoproj.io/workflow={name}")
+            for pod in site.cluster.fresh("v1", "Pod", AREA, f"workflows.argoproj.io/workflow={name}")
         ],
         lambda pods: not pods,
         TIMEOUTS.workflow,
     )
-    read, write = _node(seen, "read")["id"], _node(seen, "write")["id"]
-    token = _token(site, _RESEARCHERS)
-    kept = _ask(site, token, f"/artifacts-by-uid/{uid}/{read}/main-logs").text
-    found = _ask(site, token, f"/artifacts-by-uid/{uid}/{write}/note")
-    listed = _json(_ask(site, token, f"/api/v1/archived-workflows?{urlencode({'namespace': _AREA})}"))
+    read, write = workflows.node(seen, "read")["id"], workflows.node(seen, "write")["id"]
+    token = workflows.token(site, RESEARCHERS)
+    kept = workflows.ask(site, token, f"/artifacts-by-uid/{uid}/{read}/main-logs").text
+    found = workflows.ask(site, token, f"/artifacts-by-uid/{uid}/{write}/note")
+    listed = workflows.answered(
+        workflows.ask(site, token, f"/api/v1/archived-workflows?{urlencode({'namespace': AREA})}")
+    )
     archived = [each["metadata"]["uid"] for each in listed.get("items") or ()]
     rows = client.run(_ROW, keys=account(site, "postgres", "argo"), uid=uid)
-    outside = _ask(site, _token(site, _ANNOTATORS), f"/artifacts-by-uid/{uid}/{read}/main-logs")
+    outside = workflows.ask(site, workflows.token(site, _ANNOTATORS), f"/artifacts-by-uid/{uid}/{read}/main-logs")
 
     expected = {
         f"the log of the run says `read {word}`": f"read {word}" in said and f"written {word}" in said,
@@ -317,16 +227,16 @@ def test_log_is_read_while_it_runs_and_it_can_be_stopped(site: Site) -> None:
     word = f"word-{uuid.uuid4().hex}"
     code = f"import signal; print({word!r}, flush=True); signal.sigwait([signal.SIGUSR1])"
     workflow = _workflow([_step(site, "main", code)], activeDeadlineSeconds=600)
-    name = _submit(site, _token(site, _RESEARCHERS), workflow)["metadata"]["name"]
-    said, _ = poll(lambda: _log(site, name), lambda text: word in text, TIMEOUTS.workflow)
-    during = _phase(_seen(site, name))
-    pods = site.cluster.fresh("v1", "Pod", _AREA, f"workflows.argoproj.io/workflow={name}")
+    name = workflows.submit(site, workflows.token(site, RESEARCHERS), workflow)["metadata"]["name"]
+    said, _ = poll(lambda: workflows.log(site, name), lambda text: word in text, TIMEOUTS.workflow)
+    during = workflows.phase(workflows.look(site, name))
+    pods = site.cluster.fresh("v1", "Pod", AREA, f"workflows.argoproj.io/workflow={name}")
     wrong = [fault for pod in pods for rule in RULES for fault in faults(pod, rule)]
     accounts = [str(pod["spec"].get("serviceAccountName")) for pod in pods]
-    refused = _ask(site, _token(site, _RESEARCHERS), f"{_API}/{name}/stop", "PUT", {})
-    stopped = _ask(site, _token(site, _ADMINS), f"{_API}/{name}/stop", "PUT", {})
-    _finished(site, name, "Failed")
-    _remove(site, name)
+    refused = workflows.ask(site, workflows.token(site, RESEARCHERS), f"{API}/{name}/stop", "PUT", {})
+    stopped = workflows.ask(site, workflows.token(site, ADMINS), f"{API}/{name}/stop", "PUT", {})
+    workflows.finished(site, name, "Failed")
+    workflows.remove(site, name)
 
     expected = {
         f"its log said {word}": word in said,
@@ -370,17 +280,17 @@ def test_workflow_stays_in_its_bounds(site: Site, case: str) -> None:
     spec, container = _BEYOND[case]
     step = _step(site, "main", "pass")
     step["container"] |= container
-    name = _submit(site, _token(site, _RESEARCHERS), _workflow([step], **spec))["metadata"]["name"]
-    seen, _ = poll(lambda: _seen(site, name), lambda found: _phase(found) in _DONE, TIMEOUTS.workflow)
-    pods = site.cluster.fresh("v1", "Pod", _AREA, f"workflows.argoproj.io/workflow={name}")
+    name = workflows.submit(site, workflows.token(site, RESEARCHERS), _workflow([step], **spec))["metadata"]["name"]
+    seen, _ = poll(lambda: workflows.look(site, name), lambda found: workflows.phase(found) in DONE, TIMEOUTS.workflow)
+    pods = site.cluster.fresh("v1", "Pod", AREA, f"workflows.argoproj.io/workflow={name}")
     message = str(seen.get("status", {}).get("message", ""))
-    _remove(site, name)
+    workflows.remove(site, name)
 
     require(
-        _phase(seen) == "Error" and "forbidden" in message and not pods,
+        workflows.phase(seen) == "Error" and "forbidden" in message and not pods,
         where=f"a workflow with {case}",
         want="an Error that says it is forbidden, and no pod",
-        got=f"{_phase(seen)}: {message}, {len(pods)} pods",
+        got=f"{workflows.phase(seen)}: {message}, {len(pods)} pods",
         reproduce="argo submit",
     )
 
@@ -405,12 +315,14 @@ def test_a_message_starts_a_training(site: Site, client: Client) -> None:
         reproduce="kubectl -n argo logs deployment/workflow-trigger",
     )
     name = one["metadata"]["name"]
-    seen = _finished(site, name)
-    outputs = _node(seen, "judge").get("outputs", {}).get("parameters", [])
+    seen = workflows.finished(site, name)
+    outputs = workflows.node(seen, "judge").get("outputs", {}).get("parameters", [])
     accuracy = float(next((each["value"] for each in outputs if each["name"] == "accuracy"), "0"))
-    trained = _node(seen, "train")["id"]
-    model = _ask(site, _token(site, _RESEARCHERS), f"/artifacts-by-uid/{seen['metadata']['uid']}/{trained}/model")
-    _remove(site, name)
+    trained = workflows.node(seen, "train")["id"]
+    model = workflows.ask(
+        site, workflows.token(site, RESEARCHERS), f"/artifacts-by-uid/{seen['metadata']['uid']}/{trained}/model"
+    )
+    workflows.remove(site, name)
     site.facts["model trained by a workflow"] = f"accuracy {accuracy}, {len(model.body)} bytes"
 
     require(
@@ -424,4 +336,4 @@ def test_a_message_starts_a_training(site: Site, client: Client) -> None:
 
 def _started(site: Site) -> list[Obj]:
     query = urlencode({"listOptions.labelSelector": "betelgeuse.io/started-by=message"})
-    return list(_json(_ask(site, _token(site, _RESEARCHERS), f"{_API}?{query}")).get("items") or ())
+    return list(workflows.given(site, f"{API}?{query}").get("items") or ())

@@ -31,7 +31,7 @@ nbclient.NotebookClient(notebook, timeout={seconds}).execute()
 print("cells:", sum(cell.cell_type == "code" and cell.execution_count is not None for cell in notebook.cells))
 '''
 done = subprocess.run([sys.executable, "-c", program], cwd="/home/researcher/examples", capture_output=True, text=True)
-print(done.stdout if done.returncode == 0 else "FAILED " + done.stderr[-2500:])
+print(done.stdout if done.returncode == 0 else "FAILED " + done.stderr.strip()[-400:])
 """
 _CONNECT = """
 import socket

@@ -9,21 +9,17 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import pytest
-import urllib3
-from minio import Minio
 
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Host, Ref, gates
 from betelgeuse.tree.workloads import containers, pod_spec
-from conformance import canary, postgres
-from conformance.inside import Inside
-from conformance.names import resolved
+from conformance import canary, postgres, stores
+from conformance.inside import Inside, started
 from conformance.probes.http import Answer, Header, Request
 from conformance.probes.oidc import told
 from conformance.secrecy import Secret
 from conformance.site import Site
 from conformance.stores import Client, account
-from conformance.timeouts import TIMEOUTS
 from conformance.verdict import poll, require, require_none
 
 pytestmark = [pytest.mark.feature("mlflow"), pytest.mark.feature("login"), pytest.mark.feature("tokens")]
@@ -39,6 +35,8 @@ _JOURNEY_SECONDS: Final = 600.0
 """For a way with 100 MiB there and back; seconds on a machine that is free, minutes on one that is not."""
 _AGAIN: Final = 300.0
 """Seconds for a server that was ended to serve again: its start takes ten seconds of a processor."""
+_MARK: Final = f"conformance-{uuid.uuid4().hex[:8]}"
+"""What the run calls what it makes."""
 _OPEN: Final = "mlflow.set_tracking_uri('https://mlflow.DOMAIN'); export MLFLOW_TRACKING_TOKEN=$(invoke token …)"
 
 _SDK: Final = """
@@ -100,6 +98,18 @@ result = {
     "found": [one.info.run_id for one in found], "none": len(none), "up": up, "down": down,
 }
 """
+_AWAY: Final = """
+from mlflow import MlflowClient
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+client = MlflowClient(values["uri"])
+for model in client.search_registered_models(f"name LIKE '{values['mark']}%'"):
+    client.delete_registered_model(model.name)
+for experiment in client.search_experiments(filter_string=f"name LIKE '{values['mark']}%'"):
+    for run in client.search_runs([experiment.experiment_id]):
+        get_artifact_repository(run.info.artifact_uri, tracking_uri=values["uri"]).delete_artifacts()
+    client.delete_experiment(experiment.experiment_id)
+result = None
+"""
 _BOUNDS: Final = """
 import http.client
 def ask(method, path, length=None, body=b"", **headers):
@@ -117,6 +127,19 @@ result = {
     "a foreign Host": ask("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0", Host="evil.example"),
     "an artifact that is too large": ask("PUT", artifact, length=1 << 40),
     "a request that is too large": ask("POST", "/api/2.0/mlflow/runs/create", length=1 << 30),
+}
+"""
+_DOORS: Final = """
+import http.client, json
+def ask(path):
+    connection = http.client.HTTPConnection("mlflow.ml.svc", 80, timeout=15)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+told = json.loads(ask("/api/3.0/mlflow/server-info")[1])
+result = {
+    "large files by the store's address": [told["multipart_downloads_enabled"], told["multipart_uploads_enabled"]],
+    "an address that is signed": ask(f"/api/2.0/mlflow-artifacts/presigned/{values['path']}")[0],
 }
 """
 _ALONE: Final = """
@@ -145,20 +168,7 @@ def _pod(site: Site, inside: Inside, name: str, labels: dict[str, str]) -> Obj:
 
 @contextmanager
 def _running(site: Site, pod: Obj) -> Iterator[Client]:
-    site.cluster.kube.server_side_apply(pod, "betelgeuse-conformance", force=True)
-    place = Ref("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], "v1")
-    phase, seconds = poll(
-        lambda: (site.cluster.get(place) or {}).get("status", {}).get("phase", "none"),
-        lambda phase: phase == "Running",
-        TIMEOUTS.prober,
-    )
-    require(
-        phase == "Running",
-        where=str(place),
-        want=f"running within {TIMEOUTS.prober:.0f} s",
-        got=f"{phase} after {seconds:.0f} s",
-        reproduce=place.kubectl("describe"),
-    )
+    started(site, pod)
     try:
         yield Client(site, pod)
     finally:
@@ -167,9 +177,10 @@ def _running(site: Site, pod: Obj) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def user(site: Site, inside: Inside) -> Iterator[Client]:
-    """Return a pod with the SDK and the label that opens the way to MLflow."""
+    """Return a pod with the SDK and the label that opens the way to MLflow; what the run made goes at its end."""
     with _running(site, _pod(site, inside, "mlflow-user", {USES: "true"})) as pod:
         yield pod
+        pod.run(_SDK + _AWAY, timeout=_JOURNEY_SECONDS, uri=INSIDE, token="", mark=_MARK)
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +214,7 @@ def _journey(site: Site, client: Client, way: str) -> dict[str, Any]:
         seen: dict[str, Any] = client.run(
             _SDK + _JOURNEY,
             timeout=_JOURNEY_SECONDS,
-            mark=f"conformance-{way}-{uuid.uuid4().hex[:8]}",
+            mark=f"{_MARK}-{way}",
             name=name,
             address=site.addresses[0],
             root=site.ca.read_text("utf-8") if site.ca else "",
@@ -256,15 +267,7 @@ def test_who_has_no_label_is_not_let_in(user: Client, outsider: Client) -> None:
 def test_artifact_is_in_the_object_store(site: Site, user: Client) -> None:
     """What was logged lies in the bucket of MLflow's account, byte for byte as long."""
     seen = _journey(site, user, "inside")
-    keys = account(site, "s3", "mlflow")
-    web = urllib3.PoolManager(
-        ca_certs=str(site.ca) if site.ca else None,
-        timeout=urllib3.Timeout(connect=TIMEOUTS.connect, read=TIMEOUTS.answer),
-        retries=False,
-    )
-    name = site.host("s3").name
-    with resolved(site, name):
-        store = Minio(name, keys["user"], keys["password"], region="us-east-1", http_client=web)
+    with stores.s3(site, "mlflow") as store:
         prefix = f"{seen['experiment']}/{seen['run']}/"
         found = {one.object_name: one.size for one in store.list_objects("mlflow", prefix, recursive=True)}
 
@@ -287,6 +290,18 @@ def test_run_is_in_the_database(site: Site, user: Client) -> None:
 
     wanted = [("FINISHED", int(seen["experiment"]))]
     require(rows == wanted, where="database mlflow", want=repr(wanted), got=rows, reproduce=query)
+
+
+def test_clients_are_not_sent_to_the_store(site: Site, user: Client) -> None:
+    """The server tells nobody to fetch or send a file at the object store, which clients do not reach."""
+    run = _journey(site, user, "inside")
+    seen = user.run(_DOORS, path=f"{run['experiment']}/{run['run']}/artifacts/model/weights.bin")
+
+    wanted = {
+        "large files by the store's address": [False, False],
+        "an address that is signed": HTTPStatus.NOT_IMPLEMENTED,
+    }
+    require(seen == wanted, where=INSIDE, want=repr(wanted), got=seen, reproduce=f"{INSIDE}/api/3.0/mlflow/server-info")
 
 
 def test_bodies_and_names_are_bounded(site: Site, user: Client) -> None:
@@ -318,7 +333,7 @@ def _names(answer: Answer) -> list[str]:
 @pytest.mark.parametrize("group", ["platform-admins", "researchers", "annotators"])
 def test_groups_see_what_was_logged(site: Site, mlflow: Host, user: Client, group: str) -> None:
     """Behind the login members of the groups that may see the page and what programs logged; others see neither."""
-    seen = _journey(site, user, "inside")
+    _journey(site, user, "inside")
     browser, trail = site.identity.logged_in(mlflow, site.identity.shared_person(group))
     page = trail[-1].answer
     allowed = group in mlflow.gate.groups
@@ -337,7 +352,7 @@ def test_groups_see_what_was_logged(site: Site, mlflow: Host, user: Client, grou
     foreign = site.send(_search(mlflow, (*cookies, ("Origin", "https://evil.example"))))
 
     require(
-        any(seen["experiment"] and name.startswith("conformance-inside-") for name in _names(listed)) == allowed,
+        (f"{_MARK}-inside" in _names(listed)) == allowed,
         where=f"https://{mlflow}, the list of experiments, a member of {group}",
         want="the one that was logged" if allowed else "a refusal",
         got=listed,
@@ -370,11 +385,10 @@ def test_a_wrong_token_is_not_helped_by_a_session(site: Site, mlflow: Host, api:
             if answer.status != wanted:
                 faults.append(f"{name}{held}: {answer}, not {wanted}")
 
-    token = site.identity.token(api.gate.audiences[0])
-    headers = (("Authorization", Secret(f"Bearer {token.reveal()}", f"Bearer {token.shell}")),)
-    control = site.send(_search(api, headers))
+    right = site.credentials(api)
+    control = site.send(_search(api, right))
     faults += [] if control.status == HTTPStatus.OK else [f"the right token: {control}"]
-    health = site.send(Request(api.name, "/health", headers=headers))
+    health = site.send(Request(api.name, "/health", headers=right))
     faults += [] if health.status == HTTPStatus.NOT_FOUND else [f"/health with a token: {health}"]
     require_none(
         faults, where=f"https://{api}", want="401 but for the right token", reproduce=site.curl(_search(api, ()))
@@ -389,21 +403,16 @@ def test_run_outlives_its_server(site: Site, user: Client, api: Host) -> None:
     path = f"/api/2.0/mlflow/runs/get?run_id={seen['run']}"
 
     def ask() -> Answer:
-        token = site.identity.token(api.gate.audiences[0])
-        headers = (("Authorization", Secret(f"Bearer {token.reveal()}", f"Bearer {token.shell}")),)
-        return site.send(Request(api.name, path, headers=headers))
+        return site.send(Request(api.name, path, headers=site.credentials(api)))
 
-    def another() -> bool:
-        return any(each["metadata"]["uid"] != pod["metadata"]["uid"] for each in site.pods(api))
-
-    poll(another, bool, _AGAIN)
+    another, until = site.replaced(api, [pod], _AGAIN)
     answer, seconds = poll(ask, lambda answer: answer.status == HTTPStatus.OK, _AGAIN)
 
-    site.facts["MLflow serves again"] = f"{seconds:.0f} s after its pod was there"
+    site.facts["MLflow, its pod killed"] = f"answers again after {until + seconds:.0f} s"
     require(
-        answer.status == HTTPStatus.OK and seen["run"] in answer.text,
+        another and answer.status == HTTPStatus.OK and seen["run"] in answer.text,
         where=f"https://{api}{path}",
-        want=f"the run within {_AGAIN:.0f} s",
-        got=answer,
+        want=f"the run from another pod, within {_AGAIN:.0f} s",
+        got=f"{answer} after {until + seconds:.0f} s",
         reproduce=f"kubectl -n {SERVER.namespace} delete pod {pod['metadata']['name']}",
     )

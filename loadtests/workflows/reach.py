@@ -27,7 +27,7 @@ def reached(chosen: Settings, host: str) -> tuple[Kube, list[Obj], str, Path | N
         message = f"the tree of {chosen.env} serves no {host}: there is nothing to put load on"
         raise UsageError(message)
     client = caller(objects, chosen, host)
-    return kube, objects, client, trust.refresh(chosen.env, kube, objects)
+    return kube, objects, client, trust.refresh(chosen.env, kube, trust.present(kube, objects))
 
 
 def surroundings(chosen: Settings, host: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from betelgeuse.kube import ApiError, Obj, Resource, UnknownKindError
 from betelgeuse.policy.parties import Party
+from betelgeuse.tree.matches import NO_PAGE
 from conformance.probes.k8s import MIMIC
 from tests.conformance_suite import gate, idp, network
 from tests.conformance_suite.idp import DOMAIN
@@ -109,6 +110,9 @@ def _portal(port: int) -> list[Obj]:
     """Return the portal, behind a login, and a page behind a password."""
     paths = ("/", "/style.css", "/oauth2/callback", "/oauth2/logout")
     rules = [{"matches": [{"path": {"type": "Exact", "value": path}} for path in paths], "backendRefs": [{}]}]
+    hidden = {"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplaceFullPath", "replaceFullPath": NO_PAGE}}}
+    inside = {"matches": [{"path": {"type": "Exact", "value": "/metrics"}}], "filters": [hidden], "backendRefs": [{}]}
+    rules.append(inside)
     claims = [{"name": "groups", "valueType": "StringArray", "values": list(gate.GROUPS)}]
     allow = {"action": "Allow", "principal": {"jwt": {"provider": "realm", "claims": claims}}}
     quiet = [{"name": name, "value": value} for name, value in gate.QUIET]

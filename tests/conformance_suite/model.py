@@ -265,20 +265,26 @@ class Edge:
                 return Page(404, b"not found")
             return self._keycloak(request, inside=False)
         if app == "vault":
-            if path != "/":
-                return Page(404, b"not found")
-            known = request.header("authorization") == f"Basic {gate.PASSWORD}" or "any-password" in self.faults
-            asks = [("WWW-Authenticate", 'Basic realm="vault"')]
-            return Page(200, b"secrets") if known else Page(401, headers=asks)
-        if path not in {"/", "/style.css", "/oauth2/callback", "/oauth2/logout"}:
+            return self._vault(path, request)
+        if path not in {"/", "/style.css", "/metrics", "/oauth2/callback", "/oauth2/logout"}:
             return Page(404, b"not found")
         if "websocket-open" in self.faults and request.header("upgrade"):
             return Page(101)
         refusal = None if "no-oidc" in self.faults else self.gate.portal(request)
         if refusal is not None and refusal.status != 200:
             return refusal
+        if path == "/metrics":
+            return Page(404, b"no such page")
         shown = portal_page([f"{host}.{DOMAIN}" for host in HOSTS], self.faults)
         return Page(200, shown.body, headers=refusal.headers if refusal else [])
+
+    def _vault(self, path: str, request: Incoming) -> Page:
+        """Answer for the page behind a password."""
+        if path != "/":
+            return Page(404, b"not found")
+        known = request.header("authorization") == f"Basic {gate.PASSWORD}" or "any-password" in self.faults
+        asks = [("WWW-Authenticate", 'Basic realm="vault"')]
+        return Page(200, b"secrets") if known else Page(401, headers=asks)
 
     def _application(self, app: str, path: str, request: Incoming) -> Reply | Page:
         if "metrics-public" in self.faults and path == "/metrics":

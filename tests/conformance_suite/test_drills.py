@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from betelgeuse.tree import Ref
 from conformance.drills import drill_identity_outage as drill
 from conformance.site import Site
 from conformance.verdict import PromiseBrokenError
@@ -25,7 +26,7 @@ def _outage(site: Site, monkeypatch: pytest.MonkeyPatch, *, comes_back: bool) ->
     kube = cast("FakeKube", site.cluster.kube)
     pod = kube.find("Pod", "keycloak-0", "auth")
 
-    def scale(_site: Site, replicas: int) -> None:
+    def scale(_site: Site, _workload: Ref, replicas: int) -> None:
         if replicas == 0:
             edge.faults.add("keycloak-down")
             kube.live.remove(pod)
@@ -33,7 +34,7 @@ def _outage(site: Site, monkeypatch: pytest.MonkeyPatch, *, comes_back: bool) ->
             edge.faults.discard("keycloak-down")
             kube.live.append(pod)
 
-    monkeypatch.setattr(drill, "_scale", scale)
+    monkeypatch.setattr(drill, "scale", scale)
     for name, seconds in {"_AWAY": 0.2, "_PACE": 0.05, "_GONE": 0.5, "_BACK": 0.5}.items():
         monkeypatch.setattr(drill, name, seconds)
 

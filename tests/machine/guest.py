@@ -23,6 +23,7 @@ from betelgeuse.builds import golang
 from betelgeuse.programs import table
 from betelgeuse.shell import run
 from betelgeuse.surroundings import environment
+from tests import ssh_key
 
 FOLDER: Final = paths.CACHE / "machine"
 SUITES: Final = {(3, 11): "bookworm", (3, 13): "trixie"}
@@ -88,11 +89,7 @@ def _tree(packages: tuple[str, ...]) -> Path:
 
 def key_file() -> Path:
     """Return the private key that the guest lets in, made on first use."""
-    file = FOLDER / "key"
-    if not file.is_file():
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)])
-    return file
+    return ssh_key.kept(FOLDER)
 
 
 def _configure(root: Path) -> None:

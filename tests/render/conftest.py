@@ -15,14 +15,14 @@ import yaml
 
 from betelgeuse import paths, settings, yamls
 from betelgeuse.clusters.local import target
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Obj, describe
 from betelgeuse.kube.command import kubectl
 from betelgeuse.render import render
 from tests.render import layout
 from tests.render.trees import Tree
 
-_BUILD_SECONDS = 120
-"""A slim overlay builds in one second; this bounds a busy machine."""
+_BUILD_SECONDS = 300
+"""A slim overlay takes a core for one second, or for 15 with every area; this bounds a busy machine."""
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +58,12 @@ class Slim:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False)  # noqa: S603 - the pinned kubectl
         return yamls.parse(done.stdout, folder) if done.returncode == 0 else done.stderr
 
+    def objects(self, folder: str) -> list[Obj]:
+        """Return the objects of a folder that builds; it fails with kustomize's complaint."""
+        built = self.build(folder)
+        assert isinstance(built, list), built
+        return built
+
     def variant(self, env: str, change: Callable[[dict[str, Any]], None]) -> str:
         """Return the folder of a copy of an overlay whose kustomization was changed."""
         folder = self.root / "overlays" / f"{env}-{len(list((self.root / 'overlays').iterdir()))}"
@@ -81,3 +87,26 @@ def slim(trees: object, tmp_path_factory: pytest.TempPathFactory) -> Slim:
         others = [each for each in documents if not re.search(r"(?m)^kind: CustomResourceDefinition$", each)]
         manifests.write_text("---".join(others), "utf-8")
     return Slim(root)
+
+
+@pytest.fixture(scope="session")
+def plain(slim: Slim) -> list[Obj]:
+    """The objects of `single-node` as it is."""
+    return slim.objects("overlays/single-node")
+
+
+@pytest.fixture(scope="session")
+def with_component(slim: Slim, trees: Callable[[str], Tree]) -> Callable[[str], Tree]:
+    """Give the tree of `single-node` with a component, and with the CRDs of the environment."""
+
+    def made(component: str) -> Tree:
+        def change(content: dict[str, Any]) -> None:
+            content["components"].insert(0, f"../../components/{component}")
+
+        whole, built = trees("single-node"), slim.objects(slim.variant("single-node", change))
+        # The slim tree keeps a definition here and there.
+        kept = set(map(describe, built))
+        definitions = [obj for obj in whole.kind("CustomResourceDefinition") if describe(obj) not in kept]
+        return Tree(whole.settings, [*definitions, *built])
+
+    return made

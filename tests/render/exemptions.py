@@ -13,7 +13,7 @@ NO_PODS: Final[Mapping[str, str]] = {
     "NetworkPolicy auth/keycloak-inside": "lets those in",
     "CiliumNetworkPolicy argo/workflow": "for the pods of workflows, which the controller makes",
     "CiliumClusterwideNetworkPolicy hears-gitea": "for pods of people's own, which Gitea tells of a push",
-    "NetworkPolicy gitops/gitea": "lets Gitea ask those",
+    "NetworkPolicy gitops/gitea-tells": "lets Gitea ask those",
 }
 """Policies that are for pods which the tree does not have, or name such as peers."""
 

@@ -1,6 +1,7 @@
 """Small changes to what stands before the hosts, each of which a check must notice."""
 
 import copy
+import json
 from typing import Any, Final
 
 from tests.render.changes import Change, Mutation, Objects, add, drop_field, remove, set_field
@@ -37,6 +38,19 @@ def _no_retry_after(objects: Objects) -> None:
 def _more_slots(objects: Objects) -> None:
     args = objects.one("Deployment", "llm")["spec"]["template"]["spec"]["containers"][0]["args"]
     args[args.index("--parallel") + 1] = "8"
+
+
+def _told_of_chat(field: str) -> Change:
+    """Keep back a field of what the check of requests is told of the host `chat`."""
+
+    def change(objects: Objects) -> None:
+        maps = [each for each in objects.all if each["kind"] == "ConfigMap" and "apis.json" in (each.get("data") or {})]
+        (told,) = maps
+        known = json.loads(told["data"]["apis.json"])
+        del known["chat"][field]
+        told["data"]["apis.json"] = json.dumps(known)
+
+    return change
 
 
 def _unchecked_path(objects: Objects) -> None:
@@ -188,6 +202,11 @@ GATES: Final = (
         drop_field("SecurityPolicy", "portal", "spec/extAuth/failOpen"),
     ),
     Mutation(
+        "sessions that the check of requests does not ask about",
+        "logins_are_strict",
+        _told_of_chat("sessions"),
+    ),
+    Mutation(
         "login elsewhere",
         "logins_are_strict",
         set_field("SecurityPolicy", "portal", "spec/oidc/provider/authorizationEndpoint", "https://auth.example.org/"),
@@ -260,6 +279,34 @@ GATES: Final = (
         set_field("BackendTrafficPolicy", "llm", "spec/circuitBreaker/maxParallelRequests", 16),
     ),
     Mutation("path that is not checked", "requests_are_checked", _unchecked_path),
+    Mutation(
+        "people's requests pass unchecked",
+        "requests_are_checked",
+        set_field("SecurityPolicy", "chat", "spec/extAuth/failOpen", value=True),
+    ),
+    Mutation(
+        "check of half of what people send",
+        "requests_are_checked",
+        set_field("BackendTrafficPolicy", "chat-model", "spec/requestBuffer/limit", "8Mi"),
+    ),
+    Mutation(
+        "no limit for people",
+        "requests_are_checked",
+        drop_field("BackendTrafficPolicy", "chat-model", "spec/circuitBreaker"),
+    ),
+    Mutation("people's path that is not checked", "requests_are_checked", _told_of_chat("paths")),
+    Mutation(
+        "answers that nobody reads",
+        "requests_are_checked",
+        set_field(
+            "HTTPRoute", "chat", "spec/rules/0/filters/0/requestHeaderModifier/remove", ["Authorization", "Cookie"]
+        ),
+    ),
+    Mutation(
+        "answers that no program reads",
+        "requests_are_checked",
+        set_field("HTTPRoute", "llm", "spec/rules/0/filters/0/requestHeaderModifier/remove", ["Authorization"]),
+    ),
     Mutation(
         "one spelling of Bearer",
         "tokens_are_checked",

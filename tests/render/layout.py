@@ -69,7 +69,8 @@ def kustomizations_are_short(files: Files) -> Iterator[str]:
         for patch in content.get("patches", ()):
             if patch.get("patch", "").count("\n") > _MAX_INLINE:
                 yield f"{name}: an inline patch of more than {_MAX_INLINE} lines: make it a file"
-            if "target" in patch:
+            # test_kustomize.py sees that what is removed by its labels was there.
+            if "target" in patch and "$patch: delete" not in patch.get("patch", ""):
                 yield f"{name}: a patch with `target` is silent when nothing matches: name the object in the patch"
         if len(content.get("patches", ())) > _MAX_PATCHES:
             yield f"{name}: more than {_MAX_PATCHES} patches: own the manifest"

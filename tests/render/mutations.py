@@ -174,6 +174,7 @@ MUTATIONS: Final = (
     Mutation(
         "egress port", "policies_name_real_ports", _set("NetworkPolicy", "acme", "spec/egress/0/ports/0/port", 14001)
     ),
+    Mutation("pods without a port", "policies_name_real_ports", _container("llm", lambda c: c.pop("ports"))),
     Mutation(
         "port range for nobody",
         "policies_name_real_ports",

@@ -11,7 +11,6 @@ import yaml
 
 from betelgeuse import hostfiles, paths
 from betelgeuse.errors import UsageError
-from betelgeuse.kube import Obj
 from tests.render.checks import CHECKS
 from tests.render.conftest import Slim
 from tests.render.trees import Tree
@@ -45,18 +44,12 @@ def with_hello(slim: Slim, tmp_path_factory: pytest.TempPathFactory) -> Slim:
     return Slim(root)
 
 
-def _built(slim: Slim) -> list[Obj]:
-    objects = slim.build("overlays/local")
-    assert isinstance(objects, list), objects
-    return objects
-
-
 @pytest.fixture(scope="module")
 def tree(with_hello: Slim, trees: Callable[[str], Tree]) -> Tree:
     """The tree of `local` with the example; CRDs are those of the environment."""
     whole = trees("local")
     definitions = [obj for obj in whole.objects if obj["kind"] == "CustomResourceDefinition"]
-    return Tree(whole.settings, [*definitions, *_built(with_hello)])
+    return Tree(whole.settings, [*definitions, *with_hello.objects("overlays/local")])
 
 
 def test_the_example_is_small() -> None:
@@ -142,7 +135,7 @@ def test_every_component_keeps_the_promises(
     hostfiles.check(root / "base")
     whole = trees("local")
     definitions = [obj for obj in whole.objects if obj["kind"] == "CustomResourceDefinition"]
-    changed = Tree(whole.settings, [*definitions, *_built(Slim(root))])
+    changed = Tree(whole.settings, [*definitions, *Slim(root).objects("overlays/local")])
 
     problems = [problem for check in CHECKS.values() for problem in check(changed)]
 

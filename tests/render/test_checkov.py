@@ -37,9 +37,12 @@ class Accepted:
 
 
 def _write(trees: Callable[[str], Tree], folder: Path) -> set[str]:
-    """Write each distinct object of all environments once, CRDs left out; return the names of the workloads."""
+    """Write each distinct object of all environments once, CRDs left out; return the names of the workloads.
+
+    `local` has stores of its own, which the environments that run all areas have not.
+    """
     workloads = set()
-    for env in settings.environments():
+    for env in [*settings.environments(), "local:full"]:
         for obj in trees(env).objects:
             if obj["kind"] == "CustomResourceDefinition":
                 continue

@@ -26,6 +26,8 @@ def _listed(env: str) -> list[str]:
 _SOURCE = re.compile(r"fieldPath: data\.([A-Z_]+)\}")
 OPTIONAL = ("basic-auth",)
 """Components that no overlay of ours lists; test_components.py tries them on `local`."""
+ALONE = ("external-dns", "gateway-nginx", "gpu")
+"""Those that `local` cannot have: each has a test of its own, on `single-node`."""
 USES = [(env, component) for env in settings.environments() for component in _listed(env)]
 
 
@@ -42,12 +44,31 @@ def test_every_component_changes_something(slim: Slim, env: str, component: str)
     assert slim.build(slim.variant(env, without)) != complete
 
 
+def test_the_grafana_stack_leaves_nothing_of_what_it_replaces(slim: Slim) -> None:
+    """Its patch removes by labels: of each of the three there was something, and is nothing any more."""
+    stack = "../../base/observability/grafana-stack"
+
+    def without(content: dict[str, Any]) -> None:
+        content["components"].remove(stack)
+
+    def names(folder: str) -> set[str]:
+        built = slim.build(folder)
+        assert isinstance(built, list), built
+        return {obj["metadata"].get("labels", {}).get("app.kubernetes.io/name", "") for obj in built}
+
+    ours, theirs = {"dashboards", "logs", "traces"}, {"grafana", "loki", "tempo"}
+    before, after = names(slim.variant("single-node", without)), names("overlays/single-node")
+
+    assert ours <= before
+    assert after == before - ours | theirs
+
+
 def test_every_component_is_tried() -> None:
     """A component that no overlay, profile or area lists, and no test adds, is one nobody checks."""
     listed = {Path(component).name for _, component in USES if "/components/" in component}
     for lists in (*paths.ROOT.glob("base/*/kustomization.yaml"), *paths.ROOT.glob("profiles/*/kustomization.yaml")):
         listed |= {Path(entry).name for entry in yaml.safe_load(lists.read_text("utf-8")).get("components", ())}
-    tried = {*listed, *OPTIONAL, "gate-login", *GATES_AND_TCP, "host", "tcp-host"}
+    tried = {*listed, *OPTIONAL, *ALONE, "gate-login", *GATES_AND_TCP, "host", "tcp-host"}
 
     assert sorted(tried) == sorted(path.name for path in (paths.ROOT / "components").iterdir() if path.is_dir())
 

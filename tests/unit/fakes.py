@@ -87,7 +87,11 @@ class FakeKube:
             if (entry["apiVersion"], entry["kind"]) == (api_version, kind)
             and namespace in {None, entry["metadata"].get("namespace")}
             and all(pair in _pairs(entry) for pair in labels.split(",") if pair)
-            and (not fields or f"involvedObject.name={entry.get('involvedObject', {}).get('name')}," in fields)
+            and (
+                not fields
+                or fields == f"type={entry.get('type')}"
+                or f"involvedObject.name={entry.get('involvedObject', {}).get('name')}," in fields
+            )
         ]
         if self.later:
             self.later.pop(0)(self)

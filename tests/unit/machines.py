@@ -44,6 +44,8 @@ class FakeMachine:
     free: float = 500.0
     unreachable: str = ""
     addresses: list[str] = field(default_factory=list)
+    names: Mapping[str, list[str]] = field(default_factory=dict)
+    """Names with addresses of their own; all others have `addresses`."""
     variables: Mapping[str, str] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     distributions: Mapping[str, str] = field(default_factory=lambda: {"betelgeuse": "0.1.0", **REQUIREMENTS})
@@ -107,7 +109,7 @@ class FakeMachine:
 
     def free_gib(self, path: str) -> float:
         """Say the same everywhere."""
-        assert path in {str(paths.CACHE), str(paths.STATE)}
+        assert path in {str(paths.CACHE), str(paths.STATE), "/var/lib"}
         return self.free
 
     def connects(self, host: str, port: int) -> str:
@@ -117,9 +119,9 @@ class FakeMachine:
         return self.unreachable
 
     def resolves(self, name: str) -> list[str]:
-        """Say the same for all."""
+        """Look into the table; say the same for all others."""
         assert name
-        return self.addresses
+        return self.names.get(name, self.addresses)
 
     def variable(self, name: str) -> str:
         """Look into the table."""

@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from betelgeuse import paths
+from tests.unit.http_server import serving
 
 LLM = Api(("/v1/chat/completions", "/v1/completions", "/v1/responses"), "http://llm:8080", 4, 4096)
 EMBEDDINGS = Api(("/v1/embeddings",), "http://embeddings:8080", dimensions=384)
@@ -372,11 +373,8 @@ def server() -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the class names it
             """Say nothing."""
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield f"http://127.0.0.1:{listening.server_address[1]}"
-    listening.shutdown()
-    listening.server_close()
+    with serving(Handler) as address:
+        yield address
 
 
 def _free() -> int:
@@ -400,11 +398,11 @@ def test_configuration_is_the_tree_s(server: str) -> None:
     """The file of the tree is a configuration; what is none ends the start with the reason."""
     text = (paths.ROOT / "base/ai/api-check/config/apis.json").read_text("utf-8")
 
-    assert set(configured(text)) == {"llm", "embeddings"}
+    assert set(configured(text)) == {"chat", "llm", "embeddings"}
     changed = json.loads(text)
     changed["llm"]["server"] = server
     assert answered(application(json.dumps(changed)), f"/check{CHAT}", _chat())[0].startswith("425")
-    for wrong, error in (({"x": 1}, TypeError), ({"server": "llm"}, ValueError)):
+    for wrong, error in (({"x": 1}, TypeError), ({"server": "llm"}, ValueError), ({"sessions": "x"}, ValueError)):
         with pytest.raises(error):
             application(json.dumps({"llm": {**changed["llm"], **wrong}}))
 

@@ -15,9 +15,9 @@ HUMAN = {"reason": "FieldManagerConflict", "message": 'conflict with "kubectl" u
 ROBOT = {"reason": "FieldManagerConflict", "message": 'conflict with "robot" using v1', "field": ".data.a"}
 
 
-def hands(fake: FakeKube, *controllers: str) -> Hands:
+def hands(fake: FakeKube, *controllers: str, deputy: str = "") -> Hands:
     """Return what tells hands from controllers."""
-    return Hands(fake.kube, Controllers(frozenset(controllers)))
+    return Hands(fake.kube, Controllers(frozenset(controllers)), deputy=deputy)
 
 
 def applier(fake: FakeKube, live: list[Obj] | None = None, proofs: dict[str, str] | None = None) -> Applier:
@@ -73,6 +73,16 @@ def test_controllers_are_not() -> None:
         hands(fake, "robot").apply(CONFIG)
 
     assert fake.log == []
+
+
+def test_a_deputy_sets_what_we_would() -> None:
+    """While Argo CD brings the tree about, its fields are compared by their values alone."""
+    fake = FakeKube()
+    fake.deny = [refused(409, "conflict", [ROBOT])]
+
+    hands(fake, "robot", deputy="robot").apply(CONFIG, dry_run=True)
+
+    assert [verb for verb, _ in fake.log] == ["apply betelgeuse force dry"]
 
 
 SCALED = {**HUMAN, "message": 'conflict with "kube-controller-manager" using apps/v1', "field": ".spec.replicas"}

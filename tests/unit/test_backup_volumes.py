@@ -179,5 +179,5 @@ def test_a_wrong_volume_is_told(text: str, said: str) -> None:
 
 def test_fields_of_a_volume_are_for_volumes() -> None:
     """Another method would not heed them."""
-    with pytest.raises(UsageError, match="path is of the method volume"):
+    with pytest.raises(UsageError, match="path is no field of the method"):
         declarations.backups([_declared("name: wiki\nmethod: postgres\npods: a=b\npath: /data")])

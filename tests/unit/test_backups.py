@@ -12,11 +12,12 @@ from betelgeuse import paths, settings
 from betelgeuse.backups import repository
 from betelgeuse.backups.repository import Copy, Repository
 from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
-from betelgeuse.kube import Obj
+from betelgeuse.kube import Key, Obj
 from betelgeuse.tree import backups as declarations
 from betelgeuse.workflows import backup as workflow
+from tests.unit.fakes import obj
 
-_GOOD = "name: wiki\nmethod: postgres\npods: app=wiki-db\nrestart: [wiki]\n"
+_GOOD = "name: wiki\nmethod: postgres\npods: app=wiki-db\n"
 
 
 def _declared(text: str | None = _GOOD, name: str = "wiki-db") -> Obj:
@@ -29,13 +30,7 @@ def test_a_server_of_its_own_is_copied_by_its_own_tools() -> None:
     """A declaration names pods, and its scripts come with the method."""
     (one,) = declarations.chosen([_declared(), _declared(None, "other")], "")
 
-    assert (one.name, one.namespace, one.home, one.pods, one.restart) == (
-        "wiki",
-        "apps",
-        "apps",
-        "app=wiki-db",
-        ("wiki",),
-    )
+    assert (one.name, one.namespace, one.home, one.pods) == ("wiki", "apps", "apps", "app=wiki-db")
     assert one.dump[:2] == one.load[:2] == ("sh", "-c")
     assert "pg_dump" in one.dump[2]
 
@@ -52,12 +47,15 @@ def test_a_store_with_a_client_is_copied_by_it() -> None:
     ("text", "said"),
     [
         ("name: wiki\nmethod: postgres", "pods is missing"),
-        ("name: wiki\nmethod: mysql", "method must be one of postgres, client, volume, got 'mysql'"),
+        ("name: wiki\nmethod: mysql", "method must be one of postgres, client, volume, claims, secrets, got 'mysql'"),
         ("name: wiki\nmethod: [a]", "method must be one of"),
         ("method: client", "name is missing"),
         ("[]", "name is missing"),
         (_GOOD + "pod: a", "unknown field 'pod'; did you mean 'pods'?"),
-        (_GOOD.replace("[wiki]", "wiki"), "restart must be a list"),
+        (_GOOD + "path: /data", "path is no field of the method postgres"),
+        (_GOOD.replace("wiki", "wiki:a", 1), "name is missing"),
+        ("name: homes\nmethod: claims\npath: /home", "the method claims is for a PodTemplate"),
+        ("name: keys\nmethod: secrets", "the method secrets is for a Secret"),
     ],
 )
 def test_a_wrong_declaration_is_told(text: str, said: str) -> None:
@@ -77,6 +75,22 @@ def test_a_name_is_one_store() -> None:
         declarations.chosen([_declared()], "wik")
 
 
+def _following(stores: str, kind: str = "Deployment") -> Obj:
+    return obj("apps/v1", kind, "wiki", "web", annotations={declarations.FOLLOWS: stores})
+
+
+def test_who_remembers_is_started_anew() -> None:
+    """A Deployment of any namespace says which stores it follows; a word that is none is told."""
+    tree = [_following("wiki, notes"), _declared(), _declared(_GOOD.replace("wiki", "notes"))]
+    found = declarations.backups(tree)
+
+    assert found["wiki"].restart == found["notes"].restart == (Key("apps", "Deployment", "web", "wiki"),)
+    with pytest.raises(UsageError, match="names 'wik', which nothing declares; did you mean 'wiki'"):
+        declarations.backups([_declared(), _following("wik")])
+    with pytest.raises(UsageError, match=r"StatefulSet web/wiki: annotation .* is for a Deployment"):
+        declarations.backups([_declared(), _following("wiki", "StatefulSet")])
+
+
 Ask = Callable[[Sequence[str], Mapping[str, str]], str]
 
 
@@ -86,11 +100,12 @@ def restic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     calls: list[list[str]] = []
     monkeypatch.setattr(paths, "STATE", tmp_path)
 
-    def run(argv: Sequence[str], *, env: Mapping[str, str]) -> str:
+    def run(argv: Sequence[str], *, env: Mapping[str, str], input: str | None = None) -> str:  # noqa: A002 - as run has it
         key = Path(env["RESTIC_PASSWORD_FILE"])
         assert key.stat().st_mode & 0o077 == 0
         assert key.read_text("utf-8").strip() not in " ".join(argv)
         calls.append(list(argv[3:]))
+        GIVEN.extend([] if input is None else [input])
         answer = ANSWERS.get(argv[3], "")
         if isinstance(answer, Exception):
             raise answer
@@ -98,10 +113,13 @@ def restic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
 
     monkeypatch.setattr(repository, "run", run)
     ANSWERS.clear()
+    GIVEN.clear()
     return calls
 
 
 ANSWERS: dict[str, str | Exception] = {}
+GIVEN: list[str] = []
+"""What it read from its standard input."""
 
 
 def _opened() -> Repository:
@@ -159,6 +177,16 @@ def test_copies_are_listed_by_age(restic: list[list[str]]) -> None:
     assert restic[-1] == ["snapshots", "--json", "--host", "local"]
 
 
+def test_a_text_goes_by_standard_input(restic: list[list[str]]) -> None:
+    """What other users of the machine must not see is in no argument."""
+    _opened().save_text("keys", "secret")
+
+    assert restic[-1] == [
+        "backup", "--quiet", "--host", "local", "--tag", "keys", "--stdin-filename", "keys", "--stdin"
+    ]  # fmt: skip
+    assert GIVEN == ["secret"]
+
+
 def test_a_failed_command_keeps_nothing(restic: list[list[str]]) -> None:
     """Restic runs the command itself: where it fails there is no copy. Tidying keeps what is new."""
     one = _opened()
@@ -198,7 +226,37 @@ _COPIES = [
 )
 def test_the_newest_copy_of_a_time_is_taken(at: str, copy: str) -> None:
     """The last one made at that time or before; a time without a zone is UTC."""
-    assert workflow.select(_COPIES, "a", at).id == copy
+    assert [one.id for one in workflow.select(_COPIES, "a", at)] == [copy]
+
+
+_PARTS = [
+    Copy(f"{name}{day}", f"homes:{name}", datetime(2026, 11, day, 12, tzinfo=UTC), 5)
+    for day, name in ((1, "ann"), (2, "bob"), (3, "ann"))
+]
+
+
+@pytest.mark.parametrize(
+    ("store", "at", "copies"),
+    [
+        ("homes", "", ["ann3", "bob2"]),
+        ("homes", "2026-11-02T13:00", ["ann1", "bob2"]),
+        ("homes", "2026-11-01T13:00", ["ann1"]),
+        ("homes:bob", "", ["bob2"]),
+    ],
+)
+def test_a_store_of_parts_has_a_copy_of_each(store: str, at: str, copies: list[str]) -> None:
+    """All parts are restored, each from its newest copy of that time, or the one that was named."""
+    assert [one.id for one in workflow.select([*_COPIES, *_PARTS], store, at)] == copies
+
+
+def test_a_part_of_a_store_without_parts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is asked of cluster or copies."""
+    chosen = settings.parse("local", "environment.env", "DOMAIN=betelgeuse.test\n")
+    monkeypatch.setattr(workflow, "opened", lambda _: (chosen, None, [_declared()]))
+
+    for verb in (workflow.backup, workflow.restore):
+        with pytest.raises(UsageError, match="wiki has no parts: --store=wiki"):
+            verb("local", "wiki:page")
 
 
 @pytest.mark.parametrize(

@@ -168,10 +168,10 @@ REFUSED = [
     (["rotate-secrets", "--only="], 2, "--only is empty"),
     (["deploy", "--nodes=0"], 2, "--nodes must be a whole number from 1 to 9, got '0'"),
     (["destroy", "--env=hetzer"], 2, "unknown environment 'hetzer'; did you mean 'hetzner'?"),
-    (["deploy", "--env=kind"], 1, "no cluster for environment 'kind': no kubeconfig is at"),
     (["deploy", "--env=single-node"], 1, "no cluster for environment 'single-node': no kubeconfig is at"),
     (["deploy", "--env=hetzner"], 1, "no cluster for environment 'hetzner': no kubeconfig is at"),
     (["plan"], 1, "no cluster for environment 'local': "),
+    (["plan", "--env=kind"], 1, "no cluster for environment 'kind': "),
     (["loadtest", "--target=llm", "--load=0"], 2, "--load: expected a number from 0.01"),
     (["loadtest", "--target=llm", "--scenario=own.json"], 2, "--scenario: there is no file "),
 ]
@@ -227,7 +227,7 @@ def test_what_cannot_be_written_is_one_line(command: Command, script: str, code:
 def test_without_anybody_to_ask_the_answer_is_no(command: Command, streams: str) -> None:
     """Whatever standard input is, nothing is removed that nobody agreed to."""
     argv, environment = command
-    script = f'"$1" --search-root {paths.ROOT} destroy --env=kind {streams}'
+    script = f'"$1" --search-root {paths.ROOT} destroy --env=single-node {streams}'
     done = subprocess.run(  # noqa: S603 - our own
         ["bash", "-c", script, "bash", argv[0]],
         env=environment,
@@ -237,7 +237,7 @@ def test_without_anybody_to_ask_the_answer_is_no(command: Command, streams: str)
         check=False,
     )
 
-    assert (done.returncode, done.stderr) == (3, "nothing was removed: type kind, or say --yes\n")
+    assert (done.returncode, done.stderr) == (3, "nothing was removed: type single-node, or say --yes\n")
 
 
 @pytest.mark.parametrize(("caller", "code"), [(["env", "--default-signal=HUP"], 130), (["nohup"], 0)])

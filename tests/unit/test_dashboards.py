@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -172,6 +173,18 @@ def test_links_lead_to_the_same_component() -> None:
         "https://logs.example.org/select/vmui/?#/?query=%7B%22k8s.namespace.name%22%3D%22ai%22%7D"
     )
     assert links(parse(text(), AI), "") == ()
+
+
+def test_links_lead_to_the_platforms_grafana() -> None:
+    """Where logs and traces have no pages of their own, a question to each of its sources is asked there."""
+    logs, traces, *others = links(parse(text(), AI), DOMAIN, explore=True)
+    asked = [json.loads(parse_qs(urlsplit(each.address).query)["panes"][0])["a"] for each in (logs, traces)]
+
+    assert {urlsplit(each.address).netloc for each in (logs, traces)} == {"grafana.example.org"}
+    assert asked[0]["queries"][0]["expr"] == '{k8s_namespace_name="ai"}'
+    assert [each["datasource"] for each in asked] == ["loki", "tempo"]
+    assert others == list(links(parse(text(), AI), DOMAIN)[2:])
+    assert links(parse(text(), AI), "", explore=True) == ()
 
 
 def rendered(form: Format, *panels: dict[str, Any]) -> dict[str, Any]:

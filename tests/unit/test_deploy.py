@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from betelgeuse import inventory, selection
+from betelgeuse import inventory, selection, settings
 from betelgeuse.doctor import tools
-from betelgeuse.errors import RefusedError, UsageError
+from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
 from betelgeuse.kube import key_of
+from betelgeuse.workflows import realm
 from betelgeuse.workflows.deploy import deploy
 from betelgeuse.workflows.destroy import destroy
-from tests.unit.fakes import obj
+from tests.unit.fakes import FakeKube, obj
 from tests.unit.machines import FakeMachine, requirements
 from tests.unit.test_apply_tree import NAMESPACE, Controlled
 
@@ -76,12 +77,24 @@ def test_the_chosen_profile_is_remembered_until_another_is_said(world: World) ->
 def test_other_environments_ask_their_cluster(world: World) -> None:
     """Another machine deployed there; destroy forgets the choice, and keeps the volume."""
     inventory.save(world.cluster.kube, inventory.Inventory(profile="data"))
-    deploy("kind")
+    deploy("hetzner")
 
     assert world.volume
-    assert selection.recall("kind") == "data"
+    assert selection.recall("hetzner") == "data"
+    destroy("hetzner")
+    assert (selection.recall("hetzner"), inventory.load(world.cluster.kube).profile, world.volume) == ("", "", True)
+
+
+def test_kind_is_made_once_its_images_are_chosen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose images run decides how the tree renders; destroy takes the cluster itself away."""
+    for name in ("install", "decide", "bring_up", "destroy"):
+        monkeypatch.setattr(f"betelgeuse.clusters.kind.target.{name}", world.note(f"kind {name}"))
+
+    deploy("kind")
     destroy("kind")
-    assert (selection.recall("kind"), inventory.load(world.cluster.kube).profile, world.volume) == ("", "", True)
+
+    made = ["kind install", "settle_bases", "kind decide", "prepare_tree", "kind bring_up", "settle"]
+    assert world.steps == [*made, "kind destroy"]
 
 
 def test_a_machine_too_small_hears_it_before_anything_is_built(
@@ -126,3 +139,49 @@ def test_the_tree_comes_before_the_builds(world: World) -> None:
     deploy("local")
 
     assert world.steps == ["install", "settle_bases", "prepare_tree", "bring_up", "settle"]
+
+
+def test_the_realm_is_there_as_soon_as_keycloak_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some programs are not ready before it: it comes while they are waited for, once, and again where it failed."""
+    made: list[str] = []
+    ready = iter([False, True, True, True])
+    answers: list[list[str] | None] = [None, ["realm: created"], []]
+    outcomes = iter(answers)
+
+    def reconcile(*_: object) -> list[str]:
+        made.append("asked")
+        if (outcome := next(outcomes)) is None:
+            message = "not yet"
+            raise BetelgeuseError(message)
+        return outcome
+
+    monkeypatch.setattr(realm, "provider", lambda _: NAMESPACE)
+    monkeypatch.setattr(realm, "observe", lambda *_: [] if next(ready) else ["keycloak"])
+    monkeypatch.setattr(realm, "reconcile", reconcile)
+    early = realm.Early(settings.load("local"), FakeKube().kube, [])
+
+    for asked in (0, 1, 2, 2):
+        early.look()
+        assert len(made) == asked
+
+    # What made everything ready may have come after it: the last word is the last look's.
+    assert early.finish() == ["realm: created"]
+    assert len(made) == 3
+
+
+def test_a_realm_that_was_right_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deploy that changes nothing takes no second look."""
+    made: list[str] = []
+
+    def reconcile(*_: object) -> list[str]:
+        made.append("asked")
+        return []
+
+    monkeypatch.setattr(realm, "provider", lambda _: NAMESPACE)
+    monkeypatch.setattr(realm, "observe", lambda *_: [])
+    monkeypatch.setattr(realm, "reconcile", reconcile)
+    early = realm.Early(settings.load("local"), FakeKube().kube, [])
+    early.look()
+
+    assert early.finish() == []
+    assert made == ["asked"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from betelgeuse import doctor, paths, settings
+from betelgeuse import doctor, paths, profiles, settings
 
 DOCUMENTS = sorted(
     [*paths.ROOT.glob("*.md"), *(paths.ROOT / "docs").rglob("*.md"), *paths.ROOT.glob("components/*/*.md")]
@@ -90,9 +90,9 @@ def test_the_map_names_every_folder() -> None:
 
 def test_every_environment_and_profile_is_described() -> None:
     """New ones come with a line."""
-    profiles = [path.name for path in (paths.ROOT / "profiles").iterdir() if path.is_dir()]
+    names = [*settings.environments(), *profiles.names()]
 
-    assert [name for name in [*settings.environments(), *profiles] if f"| `{name}` |" not in README] == []
+    assert [name for name in names if f"| `{name}` |" not in README] == []
 
 
 def test_every_verb_and_session_is_described() -> None:
@@ -163,3 +163,13 @@ def test_the_lock_holds_what_the_project_pins() -> None:
     wanted += [entry for entry in groups["dev"] if isinstance(entry, str)]
 
     assert [entry for entry in wanted if f"\n{entry.lower()}{'' if '==' in entry else '=='}" not in text] == []
+
+
+def test_readme_says_what_each_profile_needs() -> None:
+    """The table's rows are the sums that the doctor compares with the machine."""
+    rows = re.findall(r"(?m)^\| `([\w-]+)` \| (\S+) \| (\S+) GiB \| (\S+) GiB \| (\S+) \|$", README)
+    budgets = {name: profiles.load(name).budget for name in profiles.names()}
+
+    assert {name: tuple(map(float, numbers)) for name, *numbers in rows} == {
+        name: (each.cpu, each.memory_gib, each.disk_gib, each.build_minutes) for name, each in budgets.items()
+    }

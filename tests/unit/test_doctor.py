@@ -2,19 +2,25 @@
 
 import json
 from dataclasses import asdict, dataclass, field, replace
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 
-from betelgeuse import doctor, paths, profiles, system
+from betelgeuse import doctor, paths, profiles, servers, system
 from betelgeuse.builds import bases
 from betelgeuse.clusters.local.cgroup2 import PLACES
 from betelgeuse.clusters.local.layout import CGROUP_ROOT, DESIRED
+from betelgeuse.clusters.servers.packages import PACKAGES
+from betelgeuse.clusters.servers.place import OWNER
 from betelgeuse.doctor import machine, network, tools
 from betelgeuse.doctor.model import Check, Context, Finding, Report, Shape, Status, shape
+from betelgeuse.doctor.probe import Probe
 from betelgeuse.errors import BetelgeuseError, RefusedError
 from betelgeuse.profiles import Area, Budget, Profile
-from betelgeuse.settings import Settings, SshHost
+from betelgeuse.servers import Role, Server
+from betelgeuse.settings import Settings
+from tests.unit.fakes import obj
 from tests.unit.machines import CGROUPS, FILESYSTEMS, MOUNTS, TCP_HEADER, FakeMachine, requirements
 from tests.unit.test_certificates import NOW, made
 
@@ -25,10 +31,18 @@ HETZNER = Settings(
     gateway_addresses=("203.0.113.7",),
     acme_server="https://acme.example/directory",
     acme_email="admin@example.org",
-    ssh_hosts=(SshHost("one", "root", "203.0.113.7"),),
 )
-SINGLE = replace(HETZNER, env="single-node", ssh_hosts=())
+SINGLE = replace(HETZNER, env="single-node")
+REHEARSAL = replace(HETZNER, env="rehearsal")
+"""Its certificates are signed by an authority of its own."""
+HOSTS = [
+    obj("gateway.networking.k8s.io/v1", "HTTPRoute", name, "n", spec={"hostnames": [f"{name}.example.org"]})
+    for name in ("llm", "auth")
+]
+SHUT = replace(HETZNER, admin_cidrs=(IPv4Network("198.51.100.0/24"),))
+ONE = Server("one", "203.0.113.7", f"SHA256:{'a' * 43}")
 KIND = Settings(env="kind", domain="betelgeuse.test")
+NO_DOCKER: dict[str, Any] = {"commands": {"docker": (1, "Cannot connect to the Docker daemon")}}
 
 BUDGET = Budget(cpu=2.0, memory_gib=6.0, disk_gib=20.0, build_minutes=30.0)
 CORE = Profile("core", (Area("all", (), BUDGET),))
@@ -49,6 +63,7 @@ def pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("betelgeuse.selection.select", lambda _env, said: FULL if said == "full" else CORE)
     monkeypatch.setattr(profiles, "smaller", lambda profile: (CORE,) if profile is FULL else ())
     monkeypatch.setattr("betelgeuse.settings.load", lambda _: LOCAL)
+    monkeypatch.setattr("betelgeuse.render.render", lambda _env, _profile: HOSTS)
     monkeypatch.setattr(tools, "requires", requirements)
 
 
@@ -69,6 +84,10 @@ class Case:
     machine: dict[str, Any] = field(default_factory=dict)
     settings: Settings = LOCAL
     fix: str = ""
+    listed: bool = False
+    """Whether the environment lists a server, and the machine is that one."""
+    closed: str = ""
+    """Why the server lets nobody in."""
 
     def __str__(self) -> str:
         """Name the case in pytest's output."""
@@ -129,6 +148,17 @@ def _alone(
         files[f"{CGROUP_ROOT}/cgroup.type"] = "domain\n"
     return {"files": files}
 
+
+def _release(name: str, version: str, shown: str) -> dict[str, str]:
+    return {"/etc/os-release": f'PRETTY_NAME="{shown}"\nID={name}\nVERSION_ID="{version}"\n'}
+
+
+def _systemd(state: str) -> dict[str, Any]:
+    return {"files": {"/run/systemd/system/x": ""}, "commands": {"is-system-running": (0, state)}}
+
+
+NOON = FakeMachine().now
+ALL_BUT_ONE = {probe: None if name == "ethtool" else "" for name, (probe, _) in PACKAGES.items()}
 
 OK, WARN, FAIL, SKIP = Status.OK, Status.WARN, Status.FAIL, Status.SKIP
 
@@ -303,23 +333,70 @@ CASES = [
     Case("registry-apt", FAIL, "404", {"commands": {"download-file": (100, "E: Failed to fetch 404 Not Found")}}),
     Case("registry-apt", FAIL, "no package source", {"commands": {"indextargets": (0, "")}}, fix="sources.list"),
     Case("registry-apt", SKIP, "no apt", {"files": {"/usr/lib/apt/apt-helper": None}}),
-    Case("docker", OK, "server 28.2.0", settings=KIND),
-    Case("docker", FAIL, "Cannot connect", {"commands": {"docker": (1, "Cannot connect to the Docker daemon")}}, KIND),
-    Case("docker", FAIL, "does not answer", {"commands": {"docker": (1, "")}}, KIND),
-    Case("ssh", OK, "1 servers answer", settings=HETZNER),
+    Case("containers", OK, "Docker 28.2.0", settings=KIND),
+    Case("containers", OK, "podman", NO_DOCKER, KIND),
+    Case("containers", OK, "installs podman", {**NO_DOCKER, "absent": ("podman",)}, KIND),
+    Case("containers", FAIL, "Cannot connect", {**NO_DOCKER, "absent": ("podman", "apt-get")}, KIND),
     Case(
-        "ssh", FAIL, "one: Permission denied", {"commands": {"ssh": (255, "Permission denied (publickey).")}}, HETZNER
+        "containers", FAIL, "does not answer", {"commands": {"docker": (1, "")}, "absent": ("podman",), "uid": 1}, KIND
     ),
-    Case("ssh", FAIL, "one: exit code 255", {"commands": {"ssh": (255, "")}}, HETZNER),
-    Case("ssh", FAIL, "not installed", {"absent": ("ssh",)}, HETZNER),
+    Case("ssh", OK, "1 let us in as root", settings=HETZNER, listed=True),
+    Case("ssh", FAIL, "one: Permission denied", settings=HETZNER, listed=True, closed="one: Permission denied"),
+    Case("ssh", FAIL, "not installed", {"absent": ("ssh",)}, HETZNER, listed=True),
+    Case("ssh", OK, "not ours to form", settings=SINGLE),
+    Case("server-rights", OK, "root", settings=HETZNER, listed=True),
+    Case("server-rights", FAIL, "as user 1000", {"uid": 1000}, HETZNER, listed=True),
+    Case("server-debian", OK, "bookworm", {"files": _release("debian", "12", "bookworm")}, HETZNER, listed=True),
+    Case("server-debian", WARN, "forky", {"files": _release("debian", "14", "forky")}, HETZNER, listed=True),
+    Case("server-debian", FAIL, "Ubuntu", {"files": _release("ubuntu", "24.04", "Ubuntu")}, HETZNER, listed=True),
+    Case("server-debian", FAIL, "no /etc/os-release", settings=HETZNER, listed=True),
+    Case("server-systemd", FAIL, "another program", settings=HETZNER, listed=True),
+    Case("server-systemd", OK, "running", _systemd("running"), HETZNER, listed=True),
+    Case("server-systemd", WARN, "degraded", _systemd("degraded"), HETZNER, listed=True),
+    Case("server-cgroups", WARN, "cgroup v1", settings=HETZNER, listed=True),
+    Case("server-cgroups", OK, "cgroup v2", _alone(), HETZNER, listed=True),
+    Case("server-cgroups", FAIL, "without cpu, memory", _alone(have="cpuset io pids"), HETZNER, listed=True),
+    Case("server-disk", OK, "500.0 GiB free at /var/lib, 8 GiB needed", settings=HETZNER, listed=True),
+    Case("server-disk", FAIL, "1.0 GiB free", {"free": 1.0}, HETZNER, listed=True),
+    Case("server-disk", WARN, "1.0 GiB free", {"free": 1.0, "files": {OWNER: "hetzner\n"}}, HETZNER, listed=True),
+    Case("server-packages", OK, "deploy installs ethtool", {"files": ALL_BUT_ONE}, HETZNER, listed=True),
+    Case("server-packages", OK, "all that", {"files": ALL_BUT_ONE | {"/usr/sbin/ethtool": ""}}, HETZNER, listed=True),
     Case(
-        "ssh",
+        "server-packages",
         FAIL,
-        "SSH_HOSTS is empty",
-        settings=replace(HETZNER, ssh_hosts=()),
-        fix="overlays/hetzner/environment.env",
+        "ethtool missing, and no apt-get",
+        {"files": ALL_BUT_ONE, "absent": ("apt-get",)},
+        HETZNER,
+        listed=True,
     ),
-    Case("ssh", OK, "this machine itself is the node", settings=SINGLE),
+    Case("server-address", OK, "is eth0's", {"commands": _links(ONE.address, "eth0")}, HETZNER, listed=True),
+    Case("server-address", FAIL, "no interface has 203.0.113.7", settings=HETZNER, listed=True),
+    Case("server-address", SKIP, "not installed", {"commands": {"ip -json": (127, "")}}, HETZNER, listed=True),
+    Case("server-clock", OK, "0.0 s from", settings=HETZNER, listed=True),
+    Case("server-clock", WARN, "10.0 s from", {"now": NOON + 10}, HETZNER, listed=True),
+    Case("server-clock", FAIL, "3600.0 s from", {"now": NOON - 3600}, HETZNER, listed=True),
+    Case("server-clock", SKIP, "no clock", settings=HETZNER),
+    Case("server-firewall", WARN, "from everywhere", settings=HETZNER, listed=True),
+    Case("server-firewall", OK, "from 198.51.100.0/24 alone", settings=SHUT, listed=True),
+    Case("server-leftovers", OK, "none", settings=HETZNER, listed=True),
+    Case("server-leftovers", OK, "a node of hetzner", {"files": {OWNER: "hetzner\n"}}, HETZNER, listed=True),
+    Case(
+        "server-leftovers",
+        FAIL,
+        "a node of environment other",
+        {"files": {OWNER: "other\n"}},
+        HETZNER,
+        "invoke destroy --env=other",
+        listed=True,
+    ),
+    Case(
+        "server-leftovers",
+        FAIL,
+        "has the files of a cluster (/etc/kubernetes)",
+        {"files": {"/etc/kubernetes/admin.conf": ""}},
+        HETZNER,
+        listed=True,
+    ),
     Case("bridge-address", OK, "172.30.0.1 is free"),
     Case(
         "bridge-address",
@@ -359,7 +436,7 @@ CASES = [
     ),
     Case("bridge-ports", OK, "nobody", {"files": {"/proc/net/tcp": None}}),
     Case("server-ports", OK, "free", settings=SINGLE),
-    Case("server-ports", SKIP, "over SSH", settings=HETZNER),
+    Case("server-ports", SKIP, "asked itself", settings=HETZNER, listed=True),
     Case("server-ports", OK, "a node already", {"files": {"/etc/kubernetes/kubelet.conf": ""}}, SINGLE),
     Case(
         "server-ports",
@@ -413,9 +490,20 @@ CASES = [
     Case("proxy", OK, "directly", {"variables": {"https_proxy": "x", "no_proxy": "172.30.0.0/24,*.betelgeuse.test"}}),
     Case("environment", OK, "1 gateway addresses", settings=HETZNER),
     Case("environment", FAIL, "empty: ACME_EMAIL", settings=replace(HETZNER, acme_email="")),
-    Case("names", WARN, "has no address", settings=HETZNER),
-    Case("names", WARN, "the Gateway has 203.0.113.7", {"addresses": ["198.51.100.1"]}, HETZNER),
-    Case("names", OK, "llm.example.org is 203.0.113.7", {"addresses": ["203.0.113.7"]}, HETZNER),
+    Case("names", FAIL, "2 of 2 names have no address: auth.example.org, llm.example.org", settings=HETZNER),
+    Case("names", WARN, "2 of 2", settings=REHEARSAL, fix="invoke dns --env=rehearsal prints the records"),
+    Case("names", OK, "2 names", {"addresses": ["203.0.113.7"]}, HETZNER),
+    Case("names-elsewhere", SKIP, "no name has an address", settings=HETZNER),
+    Case(
+        "names-elsewhere",
+        FAIL,
+        "llm.example.org: got 198.51.100.1, wanted 203.0.113.7",
+        {"addresses": ["198.51.100.1"]},
+        HETZNER,
+        fix="invoke dns --env=hetzner prints the records",
+    ),
+    Case("names-elsewhere", WARN, "got 198.51.100.1", {"addresses": ["198.51.100.1"]}, REHEARSAL),
+    Case("names-elsewhere", OK, "2 names lead to 203.0.113.7", {"addresses": ["203.0.113.7"]}, HETZNER),
     Case("leftovers", OK, "none"),
     Case("leftovers", WARN, "network namespace btg-local-node-1", {"files": {"/run/netns/btg-local-node-1": ""}}),
     Case("leftovers", WARN, "bridge btg0", {"files": {"/sys/class/net/btg0/address": ""}}),
@@ -474,14 +562,24 @@ CASES = [
 ]
 
 
-def _look(name: str, settings: Settings, **changes: Any) -> Report:  # noqa: ANN401 - fields of FakeMachine
-    return doctor._look(CHECKS[name], Context(settings, FakeMachine(**changes), CORE))
+def _look(name: str, settings: Settings, *, listed: bool = False, closed: str = "", **changes: Any) -> Report:  # noqa: ANN401 - fields of FakeMachine
+    def reach(_: Server) -> Probe:
+        if closed:
+            raise BetelgeuseError(closed)
+        return FakeMachine(**changes)
+
+    machine, here = FakeMachine(**changes), FakeMachine()
+    context = Context(settings, machine, CORE)
+    if listed:
+        asked = ONE if CHECKS[name].shapes == {Shape.SERVER} else None
+        context = replace(context, servers=(ONE,), reach=reach, server=asked, here=here)
+    return doctor._look(CHECKS[name], context)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_each_state_of_the_machine_is_told_apart(case: Case) -> None:
     """A check finds what is wrong, says it, and names a fix exactly when something is to be done."""
-    report = _look(case.check, case.settings, **case.machine)
+    report = _look(case.check, case.settings, listed=case.listed, closed=case.closed, **case.machine)
 
     assert (report.finding.status, case.text in report.finding.text) == (case.status, True), report.finding
     assert bool(report.fix) == (case.status in {WARN, FAIL})
@@ -520,8 +618,30 @@ def test_only_what_matters_for_the_environment_is_asked() -> None:
         for settings in (KIND, HETZNER)
     }
 
-    assert "docker" in names["kind"] - names["hetzner"]
+    assert "containers" in names["kind"] - names["hetzner"]
     assert "ssh" in names["hetzner"] - names["kind"]
+
+
+def test_every_server_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under its own name; one that is out of reach is told once, and keeps nothing from the others."""
+    two = replace(ONE, name="two", address="203.0.113.8", role=Role.WORKER)
+    monkeypatch.setattr(servers, "load", lambda _: (ONE, two))
+
+    def reach(server: Server) -> Probe:
+        if server is two:
+            message = "two: no SSH server answers"
+            raise BetelgeuseError(message)
+        return FakeMachine(uid=7)
+
+    reports = {
+        report.check.name: report.finding
+        for report in doctor.diagnose(HETZNER, CORE, probe=FakeMachine(), quick=True, reach=reach)
+    }
+
+    assert reports["ssh"] == Finding(FAIL, "two: no SSH server answers")
+    assert reports["one: server-rights"].text == "commands run as user 7"
+    assert "one: kernel-bpf" in reports
+    assert not [name for name in reports if name.startswith("two: ")]
 
 
 @pytest.mark.parametrize(

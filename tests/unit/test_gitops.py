@@ -53,6 +53,14 @@ def test_waves_are_those_of_deploy() -> None:
     assert waves["applications/cluster.yaml"] < waves["applications/a.yaml"]
 
 
+@pytest.mark.parametrize(("live", "wave"), [(None, "5"), ({}, "5"), ({ANNOTATION: "10"}, "10")])
+def test_waves_alone_are_no_change(live: dict[str, str] | None, wave: str) -> None:
+    """What only Argo CD reads is compared with nothing: it applies an object again when more than that differs."""
+    there = None if live is None else obj("v1", "ConfigMap", "first", "b", annotations=live)
+
+    assert subject.told_as(BARRIER, there)["metadata"]["annotations"] == {ANNOTATION: wave}
+
+
 @pytest.mark.parametrize(("path", "kept"), [("a/statefulset.apps-d.yaml", True), ("a/configmap-c.yaml", False)])
 def test_what_holds_data_is_not_pruned(path: str, kept: bool) -> None:  # noqa: FBT001 - a column of the table
     """A file that leaves the branch takes no data with it."""
@@ -79,9 +87,9 @@ def test_applications_follow_the_branch_and_heal() -> None:
     assert app["spec"]["source"] == {"repoURL": REPOSITORY, "targetRevision": BRANCH, "path": "a"}
     assert app["spec"]["destination"]["namespace"] == "a"
     assert app["spec"]["syncPolicy"]["automated"] == {"prune": True, "selfHeal": True}
-    assert app["spec"]["project"] == subject.project(REPOSITORY)["metadata"]["name"]
+    assert app["spec"]["project"] == subject.project(REPOSITORY, "KEY")["metadata"]["name"]
     assert "finalizers" not in app["metadata"]
-    assert subject.project(REPOSITORY)["spec"]["sourceRepos"] == [REPOSITORY]
+    assert subject.project(REPOSITORY, "KEY")["spec"]["sourceRepos"] == [REPOSITORY]
     assert subject.binding()["subjects"][0]["name"] == subject.CONTROLLER
 
 
@@ -111,9 +119,10 @@ class NoArgoCD(FakeKube):
         raise UnknownKindError(message, 404)
 
 
-def status(sync: str, health: str, revision: str = "r", message: str = "") -> Obj:
+def status(sync: str, health: str, revision: str = "r", message: str = "", condition: str = "") -> Obj:
     """Return an application in a state."""
-    words = {"operationState": {"message": message}} if message else {}
+    words: Obj = {"operationState": {"message": message}} if message else {}
+    words |= {"conditions": [{"type": "ComparisonError", "message": condition}]} if condition else {}
     told = {"sync": {"status": sync, "revision": revision}, "health": {"status": health} if health else {}, **words}
     return obj("argoproj.io/v1alpha1", "Application", "x", "gitops", status=told)
 
@@ -124,12 +133,13 @@ def status(sync: str, health: str, revision: str = "r", message: str = "") -> Ob
         ([], "x: not there yet"),
         ([status("Synced", "Healthy", "older")], "x: has not seen the commit"),
         ([status("OutOfSync", "Healthy", message="denied")], "x: denied"),
+        ([status("Unknown", "Healthy", message="before", condition="unsigned")], "x: unsigned"),
         ([status("OutOfSync", "Healthy")], "x: OutOfSync"),
         ([status("Synced", "Degraded")], "x: Degraded"),
         ([status("Synced", "")], "x: health unknown"),
         ([status("Synced", "Healthy")], ""),
     ],
-    ids=["absent", "older", "refused", "differs", "degraded", "unknown", "good"],
+    ids=["absent", "older", "refused", "not-looked-at", "differs", "degraded", "unknown", "good"],
 )
 def test_a_commit_is_brought_about_when_all_say_so(apps: list[Obj], wanted: str) -> None:
     """The first application that is not there yet says why."""

@@ -311,7 +311,6 @@ def test_our_own_kubeconfig_comes_first(config: Config) -> None:
 @pytest.mark.parametrize(
     ("env", "context", "made"),
     [
-        ("kind", "kind-betelgeuse", "`kind create cluster --name=betelgeuse --config=tests/kind/kind.yaml` makes it"),
         ("single-node", "betelgeuse-single-node", "make it with kubeadm first"),
         ("hetzner", "betelgeuse-hetzner", "make it with kubeadm first"),
     ],
@@ -388,11 +387,11 @@ def test_several_kubeconfigs_are_merged(config: Config, tmp_path: Path, monkeypa
 def test_only_our_own_machines_are_started(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no cluster is, a deploy is no help unless it makes the machines."""
     config().unlink()
-    with pytest.raises(BetelgeuseError, match=r"'kind': no kubeconfig is at .*config; make it .*'there'$"):
-        connect(Settings("kind", "a.b", kube_context="there"))
+    with pytest.raises(BetelgeuseError, match=r"'hetzner': no kubeconfig is at .*config; make it .*'there'$"):
+        connect(Settings("hetzner", "a.b", kube_context="there"))
     monkeypatch.setenv("KUBECONFIG", str(config(server=f"https://127.0.0.1:{_free_port()}")))
-    elsewhere = connect(Settings("kind", "a.b", kube_context=CONTEXT))
-    with pytest.raises(UnreachableError, match=r"`invoke doctor --env=kind` looks why$"):
+    elsewhere = connect(Settings("hetzner", "a.b", kube_context=CONTEXT))
+    with pytest.raises(UnreachableError, match=r"`invoke doctor --env=hetzner` looks why$"):
         elsewhere.raw("/readyz")
 
 

@@ -9,6 +9,7 @@ import pytest
 from betelgeuse import paths
 from betelgeuse.builds import llama
 from betelgeuse.errors import BuildError
+from betelgeuse.programs import table
 from betelgeuse.shell import run
 
 PATCH = """\
@@ -92,6 +93,11 @@ def test_lost_patch_stops_the_build(tmp_path: Path) -> None:
         llama.build_llama(package, out, "1", native=False, jobs=1, log=tmp_path / "log")
 
 
+def test_upstream_stays_upstream() -> None:
+    """Three patches in the whole tree at most: what else a program does wrong is met by configuration."""
+    assert 0 < len(list((paths.ROOT / "programs").rglob("*.patch"))) <= 3
+
+
 @pytest.mark.parametrize("patch", llama.patches(), ids=lambda path: path.name)
 def test_patch_says_why_and_what_needs_it(patch: Path) -> None:
     """Each of our patches has a reason, and names checks that there are: without them it can go."""
@@ -103,6 +109,11 @@ def test_patch_says_why_and_what_needs_it(patch: Path) -> None:
     assert checks
     for file, name in checks:
         assert f"def {name}(" in (paths.ROOT / file).read_text()
+
+
+def test_page_and_server_are_of_one_release() -> None:
+    """The page is built from the sources that the server's version locks: its own version says the same."""
+    assert table.program("chat-pages").version == table.program("llama-server").version
 
 
 def test_package_without_source_is_refused(tmp_path: Path) -> None:

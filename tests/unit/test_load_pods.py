@@ -431,7 +431,7 @@ def test_a_run_is_followed_to_its_end(clock: Clock, tmp_path: Path) -> None:
     cluster.put(obj("v1", "Event", "e", NAMESPACE, type="Warning", reason="FailedMount", message="no code-0"))
     follower = follow(cluster, tmp_path)
     assert follower.look() is None
-    assert follower.words == "1 of 2 pods run (pod w: ContainerCreating)"
+    assert follower.words == "1 of 2 pods run (pod w: ContainerCreating; FailedMount: no code-0)"
 
     cluster.put(a_pod("w", state=RUNNING))
     assert (follower.look(), follower.words) == (None, "the workers connect to the master")

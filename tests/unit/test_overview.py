@@ -12,6 +12,7 @@ from tests.unit.fakes import obj
 PROGRAMS = {
     "store": "source: {debian: trixie}\nimages:\n  store: {replaces: 'r.io/store:{version}', packages: [store]}\n",
     "ui": "images:\n  ui: {replaces: 'r.io/ui:{version}', base: store, files: {/ui: {own: ui}}}\n",
+    "apart": "images:\n  apart: {replaces: 'r.io/apart:{version}'}\n",
     "asked": "images:\n  asked: {replaces: 'r.io/asked:{version}'}\n",
     "solver": "images:\n  solver: {replaces: 'r.io/solver:{version}', files: {/s: {own: s}}}\n",
     "load": "images:\n  load: {replaces: 'r.io/load:{version}', files: {/l: {own: l}}, on-demand: true}\n",
@@ -54,6 +55,7 @@ def test_every_image_has_a_row(programs: dict[str, Program]) -> None:
     rows = [line for line in overview.page(programs, tree).splitlines() if line.startswith("| ")][1:]
 
     assert rows == [
+        "| apart | 1.2.3 | `r.io/apart:1.2.3` | not on `local` | with a component that no environment lists |",
         "| asked | 1.2.3 | `r.io/asked:1.2.3` | not on `local` | gateway/gateway |",
         "| etcd | 1.2.3 | `registry.k8s.io/etcd:1.2.3` | our own code | part of every node |",
         "| load | 1.2.3 | `r.io/load:1.2.3` | our own code | on demand |",

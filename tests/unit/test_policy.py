@@ -249,6 +249,21 @@ def test_parties_of_a_tree() -> None:
     assert [port for _, port, _ in parties["shop/g"].ports] == [10443, 8443, 19001]
 
 
+@pytest.mark.parametrize(
+    ("proxies", "stats"), [([], 9113), ([{"metrics": {"port": 19113}}], 19113), ([{"metrics": {}}], 9113)]
+)
+def test_proxies_of_nginx(proxies: list[dict[str, Any]], stats: int) -> None:
+    """They listen on the Gateway's ports themselves, and carry the labels that it gives them."""
+    given = {"gatewayClassName": "nginx", "infrastructure": {"labels": {"component": "proxy"}}}
+    gateway = next(obj for obj in TREE if obj["kind"] == "Gateway")
+    tree = [obj for obj in TREE if obj is not gateway] + [{**gateway, "spec": gateway["spec"] | given}]
+    tree += [_obj("NginxProxy", "g", "shop", spec) for spec in proxies]
+    parties = {str(party): party for party in of_tree(tree)}
+
+    assert [port for _, port, _ in parties["shop/g"].ports] == [443, 8443, stats]
+    assert parties["shop/g"].labels == {"app.kubernetes.io/name": "g-nginx", "component": "proxy"}
+
+
 def test_parties_that_operators_start() -> None:
     """PostgreSQL's pods; and the proxies listen on the ports of a Gateway's ListenerSets too."""
     listener = {"name": "tcp", "port": 5432, "protocol": "TCP"}

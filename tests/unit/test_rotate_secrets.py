@@ -222,6 +222,9 @@ def test_drift_says_why_it_cannot_be_asked() -> None:
 
     assert realm.drift(SETTINGS, fake.kube, TREE) == ["+ realm: will be made as soon as Keycloak runs"]
     apply_tree(SETTINGS, fake.kube, TREE)
+    # Evicted, it ended well: a pod that has ended answers nobody.
+    ended = obj("v1", "Pod", "keycloak-1", "auth", labels={"app": "x"}, status={"phase": "Succeeded"})
+    fake.objects[key_of(ended)] = ended
     assert realm.drift(SETTINGS, fake.kube, TREE) == [
         "? realm: cannot be compared: no pod of Deployment auth/keycloak is ready; `invoke status` says why"
     ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from betelgeuse import paths, sizes, yamls
 from betelgeuse.errors import UsageError
 from betelgeuse.kube.command import kubectl
-from betelgeuse.settings import KEYS, Settings, SshHost, _pairs, environments, load, parse, suggest
+from betelgeuse.settings import KEYS, Settings, _pairs, environments, load, parse, suggest
 from betelgeuse.shell import run
 
 FULL = """\
@@ -24,7 +24,7 @@ ACME_SERVER=https://acme.example.org/dir
 ACME_EMAIL=admin@example.org
 KUBE_CONTEXT=kind-x
 NODE_SUBNET=10.9.8.0/24
-SSH_HOSTS=a=root@192.0.2.1 b=admin@host.example.org:2222,c=root@[2001:db8::1]:22
+ADMIN_CIDRS=198.51.100.0/24, 203.0.113.7/32
 """
 
 BAD = [
@@ -61,9 +61,8 @@ BAD = [
     ("NODE_SUBNET=172.30.0.1/24", "e:1: NODE_SUBNET must be a private IPv4 network"),
     ("NODE_SUBNET=8.8.8.0/24", "e:1: NODE_SUBNET must be a private IPv4 network"),
     ("NODE_SUBNET=10.0.0.0/8", "e:1: NODE_SUBNET must be a private IPv4 network"),
-    ("SSH_HOSTS=root@1.2.3.4", "e:1: SSH_HOSTS must be name=user@address"),
-    ("SSH_HOSTS=a=root@1.2.3.4:0", "e:1: SSH_HOSTS must be name=user@address"),
-    ("SSH_HOSTS=a=root@x a=root@y", "e:1: SSH_HOSTS must be distinct names"),
+    ("ADMIN_CIDRS=198.51.100.7/24", "e:1: ADMIN_CIDRS must be IPv4 networks"),
+    ("ADMIN_CIDRS=everywhere", "e:1: ADMIN_CIDRS must be IPv4 networks"),
 ]
 
 LLM = ("../../base/ai/llm/sizes",)
@@ -96,11 +95,7 @@ def test_every_key_is_read() -> None:
         acme_email="admin@example.org",
         kube_context="kind-x",
         node_subnet=IPv4Network("10.9.8.0/24"),
-        ssh_hosts=(
-            SshHost("a", "root", "192.0.2.1"),
-            SshHost("b", "admin", "host.example.org", 2222),
-            SshHost("c", "root", "2001:db8::1"),
-        ),
+        admin_cidrs=(IPv4Network("198.51.100.0/24"), IPv4Network("203.0.113.7/32")),
     )
     assert found.node_addresses == ("10.9.8.11", "10.9.8.12", "10.9.8.13")
     assert found.bridge_address == "10.9.8.1"

@@ -120,6 +120,23 @@ def test_another_header_makes_no_gate_of_its_own(tree: Tree) -> None:
     assert (portal.gate.kind, len(portal.doors)) == ("", 1)
 
 
+def test_what_a_route_hides_is_no_page_and_no_door() -> None:
+    """A path that a rule rewrites to a page that is not there stays inside; one that it moves is a page."""
+    to = [{"name": "app", "port": 80}]
+
+    def rule(path: str, rewritten: str) -> Obj:
+        to_page = {"type": "ReplaceFullPath", "replaceFullPath": rewritten}
+        moved = {"type": "URLRewrite", "urlRewrite": {"path": to_page}}
+        return {"matches": [{"path": {"type": "Exact", "value": path}}], "filters": [moved], "backendRefs": to}
+
+    rules = [{"backendRefs": to}, rule("/metrics", "/hub/no-such-page"), rule("/old", "/new")]
+    route = obj("gateway.networking.k8s.io/v1", "HTTPRoute", "app", "a", spec={"hostnames": ["app.x"], "rules": rules})
+    host = Tree([route], "x").host("app.x")
+
+    assert [match.path for match in host.matches] == ["/", "/old"]
+    assert host.door.path == "/old"
+
+
 def test_host_without_a_route_is_still_a_host(tree: Tree) -> None:
     """Host without a route is still a host."""
     bare = Tree([obj for obj in tree.objects if obj["kind"] != "HTTPRoute"], DOMAIN)

@@ -1,14 +1,19 @@
 """The bundle of roots grows and never forgets."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from betelgeuse.trust import merge
+from betelgeuse import paths
+from betelgeuse.kube import ApiError, Obj
+from betelgeuse.trust import merge, started_anew
+from tests.unit.fakes import FakeKube
 
 
 def _root(name: str) -> str:
@@ -35,3 +40,34 @@ def test_text_without_certificates_adds_nothing() -> None:
 
     assert merge("", root) == root
     assert merge("") == ""
+
+
+class Pebble(FakeKube):
+    """A cluster with an ACME server, or with one that does not answer."""
+
+    root = ""
+
+    def raw(self, path: str) -> str:
+        """Return the root of now."""
+        if not self.root:
+            message = f"{path}: no endpoints available"
+            raise ApiError(message, 503)
+        return self.root
+
+    def request(self, method: str, path: str, *, body: Obj, content_type: str) -> str:
+        """Note what is written."""
+        self.written = (method, path, body, content_type)
+        return ""
+
+
+def test_who_started_anew_has_forgotten_its_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new root means a new registration, once; the first root of all, and a server that is away, mean none."""
+    monkeypatch.setattr(paths, "STATE", tmp_path)
+    pebble = Pebble()
+
+    told = []
+    for pebble.root in ("", _root("one"), "", two := _root("two"), two):
+        told.append(started_anew("local", pebble.kube))
+
+    assert told == [False, False, False, True, False]
+    assert pebble.written[2] == {"status": {"acme": {"uri": ""}}}

@@ -10,7 +10,7 @@ from betelgeuse import paths
 from betelgeuse.builds import artifacts, pypi
 from betelgeuse.errors import BuildError
 from betelgeuse.programs import locks, table
-from betelgeuse.programs.model import Build, Program, Source
+from betelgeuse.programs.model import Build, File, Kind, Program, Source
 from betelgeuse.workflows import lock
 
 
@@ -53,6 +53,23 @@ def test_source_without_a_package_is_refused(tmp_path: Path, monkeypatch: pytest
 
     with pytest.raises(BuildError, match="the source of thing has no Python package at its top"):
         artifacts._unpacked(_program(tmp_path), out)
+
+
+def test_source_packages_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a folder of its name, without the version that an archive has at its top; a wheel is refused by name."""
+    found = _source(tmp_path, "setup.py", "ui/index.html")
+    monkeypatch.setattr(pypi, "download", lambda _program, _package: found)
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    program = _program(tmp_path)
+    file = File("things", Kind.SDIST, "thing/ui")
+    monkeypatch.setattr(table, "program", lambda _name: program)
+
+    assert artifacts.resolve(file).joinpath("index.html").is_file()
+
+    found = tmp_path / "thing-1.0-py3-none-any.whl"
+    (tmp_path / locks.PYPI).write_text(f"thing==1.0 \\\n    --hash=sha256:{'b' * 64}\n", "utf-8")
+    with pytest.raises(BuildError, match=r"thing-1\.0-py3-none-any\.whl is no source package"):
+        artifacts.resolve(file)
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -153,6 +153,25 @@ def test_time_limit_says_why() -> None:
     assert str(caught.value).endswith("ai/embeddings 0/1 ready; and 1 more")
 
 
+def test_time_counts_from_the_last_progress() -> None:
+    """Three that come one after the other may take longer together than one may; without any the wait ends."""
+    names = ("one", "two", "three")
+    fake = FakeKube(*map(deployment, names))
+    # Some thirty looks lie within these rounds, two seconds apart.
+    rounds = 0
+
+    def step() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds in {28, 38}:
+            fake.put(deployment(names[rounds // 10 - 2], ready=True))
+
+    with pytest.raises(WaitTimeoutError) as caught:
+        until_ready(fake.kube, [deployment(name) for name in names], 30, before_round=step)
+
+    assert str(caught.value) == "not ready after 74 s, the last 30 without progress: ai/three 0/1 ready"
+
+
 def test_hopeless_ends_at_once() -> None:
     """A failed Job is not awaited."""
     failed = {"conditions": [{"type": "Failed", "status": "True", "message": "BackoffLimitExceeded"}]}

@@ -1,5 +1,6 @@
 """Checks of what stands before every host: a login, a token, a password, or the reason why nothing does."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from tests.render.trees import Tree
 _BEARER: Final = "Bearer "
 _CALLBACK: Final = "/oauth2/callback"
 _SESSIONS: Final = ("auth", "session-check")
+_REQUESTS: Final = ("ai", "api-check")
+"""What a login gate may ask instead, where people ask a model: it asks in turn whether the session lives."""
 _SAME_SITE: Final = ("Lax", "Strict")
 _FORBIDDEN: Final = ("cookieDomain", "disableTokenEncryption", "passThroughAuthHeader")
 _IDENTITY_HEADERS: Final = (
@@ -158,10 +161,23 @@ def _groups(where: str, authorization: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"{where}: the realm has no group {name}" for name in sorted(names - set(realm.GROUPS)))
 
 
+def apis(tree: Tree) -> dict[str, Any]:
+    """Return what the check of requests is told of the hosts."""
+    maps = [each for each in tree.kind("ConfigMap") if each["metadata"]["name"].startswith(_REQUESTS[1])]
+    found = next((each["data"]["apis.json"] for each in maps if "apis.json" in each["data"]), "{}")
+    return dict(json.loads(found))
+
+
 def _sessions(tree: Tree, policy: Obj) -> Iterator[str]:
     """Yield why the gate would not learn that a session has ended: nothing asks, or nobody lets it ask."""
     check, own = policy["spec"].get("extAuth", {}), policy["metadata"]["namespace"]
     asked = [(ref.get("namespace", own), ref["name"]) for ref in check.get("http", {}).get("backendRefs", ())]
+    if asked == [_REQUESTS]:
+        # Whether it is asked closed, and with the body, is a check of its own (requests_are_checked).
+        host, where = policy["spec"]["targetRefs"][0]["name"], f"http://{_SESSIONS[1]}.{_SESSIONS[0]}.svc.cluster.local"
+        if (told := apis(tree).get(host, {}).get("sessions")) != where:
+            yield f"{describe(policy)}: {'/'.join(_REQUESTS)} asks {told} whether sessions of {host} live, not {where}"
+        return
     if asked != [_SESSIONS]:
         yield f"{describe(policy)}: does not ask {'/'.join(_SESSIONS)} whether sessions live"
     elif not check.get("failOpen"):
@@ -280,13 +296,9 @@ def clients_are_declared_well(tree: Tree) -> Iterator[str]:
         yield str(error)
     used = {policy["spec"]["oidc"]["clientID"] for policy in tree.kind("SecurityPolicy") if "oidc" in policy["spec"]}
     # An application that signs people in itself may have the same path.
-    native = {
-        obj["metadata"]["name"]
-        for obj in tree.kind("HTTPRoute")
-        if "betelgeuse.io/public" in (obj["metadata"].get("annotations") or {})
-    }
+    native = {host.name for host in tree.hosts if host.gate.kind == gates.PUBLIC}
     for client in _declared(tree):
-        if client.callback == _CALLBACK and client.id not in used | native:
+        if client.callback == _CALLBACK and client.id not in used and client.host not in native:
             yield f"client {client.id} of {client.secret}: no login gate uses it"
 
 

@@ -93,7 +93,10 @@ def policies_select_pods(tree: Tree) -> Iterator[str]:
 def policies_name_real_ports(tree: Tree) -> Iterator[str]:
     """Ports in policies are ports of the pods that listen."""
     for policy in tree.kind(*POLICIES):
-        listening = {port for pods in _subjects(tree, policy) for port in pods.ports}
+        subjects = _subjects(tree, policy)
+        listening = {port for pods in subjects for port in pods.ports}
+        # Pods that the tree does not have may listen where they like.
+        unknown = not subjects and describe(policy) in NO_PODS
         for index, rule in enumerate(policy["spec"].get("ingress", ())):
             inner = [each for block in rule.get("toPorts", ()) for each in block.get("ports", ())]
             for port in [*rule.get("ports", ()), *inner]:
@@ -103,7 +106,7 @@ def policies_name_real_ports(tree: Tree) -> Iterator[str]:
                     # A range is for whoever listens somewhere in it.
                     span = range(int(number), int(port["endPort"]) + 1)
                     wanted = next((each for each in listening if isinstance(each, int) and each in span), wanted)
-                if wanted is not None and listening and wanted not in listening:
+                if wanted is not None and not unknown and wanted not in listening:
                     yield f"{describe(policy)}: ingress[{index}]: nothing it is for listens on {wanted!r}"
         for where, namespaces, selector, ports in _peers(policy):
             known = {port for pods in tree.selected(namespaces, selector) for port in pods.ports}

@@ -40,6 +40,7 @@ PURE: Final = (
     "inventory",
     "managed_fields",
     "materialise",
+    "overlays",
     "owners",
     "pods",
     "profiles",
@@ -51,6 +52,7 @@ PURE: Final = (
     "schema",
     "secrets",
     "selection",
+    "servers",
     "settings",
     "sizes",
     "tree",
@@ -64,9 +66,6 @@ PURE: Final = (
 
 PURE_ELSEWHERE: Final = ("loadtests/workflows/loadjobs.py",)
 """Files that are pure in other packages."""
-
-ELSEWHERE: Final = ("render", "rules", "conformance_suite", "engine", "kind", "loadtests", "machine", "programs")
-"""Folders of tests/ with a session of their own: the rest is unit tests."""
 
 COVERED: Final = 95.0
 """Least per cent of lines and branches covered, for each pure module."""
@@ -95,8 +94,7 @@ def unit(session: nox.Session) -> None:
     """Run the unit tests, and see that they cover the pure modules: nox -s unit -- -k waves."""
     REPORTS.mkdir(exist_ok=True)
     data = f"--data-file={REPORTS / '.coverage'}"
-    others = [f"--ignore=tests/{name}" for name in ELSEWHERE]
-    _python(session, "coverage", "run", data, "-m", "pytest", *(session.posargs or ["tests", *others]))
+    _python(session, "coverage", "run", data, "-m", "pytest", *(session.posargs or ["tests/unit"]))
     if session.posargs:
         session.log("a selection of tests says nothing about coverage: it is not checked")
         return
@@ -212,11 +210,17 @@ def screenshots(session: nox.Session) -> None:
 
 @nox.session(venv_backend="uv")
 def kind(session: nox.Session) -> None:
-    """Deploy to a throw-away kind cluster by pytest-kind; skips with the reason where Docker does not answer."""
+    """Make a kind cluster by pytest-kind, deploy to it, prove it and take it away: nox -s kind -- --keep-cluster."""
     session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "kind.txt"))
     session.install("--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
-    # Without a `kind` on PATH pytest-kind fetches this release; its own default is of 2022.
-    session.run("python", "-m", "pytest", *(session.posargs or ["tests/kind"]), env={"KIND_VERSION": "v0.33.0"})
+    _browser(session)
+    session.run("python", "-m", "pytest", "tests/kind", *session.posargs)
+
+
+@nox.session
+def kubernetes(session: nox.Session) -> None:
+    """Run the conformance tests that Kubernetes itself brings on the running `local`: nox -s kubernetes -- -k alone."""
+    _python(session, "pytest", "-s", "tests/kubernetes", *session.posargs)
 
 
 @nox.session
@@ -225,6 +229,13 @@ def machine(session: nox.Session) -> None:
     install = "from betelgeuse import system; system.install(system.EMULATOR)"
     session.run(sys.executable, "-c", install, external=True)
     _python(session, "pytest", "-s", "-x", *(session.posargs or ["tests/machine"]))
+
+
+@nox.session
+def rehearsal(session: nox.Session) -> None:
+    """Deploy to three bare Debian servers over SSH, in namespaces of this machine; with `-- --single` to one."""
+    REPORTS.mkdir(exist_ok=True)
+    _python(session, "pytest", "-s", "-x", "tests/rehearsal", *session.posargs)
 
 
 @nox.session(venv_backend="uv")
@@ -251,17 +262,13 @@ def loadtest_check(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Write the pages that are made from the tree: docs/systems.md and docs/runbooks/."""
     write = (
-        "from pathlib import Path; from betelgeuse import render; from betelgeuse.programs import overview, table; "
-        "page = overview.page(table.table(), render.render('single-node')); "
-        "Path('docs/systems.md').write_text(page, 'utf-8')"
+        "from betelgeuse import paths, render, runbooks; from betelgeuse.clusters.local import target; "
+        "from betelgeuse.programs import overview, table; from betelgeuse.tree.alerts import alerts; "
+        "target.prepare_tree(); docs = paths.ROOT / 'docs'; servers = render.render('single-node'); "
+        "(docs / 'systems.md').write_text(overview.page(table.table(), servers), 'utf-8'); "
+        "runbooks.write(docs / 'runbooks', alerts([*render.render('local', 'full'), *servers]))"
     )
     session.run(sys.executable, "-c", write, external=True)
-    runbooks = (
-        "from betelgeuse import paths, render, runbooks; from betelgeuse.clusters.local import target; "
-        "from betelgeuse.tree.alerts import alerts; target.prepare_tree(); "
-        "runbooks.write(paths.ROOT / 'docs' / 'runbooks', alerts(render.render('local', 'full')))"
-    )
-    session.run(sys.executable, "-c", runbooks, external=True)
 
 
 @nox.session

@@ -131,6 +131,14 @@ def open(_: Context, app: str, env: str = LOCAL) -> None:  # noqa: A001 - the ve
 
 
 @verb
+def dns(_: Context, env: str = LOCAL, profile: str | None = None) -> None:
+    """Print the records of an environment's hosts as a zone, and nothing else: for a DNS provider to import."""
+    from betelgeuse.workflows.dns import show
+
+    show(env, profile or "")
+
+
+@verb
 def token(_: Context, client: str, env: str = LOCAL) -> None:
     """Print a token of a machine client, and nothing else: for curl and scripts."""
     from betelgeuse.workflows.token import token as show
@@ -199,6 +207,14 @@ def rotate_secrets(_: Context, only: str | None = None, env: str = LOCAL) -> Non
 
 
 @verb
+def rotate_mesh(_: Context, env: str) -> None:
+    """Make the keys of the mesh between servers anew."""
+    from betelgeuse.workflows.rotate_mesh import rotate
+
+    rotate(env)
+
+
+@verb
 def backup(_: Context, store: str | None = None, env: str = LOCAL) -> None:
     """Copy what the stores hold (or one --store) to BACKUP_TARGET, encrypted and verified."""
     from betelgeuse.workflows.backup import backup as run
@@ -263,13 +279,13 @@ def _typed(env: str) -> bool:
 
 @verb
 def destroy(_: Context, env: str = LOCAL, yes: bool = False) -> None:
-    """Remove an environment; anything but local asks first (or --yes)."""
+    """Remove an environment; where a deploy did not make the cluster, it asks first (or --yes)."""
     from betelgeuse import settings
     from betelgeuse.workflows.destroy import destroy as run
 
     # Nobody is asked about an environment that is none.
     settings.load(env)
-    if env != LOCAL and not yes and not _typed(env):
+    if env not in settings.MADE and not yes and not _typed(env):
         message = f"nothing was removed: type {env}, or say --yes"
         raise Exit(message, 3)
     run(env)

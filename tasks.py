@@ -27,14 +27,23 @@ def images(  # noqa: PLR0913, PLR0917 - what may be asked of the build cache
     lacking: bool = False,
     export: str | None = None,
     import_: str | None = None,
+    env: str | None = None,
+    push: str | None = None,
+    resolve: bool = False,
 ) -> None:
-    """Build what the cache lacks of a profile's images, or name it (--lacking), or carry it (--export, --import)."""
+    """Build a profile's images, or name what is missing, carry the cache, bring images to a registry, pin digests."""
     from betelgeuse.workflows import images as verbs
 
+    if env is not None:
+        verbs.check_env(env, asked=bool(push or resolve))
     if export:
         verbs.export(profile or "", export)
     elif import_:
         verbs.take(import_)
+    elif push:
+        verbs.push(env or LOCAL, profile or "", push)
+    elif resolve:
+        verbs.resolve(env or LOCAL, profile or "")
     elif lacking:
         verbs.show_lacking(profile or "")
     elif only:
@@ -88,6 +97,19 @@ def status(_: Context, env: str = LOCAL, profile: str | None = None, json: bool 
     from betelgeuse.workflows.status import show
 
     raise Exit(code=show(env, profile or "", as_json=json))
+
+
+@verb
+def nodes(
+    _: Context, env: str = LOCAL, remove: str | None = None, prune_data: bool = False, json: bool = False
+) -> None:
+    """Show the nodes: role, state, mesh, certificates; --remove=NAME takes a server out of the cluster."""
+    from betelgeuse.workflows import nodes as verbs
+
+    if remove:
+        verbs.remove(env, remove, prune_data=prune_data)
+    elif code := verbs.show(env, as_json=json):
+        raise Exit(code=code)
 
 
 @verb

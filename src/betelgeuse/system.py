@@ -53,6 +53,12 @@ PODMAN: Final[dict[str, tuple[str, str]]] = {
 }
 """For environment `kind`, on a machine with neither Docker nor podman."""
 
+REGISTRY: Final[dict[str, tuple[str, str]]] = {
+    "ca-certificates": ("/etc/ssl/certs/ca-certificates.crt", "trust for registries"),
+    "skopeo": ("/usr/bin/skopeo", "brings images to registries, and asks for digests"),
+}
+"""For `invoke images` with `--push` or `--resolve` only."""
+
 EMULATOR: Final[dict[str, tuple[str, str]]] = {
     "e2fsprogs": ("/usr/sbin/mkfs.ext4", "makes the emulated machine's disks"),
     "mmdebstrap": ("/usr/bin/mmdebstrap", "fills them"),

@@ -367,11 +367,39 @@ def test_a_wiped_server_joins_again(three: Sequence[Machine]) -> None:
     deploy()
 
     assert _not_ready(three) == ""
-    (etcd, *_) = (machine for machine in three if machine != wiped)
+    assert _members(next(machine for machine in three if machine != wiped)) == sorted(each.name for each in three)
+
+
+def _members(etcd: Machine) -> list[str]:
+    """Return the names of etcd's members, as one of them tells."""
     asked = f"crictl -r unix://{place.SOCKET} ps -q --name etcd"
     container = on(etcd, f"{place.BIN}/{asked}").split()[0]
     told = on(etcd, f"{place.BIN}/crictl -r unix://{place.SOCKET} exec {container} {_MEMBERS}")
-    assert sorted(member["name"] for member in json.loads(told)["members"]) == sorted(each.name for each in three)
+    return sorted(member["name"] for member in json.loads(told)["members"])
+
+
+def test_a_server_is_taken_out_and_comes_again(three: Sequence[Machine]) -> None:
+    """It is as it was, and the others know nothing of it any more; on the list again, it joins as a new one."""
+    leaving = next(machine for machine in three if machine.name not in _with_volumes())
+    staying = [machine for machine in three if machine != leaving]
+    code, said = invoke("nodes", f"--env={ENV}", f"--remove={leaving.name}", seconds=600)
+    assert code == 0, said[-3000:]
+
+    assert changed(_FOUND[leaving.name], picture(leaving)) == {}
+    assert set(_nodes()) == {machine.name for machine in staying}
+    for machine in staying:
+        assert _members(machine) == sorted(each.name for each in staying)
+        assert len(on(machine, f"wg show {mesh.LINK} peers").split()) == 1
+
+    declare(machine.entry() for machine in staying)
+    code, said = invoke("deploy", f"--env={ENV}", f"--profile={PROFILE}", "--nodes=2", seconds=600)
+    assert code == 0, said[-3000:]
+    code, said = invoke("nodes", f"--env={ENV}")
+    assert (code, said.count(" 1 of 1 ")) == (0, 2), said[-3000:]
+
+    declare(machine.entry() for machine in three)
+    deploy()
+    assert _not_ready(three) == ""
 
 
 def test_it_still_keeps_its_promises() -> None:

@@ -1,6 +1,6 @@
 """The kustomize components that give every image its tag: the upstream one, or that of our own build."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ LOCAL: Final = "images-local"
 UPSTREAM: Final = "images-upstream"
 ON_KIND: Final = "images-kind"
 _OURS: Final = "ghcr.io/betelgeuse/"
-"""Images that no registry has."""
+"""Images that other projects do not publish: built here wherever they run."""
 _FIELDS: Final = {
     "images": [
         {"path": "spec/imageName", "group": "postgresql.cnpg.io", "kind": "Cluster"},
@@ -34,22 +34,21 @@ def _entry(name: str, reference: str) -> dict[str, str]:
     return {"name": name, "newName": new_name, "newTag": tag} if new_name != name else {"name": name, "newTag": tag}
 
 
-def _write(name: str, entries: list[dict[str, str]]) -> None:
-    file = path(name)
+def _write(name: str, entries: Mapping[str, Mapping[str, str]]) -> None:
+    settle(path(name), entries.values(), "# Generated from programs/ and apps/: edits are lost.\n")
+
+
+def settle(file: Path, entries: Iterable[Mapping[str, str]], note: str) -> None:
+    """Write a component that changes images, unless it says the same already; `note` is its first line."""
     fields = file.with_name("fields.yaml")
     component = {
         "apiVersion": "kustomize.config.k8s.io/v1alpha1",
         "kind": "Component",
         "configurations": [fields.name],
-        "images": entries,
+        "images": [dict(entry) for entry in entries],
     }
-    _settle(fields, _FIELDS)
-    _settle(file, component)
-
-
-def _settle(file: Path, content: Mapping[str, object]) -> None:
-    text = "# Generated from programs/ and apps/: edits are lost.\n" + yaml.safe_dump(dict(content), sort_keys=False)
-    paths.settle(file, text)
+    for written, content in ((fields, _FIELDS), (file, component)):
+        paths.settle(written, note + yaml.safe_dump(content, sort_keys=False))
 
 
 def path(name: str) -> Path:
@@ -78,10 +77,9 @@ def write() -> None:
     anything is built.
     """
     known = [image for image in table.images().values() if not image.on_demand]
-    upstream = {image.name: _entry(image.upstream[0], image.replaces) for image in known}
+    pulled = {image.name: _entry(image.upstream[0], image.replaces) for image in known}
     ours = {image.name: _entry(image.upstream[0], images.reference(image)) for image in known if not image.pulled}
-    _write(UPSTREAM, [*upstream.values()])
-    _write(LOCAL, [*ours.values()])
-    everything = decided() == LOCAL
-    built = {name: entry for name, entry in ours.items() if everything or entry["name"].startswith(_OURS)}
-    _write(ON_KIND, [*(upstream | built).values()])
+    upstream = pulled | {name: entry for name, entry in ours.items() if entry["name"].startswith(_OURS)}
+    _write(UPSTREAM, upstream)
+    _write(LOCAL, ours)
+    _write(ON_KIND, pulled | ours if decided() == LOCAL else upstream)

@@ -18,6 +18,7 @@ from betelgeuse import (
     system,
     trust,
 )
+from betelgeuse.builds import pins
 from betelgeuse.clusters.kind import target as kind
 from betelgeuse.clusters.local import target
 from betelgeuse.clusters.servers import target as hosts
@@ -40,7 +41,9 @@ def _prepare(chosen: Settings, said: str, *, prune_data: bool) -> tuple[Profile,
         profile = selection.select(chosen.env, said, kube)
         say(str(profile))
         target.prepare_tree()
-        return profile, kube, _tree(chosen, profile)
+        objects = _tree(chosen, profile)
+        pins.refuse_ours(chosen.env, target.carried(objects))
+        return profile, kube, objects
     if listed:
         hosts.check(chosen, listed)
     profile = selection.select(chosen.env, said)
@@ -68,6 +71,7 @@ def _prepare(chosen: Settings, said: str, *, prune_data: bool) -> tuple[Profile,
 
 
 def _tree(chosen: Settings, profile: Profile) -> list[Obj]:
+    pins.refuse_old(chosen.env)
     objects = render.render(chosen.env, profile.name)
     # A wrong declaration is told before anything is built, not after minutes of waiting.
     clients(objects, chosen.domain)

@@ -1,14 +1,17 @@
 """Build what the embedded cluster runs, without starting it."""
 
+import json
 from pathlib import Path
 
-from betelgeuse import render, selection, system
-from betelgeuse.builds import bases, carry, images
+from betelgeuse import render, selection, settings, system
+from betelgeuse.builds import bases, carry, images, pins, registry
 from betelgeuse.clusters.local import target
 from betelgeuse.errors import UsageError
+from betelgeuse.kube import Obj
 from betelgeuse.pipeline import run
+from betelgeuse.programs import table
 from betelgeuse.programs.model import Image
-from betelgeuse.progress import out
+from betelgeuse.progress import out, step
 from betelgeuse.settings import LOCAL
 
 
@@ -58,6 +61,56 @@ def take(file: str) -> None:
     """Put a file that `export` wrote on another machine into this machine's cache, verified; UsageError for another."""
     new = carry.take(_tar("--import", file))
     out(f"{new} results are new here; `invoke images --lacking` names what is still missing")
+
+
+def check_env(env: str, *, asked: bool) -> None:
+    """Refuse an environment that is unknown, or said where none is asked: the cache is every environment's."""
+    settings.known(env)
+    if not asked:
+        message = "--env: goes with --push or --resolve; the build cache is the same for every environment"
+        raise UsageError(message)
+
+
+def _tree(env: str, profile: str) -> list[Obj]:
+    if env == LOCAL:
+        message = f"--push, --resolve: say --env=<env>; {LOCAL} takes its images from the build cache"
+        raise UsageError(message)
+    settings.load(env)
+    system.install(system.REGISTRY)
+    target.settle_bases()
+    target.prepare_tree()
+    return render.render(env, selection.select(env, profile).name)
+
+
+def push(env: str, profile: str, where: str) -> None:
+    """Build what an environment runs of our own, bring it to a registry and tell the environment so.
+
+    Raises UsageError for what is no registry, BuildError where an image does not arrive; run again, it goes on.
+    """
+    place = registry.checked(where)
+    text = json.dumps(_tree(env, profile))
+    built = [image for image in table.images().values() if not (image.on_demand or image.pulled)]
+    wanted = [image for image in built if f"/{registry.name_of(image)}" in text]
+    system.install()
+    run(target.build_tasks(wanted))
+    for image in wanted:
+        registry.push(image, place)
+    pins.add(env, [pins.pushed(image.name, place) for image in wanted])
+
+
+def resolve(env: str, profile: str) -> None:
+    """Ask the registries what the tags of an environment's images are now, and pin it to that.
+
+    Raises BuildError for an image that its registry does not tell of.
+    """
+    text = json.dumps(_tree(env, profile))
+    named = [image for image in table.images().values() if any(image.replaces + end in text for end in '"@')]
+    asked = sorted({image.upstream for image in named})
+    entries: list[dict[str, str]] = []
+    with step("ask registries for digests", lambda: f"{len(entries)} of {len(asked)}"):
+        for name, tag in asked:
+            entries.append(pins.resolved(name, tag, registry.digest(f"{name}:{tag}")))
+    pins.add(env, entries)
 
 
 def _tar(option: str, file: str) -> Path:

@@ -1,33 +1,17 @@
 """The number of nodes: which a deploy adds and which it takes away, and what keeps one from going."""
 
-import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from betelgeuse.clusters import drain
+from betelgeuse.clusters.drain import Volume
 from betelgeuse.clusters.local import cluster
 from betelgeuse.clusters.local.layout import Node
-from betelgeuse.errors import BetelgeuseError, RefusedError
-from betelgeuse.progress import say, step
+from betelgeuse.errors import RefusedError
+from betelgeuse.progress import step
 
 _VOLUMES: Final = "opt/local-path-provisioner"
-_DRAIN_SECONDS: Final = 180
-_LOST_SECONDS: Final = 60
-"""A pod that is being deleted for longer is not waited for: its node does not answer."""
 _PARTS: Final = 3
-
-
-@dataclass(frozen=True)
-class Volume:
-    """A volume on a node's disk, as the provisioner named its folder."""
-
-    name: str
-    namespace: str
-    claim: str
-
-    def __str__(self) -> str:
-        """Return what people know it by: the claim, `ai/data`."""
-        return f"{self.namespace}/{self.claim}" if self.claim else self.name
 
 
 def volumes(node: Node) -> list[Volume]:
@@ -37,10 +21,6 @@ def volumes(node: Node) -> list[Volume]:
         parts = folder.name.split("_")
         found.append(Volume(*parts) if len(parts) == _PARTS else Volume(folder.name, "", ""))
     return found
-
-
-def _names(held: Sequence[Volume]) -> str:
-    return f"the volume{'s' if len(held) > 1 else ''} {', '.join(map(str, held))}"
 
 
 def leaving(wanted: Sequence[Node]) -> list[Node]:
@@ -54,7 +34,7 @@ def planned(wanted: Sequence[Node]) -> list[str]:
     lines = [f"+ {node.name} (will be booted)" for node in wanted if running and node not in running]
     for node in leaving(wanted):
         if held := volumes(node):
-            lines.append(f"! {node.name} is one node too many, but holds {_names(held)}: needs --prune-data to go")
+            lines.append(f"! {node.name} is one node too many, but holds {drain.names(held)}: needs --prune-data to go")
         else:
             lines.append(f"- {node.name} (one node too many: will be drained and removed)")
     return lines
@@ -65,39 +45,18 @@ def check(wanted: Sequence[Node], *, prune_data: bool) -> None:
     for node in cluster.half_formed(wanted):
         if held := volumes(node):
             message = (
-                f"{node.name} looks half made, but holds {_names(held)}: if it is whole, `touch {node.folder}/joined`"
+                f"{node.name} looks half made, but holds {drain.names(held)}: if it is whole,"
+                f" `touch {node.folder}/joined`"
             )
             raise RefusedError(message)
     for node in leaving(wanted):
         held = volumes(node)
         if held and not prune_data:
             message = (
-                f"{node.name} would be removed, and with it {_names(held)}: nothing was changed; "
+                f"{node.name} would be removed, and with it {drain.names(held)}: nothing was changed; "
                 f"--nodes={node.index} keeps the node, --prune-data gives up what it holds"
             )
             raise RefusedError(message)
-
-
-def _give_up(held: Sequence[Volume]) -> None:
-    """Delete the claims of volumes that go with their node; a claim goes when the drain has ended its pod."""
-    for volume in held:
-        say(f"claim {volume}: deleted, its volume goes with the node")
-        if volume.claim:
-            claim = ("pvc", volume.claim, f"--namespace={volume.namespace}")
-            cluster.kubectl("delete", *claim, "--ignore-not-found", "--wait=false")
-
-
-def _drain(node: Node) -> None:
-    options = ("--ignore-daemonsets", "--delete-emptydir-data", "--force")
-    limits = (f"--timeout={_DRAIN_SECONDS}s", f"--skip-wait-for-delete-timeout={_LOST_SECONDS}")
-    try:
-        cluster.kubectl("drain", node.name, *options, *limits, timeout=_DRAIN_SECONDS + 30)
-    except BetelgeuseError as error:
-        message = (
-            f"{node.name} could not be drained and stays: {' '.join(str(error).split())[-200:]}; "
-            f"run this again, or keep it with --nodes={node.index} and `kubectl uncordon {node.name}`"
-        )
-        raise BetelgeuseError(message) from None
 
 
 def shrink(wanted: Sequence[Node]) -> None:
@@ -106,12 +65,7 @@ def shrink(wanted: Sequence[Node]) -> None:
         with step(f"removing {node.name}"):
             held = volumes(node)
             if cluster.joined(node):
-                cluster.kubectl("cordon", node.name)
-                _give_up(held)
-                _drain(node)
-                for volume in held:
-                    # Nobody answers on the node to clean it up, so the provisioner would wait for ever.
-                    with contextlib.suppress(BetelgeuseError):
-                        cluster.kubectl("delete", "pv", volume.name, "--ignore-not-found", "--wait=false")
+                drain.empty(cluster.kubectl, node.name, held, f"with --nodes={node.index} and ")
+                drain.forget(cluster.kubectl, held)
                 cluster.kubectl("delete", "node", node.name, "--ignore-not-found", "--wait=false")
             cluster.wipe(node)

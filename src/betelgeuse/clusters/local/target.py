@@ -107,6 +107,11 @@ def needed_images(objects: Sequence[Obj]) -> list[Image]:
     return [image for image in built if image.name in KUBEADM or images.reference(image) in text]
 
 
+def carried(objects: Sequence[Obj]) -> list[str]:
+    """Return the names of the images of a tree that are builds of ours, and that only a deploy can bring to nodes."""
+    return [image.name for image in needed_images(objects) if image.name not in KUBEADM]
+
+
 @dataclass
 class _Import:
     """Loads images into nodes; asks each node once what it has."""

@@ -53,11 +53,14 @@ def stale(listed: Mapping[str, Any], name: str, address: str) -> list[str]:
     ]
 
 
-def forget(seed: Connection, server: Server, member: Member) -> None:
-    """Take out of the cluster what it remembers of a server that is not in it, or not any more."""
+def forget(seed: Connection, server: Server, address: str) -> None:
+    """Take out of the cluster what it remembers of a server that is not in it, or not any more.
+
+    `address` is the one that it has or had on the mesh.
+    """
     if server.controls:
         listed = json.loads(seed.run(f"{_ETCDCTL} member list --write-out=json"))
-        for each in stale(listed, server.name, member.address):
+        for each in stale(listed, server.name, address):
             say(f"{server.name}: etcd forgets the member that it was")
             seed.run(f"{_ETCDCTL} member remove {each}")
     forming.kubectl(seed.env, "delete", "node", server.name, "--ignore-not-found", timeout=60)
@@ -69,7 +72,7 @@ def forget(seed: Connection, server: Server, member: Member) -> None:
 def join(connection: Connection, member: Member, seed: Connection, first: Member, traits: Traits) -> None:
     """Run kubeadm on a further server; `seed` is a control plane of the cluster, `first` its member of the mesh."""
     env, server = connection.env, connection.server
-    forget(seed, server, member)
+    forget(seed, server, member.address)
     if server.controls:
         hand_over(seed, connection)
     pin = invitation.pin(seed.run("cat /etc/kubernetes/pki/ca.crt").encode())

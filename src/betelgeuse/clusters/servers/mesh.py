@@ -28,6 +28,8 @@ CONFIG: Final = f"{place.HOME}/mesh.conf"
 SCRIPT: Final = f"{place.HOME}/mesh.sh"
 UNIT: Final = "betelgeuse-mesh.service"
 _LINK_SECONDS: Final = 60.0
+_FRESH_SECONDS: Final = 180
+"""WireGuard's own: two servers that talk shake hands at least as often."""
 
 _MAKE_KEY: Final = f"{{ echo '[Interface]'; echo PrivateKey = $(wg genkey); }} > {KEY}.new; sync -f {KEY}.new"
 _NEW_KEY: Final = f"umask 077; {_MAKE_KEY}; mv {KEY}.new {KEY}"
@@ -164,6 +166,13 @@ def _apart(connections: Sequence[Connection], found: Sequence[Member]) -> str:
             ports = f"UDP port {PORT} must be open between them"
             return f"{name} has no answer from {', '.join(away)}: {ports}; journalctl -u {UNIT}"
     return ""
+
+
+def heard(connection: Connection) -> str:
+    """Return how many of the other servers a server has heard of in the time in which a key is made anew."""
+    said = connection.run(f"date +%s; wg show {LINK} latest-handshakes").splitlines()
+    now, peers = int(said[0]), [int(line.split("\t")[1]) for line in said[1:]]
+    return f"{sum(now - last <= _FRESH_SECONDS for last in peers)} of {len(peers)}"
 
 
 def rotate(connections: Sequence[Connection], program: str) -> None:

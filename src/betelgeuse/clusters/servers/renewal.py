@@ -16,11 +16,20 @@ _MARK: Final = "== "
 # Of kubeconfigs the certificate alone: the key beside it stays where it is.
 _READ: Final = f"""
 cd /etc/kubernetes
-for file in pki/*.crt pki/etcd/*.crt; do echo "{_MARK}$file"; cat "$file"; done
+for file in pki/*.crt pki/etcd/*.crt; do
+  [ -e "$file" ] || continue
+  echo "{_MARK}$file"
+  cat "$file"
+done
 for file in admin super-admin controller-manager scheduler; do
   [ -e "$file.conf" ] || continue
   echo "{_MARK}$file.conf.crt"
   sed -n 's/.*client-certificate-data: //p' "$file.conf" | base64 -d
+done
+for file in /var/lib/kubelet/pki/kubelet-*-current.pem; do
+  [ -e "$file" ] || continue
+  echo "{_MARK}$(basename "$file" -current.pem).crt"
+  sed '/KEY/,$d' "$file"
 done
 """
 
@@ -31,10 +40,16 @@ def parse(server: str, text: str) -> list[Certificate]:
     return certificates.collect((f"/nodes/{server}/root/{name}", pem) for name, _, pem in parts)
 
 
+def read(connection: Connection) -> list[Certificate]:
+    """Return the certificates of a server's part of the cluster, the earliest to end first."""
+    return parse(connection.server.name, connection.run(_READ))
+
+
 def renew(connection: Connection, within: timedelta = SEASON) -> bool:
     """Renew what ends within a time and have the control plane start with it; return whether anything was due."""
     name = connection.server.name
-    found = parse(name, connection.run(_READ))
+    # The kubelet sees to its own.
+    found = [each for each in read(connection) if not each.name.startswith("kubelet-")]
     if not (due := certificates.due(found, within)):
         return False
     say(f"{name}: {certificates.words(due, datetime.now(UTC))}: {len(due)} are renewed")

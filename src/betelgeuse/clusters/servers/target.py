@@ -62,11 +62,11 @@ def check(settings: Settings, servers: Sequence[Server]) -> None:
             f" give others the role {Role.WORKER}"
         )
         raise RefusedError(message)
-    ours = f"../../{paths.GENERATED.name}/{components.LOCAL}"
-    if ours not in overlays.components(env):
+    named = [f"../../{paths.GENERATED.name}/{name}" for name in (components.LOCAL, components.UPSTREAM)]
+    if overlays.components(env).isdisjoint(named):
         message = (
-            f"overlays/{env}/kustomization.yaml does not list {ours}: a deploy carries its own builds of every image to"
-            " servers"
+            f"overlays/{env}/kustomization.yaml lists neither {named[0]} (our builds, carried to servers)"
+            f" nor {named[1]} (other projects' images, which servers pull)"
         )
         raise RefusedError(message)
 

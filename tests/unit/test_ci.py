@@ -112,6 +112,16 @@ def test_where_everything_is_built_one_run_proves_it(tmp_path: Path) -> None:
     assert "profile data: not run by itself, it is a part of full" in done.stdout
 
 
+def test_a_profile_that_would_be_cut_off_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the smaller ones took too long, as on a slow machine."""
+    monkeypatch.setenv("BETELGEUSE_CI_LATEST", "0")
+    script = _checkout(tmp_path, Case("", "echo up", f"echo '{SUCCESS}'", 0, "", trees="echo $2"))
+    done = subprocess.run([script], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - our own script
+
+    assert "deploy" not in (tmp_path / "invoked").read_text("utf-8")
+    assert done.stdout.count("not run, 0 minutes are gone, and one begins within 0") == 4
+
+
 def test_a_missing_command_is_said(tmp_path: Path) -> None:
     """A README without its markers is no green run."""
     script = _checkout(tmp_path, CASES[0])

@@ -290,24 +290,11 @@ def gitops(
         verbs.show(env)
 
 
-def _typed(env: str) -> bool:
-    """Ask for the environment's name; without anybody to ask the answer is no."""
-    try:
-        return input(f"Type {env} to remove everything we own there: ") == env
-    except (EOFError, RuntimeError, UnicodeDecodeError):
-        # Also where there is no stream to ask on, or what comes is no text.
-        return False
-
-
 @verb
 def destroy(_: Context, env: str = LOCAL, yes: bool = False) -> None:
     """Remove an environment; where a deploy did not make the cluster, it asks first (or --yes)."""
-    from betelgeuse import settings
+    from betelgeuse.workflows.destroy import ask
     from betelgeuse.workflows.destroy import destroy as run
 
-    # Nobody is asked about an environment that is none.
-    settings.load(env)
-    if env not in settings.MADE and not yes and not _typed(env):
-        message = f"nothing was removed: type {env}, or say --yes"
-        raise Exit(message, 3)
+    ask(env, yes=yes)
     run(env)

@@ -3,6 +3,7 @@
 import time
 
 from betelgeuse import (
+    dns,
     doctor,
     edge,
     gitops,
@@ -28,7 +29,7 @@ from betelgeuse.kube import Kube, Obj, connect
 from betelgeuse.profiles import Profile
 from betelgeuse.progress import out, say
 from betelgeuse.settings import KIND, LOCAL, MADE, Settings
-from betelgeuse.tree import hostnames
+from betelgeuse.tree import Tree
 from betelgeuse.workflows import realm
 from betelgeuse.workflows.apply_tree import Result, apply_tree
 
@@ -113,7 +114,7 @@ def deploy(env: str, nodes: int | str | None = None, profile: str = "", *, prune
         say(change)
     address = chosen.gateway_addresses[0] if chosen.gateway_addresses else "the gateway's address"
     say(f"{env} is up after {time.monotonic() - begin:.1f} s; {result.changes} changes")
-    out(f"hosts file: {address} {' '.join(sorted(hostnames(objects)))}")
+    out(f"hosts file: {address} {' '.join(dns.hosts(Tree(objects, chosen.domain)))}")
     if bundle is not None:
         out(f"roots to trust: {bundle}")
     return result

@@ -6,6 +6,7 @@ from betelgeuse import inventory, lease, lock, selection, servers, settings
 from betelgeuse.clusters.kind import target as kind
 from betelgeuse.clusters.local import target as local
 from betelgeuse.clusters.servers import target as hosts
+from betelgeuse.errors import RefusedError
 from betelgeuse.kube import Key, Kube, connect
 from betelgeuse.progress import say, step
 from betelgeuse.prune import Pruned, prune
@@ -28,6 +29,22 @@ def remove(settings: Settings, kube: Kube, *, data: bool = False) -> Pruned:
         inventory.forget(kube)
     say(f"{settings.env}: {len(pruned.deleted)} deleted, {len(pruned.going)} not gone yet, {len(pruned.kept)} kept")
     return pruned
+
+
+def ask(env: str, *, yes: bool) -> None:
+    """Have a person type the environment's name where a deploy did not make the cluster; RefusedError without it."""
+    # Nobody is asked about an environment that is none.
+    settings.load(env)
+    if yes or env in MADE:
+        return
+    try:
+        typed = input(f"Type {env} to remove everything we own there: ")
+    except (EOFError, RuntimeError, UnicodeDecodeError):
+        # Also where there is no stream to ask on, or what comes is no text.
+        typed = ""
+    if typed != env:
+        message = f"nothing was removed: type {env}, or say --yes"
+        raise RefusedError(message)
 
 
 def destroy(env: str) -> None:

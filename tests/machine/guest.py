@@ -75,7 +75,9 @@ def _tree(packages: tuple[str, ...]) -> Path:
     modules = "\\n".join(MODULES)
     hook = (
         'mkdir -p "$1/etc/initramfs-tools/conf.d" && printf "MODULES=list\\nCOMPRESS=gzip\\n" '
-        f'> "$1/etc/initramfs-tools/conf.d/machine" && printf "{modules}\\n" > "$1/etc/initramfs-tools/modules"'
+        f'> "$1/etc/initramfs-tools/conf.d/machine" && printf "{modules}\\n" > "$1/etc/initramfs-tools/modules" && '
+        # Java's package links its pages there, which are left out.
+        'mkdir -p "$1/usr/share/man/man1"'
     )
     lean = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
     argv = ["mmdebstrap", "--variant=minbase", *lean, '--aptopt=Acquire::Retries "3"', f"--essential-hook={hook}"]

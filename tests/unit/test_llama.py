@@ -1,5 +1,6 @@
 """What decides llama.cpp's build is in its key, and our patches of its source cannot be lost silently."""
 
+import platform
 import re
 import tarfile
 from pathlib import Path
@@ -124,3 +125,13 @@ def test_package_without_source_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BuildError, match=r"other\.tar\.gz: no llama\.cpp folder inside"):
         llama.build_llama(path, tmp_path, "1", native=False, jobs=1, log=tmp_path / "log")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="AMX is a part of x86-64")
+def test_no_processor_gets_tiles() -> None:
+    """The compiler breaks them; what the other instructions are stays the processor's."""
+    flags = llama.FLAGS["CMAKE_CXX_FLAGS"].split()
+    known = run(["c++", "-march=sapphirerapids", *flags, "-dM", "-E", "-x", "c++", "/dev/null"])
+
+    assert "__AMX_" not in known
+    assert "__AVX512VNNI__" in known

@@ -20,7 +20,14 @@ PROJECT_INCLUDE: Final = OWN / "targets.cmake"
 PATCHES: Final = OWN / "patches"
 """Changes to upstream's source, applied in the order of their names; each says why, and which check needs it."""
 
+_NO_AMX: Final = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+"""GCC 12 takes the shapes of AMX's tiles for stores that nobody reads, and drops them: the first instruction on a tile
+then ends the server with SIGILL. Its own word is that `_tile_loadconfig` reads eight bytes, where it reads 64."""
+_COMPILER_FLAGS: Final = _NO_AMX if platform.machine() == "x86_64" else ""
+
 FLAGS: Final[Mapping[str, str]] = {
+    "CMAKE_C_FLAGS": _COMPILER_FLAGS,
+    "CMAKE_CXX_FLAGS": _COMPILER_FLAGS,
     "CMAKE_BUILD_TYPE": "Release",
     # One file per command: nothing to install beside it but the C library.
     "BUILD_SHARED_LIBS": "OFF",

@@ -6,10 +6,11 @@ import pytest
 import yaml
 
 from betelgeuse import nodecount, paths, settings
-from betelgeuse.builds import components, images
+from betelgeuse.builds import components
 from betelgeuse.clusters.kind import engine, host, nodes, target
 from betelgeuse.clusters.local import sysctls
 from betelgeuse.errors import RefusedError
+from betelgeuse.programs.model import REPOSITORY
 from tests.unit.machines import MOUNTS
 
 TAGS = {"coredns": "v1.0.0", "etcd": "3.0.0-0", "pause": "3.1"}
@@ -43,7 +44,7 @@ def test_nodes_of_ours_ask_no_registry() -> None:
     assert [node["role"] for node in told["nodes"]] == ["control-plane", "worker"]
     assert told["nodes"][1]["extraMounts"] == [{"hostPath": "/y", "containerPath": "/kind/x", "readOnly": True}]
     assert told["networking"]["disableDefaultCNI"]
-    assert patches["ClusterConfiguration"]["imageRepository"] == images.REPOSITORY
+    assert patches["ClusterConfiguration"]["imageRepository"] == REPOSITORY
     assert patches["ClusterConfiguration"]["etcd"] == {"local": {"imageTag": "3.0.0-0"}}
     assert 'sandbox = "betelgeuse.local/pause:3.1"' in nodes.files("3.1")["/etc/containerd/config.toml"]
     assert (
@@ -90,8 +91,8 @@ def test_whose_images_run_is_decided_once(
     made = yaml.safe_load(components.path(components.ON_KIND).read_text("utf-8"))
     named = {entry["name"]: entry.get("newName", "") for entry in made["images"]}
     assert components.decided() == chosen
-    assert named["ghcr.io/betelgeuse/portal"].startswith(images.REPOSITORY)
-    assert named["quay.io/cilium/cilium"].startswith(images.REPOSITORY) is (chosen == components.LOCAL)
+    assert named["ghcr.io/betelgeuse/portal"].startswith(REPOSITORY)
+    assert named["quay.io/cilium/cilium"].startswith(REPOSITORY) is (chosen == components.LOCAL)
 
 
 def test_the_gateway_is_where_the_engine_put_the_nodes(state: Path) -> None:

@@ -115,6 +115,24 @@ def test_kernel_settings_come_back_as_they_were(tmp_path: Path) -> None:
     sysctls.restore(tmp_path / "nothing", root)
 
 
+def test_limits_are_raised_as_long_as_they_can_come_back(tmp_path: Path) -> None:
+    """What is high enough stays; what nobody remembers stays, as it would not be put back."""
+    root, file = tmp_path / "sys", tmp_path / "state" / "sysctls.json"
+    instances, watches = (root / name for name in sysctls.RAISED)
+    instances.parent.mkdir(parents=True)
+    for setting, value in ((instances, "128\n"), (watches, "1048576\n")):
+        setting.write_text(value)
+
+    sysctls.raise_limits(file, root)
+    assert instances.read_text() == "128\n"
+
+    sysctls.remember(file, root)
+    sysctls.raise_limits(file, root)
+    assert (instances.read_text(), watches.read_text()) == ("1024", "1048576\n")
+    sysctls.restore(file, root)
+    assert (instances.read_text(), watches.read_text()) == ("128", "1048576")
+
+
 def test_what_a_node_starts_shares_wakeups() -> None:
     """By inheritance: nothing between a node's init and a container's process sets it anew."""
     read = "import pathlib; print(pathlib.Path('/proc/self/timerslack_ns').read_text())"

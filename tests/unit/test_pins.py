@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from betelgeuse import overlays, paths
-from betelgeuse.builds import components, images, pins, registry
+from betelgeuse.builds import components, pins, registry
 from betelgeuse.errors import RefusedError, UsageError
 from betelgeuse.programs import table
+from betelgeuse.programs.model import REPOSITORY
 
 PLACE = "registry.example.org/team/platform"
 CILIUM = "quay.io/cilium/cilium"
@@ -50,8 +51,8 @@ def test_pushes_and_digests_are_one_component(own: Path, capsys: pytest.CaptureF
     assert said.count("list `- ./images` under components, after ../../.generated/images-upstream") == 2
     written = yaml.safe_load((own / "images" / overlays.KUSTOMIZATION).read_text("utf-8"))
     assert written["images"] == [
-        {"name": f"{images.REPOSITORY}/chat", "newName": f"{PLACE}/chat"},
-        {"name": f"{images.REPOSITORY}/portal", "newName": f"{PLACE}/portal"},
+        {"name": f"{REPOSITORY}/chat", "newName": f"{PLACE}/chat"},
+        {"name": f"{REPOSITORY}/portal", "newName": f"{PLACE}/portal"},
         {"name": CILIUM, "newTag": tag, "digest": DIGEST},
     ]
     assert (own / "images" / written["configurations"][0]).is_file()
@@ -99,5 +100,5 @@ def test_whoever_pulls_still_runs_our_own_builds(tmp_path: Path, monkeypatch: py
     made = yaml.safe_load(components.path(components.UPSTREAM).read_text("utf-8"))
     named = {entry["name"]: entry.get("newName", "") for entry in made["images"]}
 
-    assert named["ghcr.io/betelgeuse/portal"] == f"{images.REPOSITORY}/portal"
+    assert named["ghcr.io/betelgeuse/portal"] == f"{REPOSITORY}/portal"
     assert named[CILIUM] == ""

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from betelgeuse import overlays, servers, settings
 from betelgeuse.clusters.local import kubeadm
-from betelgeuse.clusters.servers import facts, firewall, forming, renewal, target, units
+from betelgeuse.clusters.servers import facts, firewall, forming, programs, renewal, target, units
 from betelgeuse.clusters.servers.facts import Facts
 from betelgeuse.errors import RefusedError
 from betelgeuse.servers import Role, Server
@@ -130,6 +130,17 @@ def test_what_cannot_be_formed_is_refused_first(monkeypatch: pytest.MonkeyPatch)
     listed.clear()
     with pytest.raises(RefusedError, match=r"kustomization\.yaml lists neither \.\./\.\./\.generated/images-local "):
         target.check(OWN, [ONE])
+
+
+def test_a_servers_limits_are_raised() -> None:
+    """To what nodes need at least; a server that remembers none keeps its own."""
+    before = "fs.inotify.max_user_instances=128\nfs.inotify.max_user_watches=1048576\nkernel.panic=0\n"
+
+    assert programs.sysctl_file(before).splitlines()[2:] == [
+        "fs.inotify.max_user_instances = 1024",
+        "fs.inotify.max_user_watches = 1048576",
+    ]
+    assert "inotify" not in programs.sysctl_file("kernel.panic=0\n")
 
 
 def test_the_firewall_lets_in_what_is_declared(tmp_path: Path) -> None:

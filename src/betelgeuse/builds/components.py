@@ -14,8 +14,6 @@ from betelgeuse.settings import KIND
 LOCAL: Final = "images-local"
 UPSTREAM: Final = "images-upstream"
 ON_KIND: Final = "images-kind"
-_OURS: Final = "ghcr.io/betelgeuse/"
-"""Images that other projects do not publish: built here wherever they run."""
 _FIELDS: Final = {
     "images": [
         {"path": "spec/imageName", "group": "postgresql.cnpg.io", "kind": "Cluster"},
@@ -79,7 +77,7 @@ def write() -> None:
     known = [image for image in table.images().values() if not image.on_demand]
     pulled = {image.name: _entry(image.upstream[0], image.replaces) for image in known}
     ours = {image.name: _entry(image.upstream[0], images.reference(image)) for image in known if not image.pulled}
-    upstream = pulled | {name: entry for name, entry in ours.items() if entry["name"].startswith(_OURS)}
+    upstream = pulled | {image.name: ours[image.name] for image in known if image.ours}
     _write(UPSTREAM, upstream)
     _write(LOCAL, ours)
     _write(ON_KIND, pulled | ours if decided() == LOCAL else upstream)

@@ -14,7 +14,6 @@ from betelgeuse.programs import table
 from betelgeuse.programs.model import Image
 from betelgeuse.settings import suggest
 
-REPOSITORY: Final = "betelgeuse.local"
 _TAG_KEY: Final = 8
 _OTHERS_READ: Final = 0o004
 _EXECUTED: Final = 0o100
@@ -51,8 +50,8 @@ def reference(image: Image) -> str:
     """
     tag = image.upstream[1]
     if image.replaces.startswith("registry.k8s.io/"):
-        return f"{REPOSITORY}/{image.name}:{tag}"
-    return f"{REPOSITORY}/{image.name}:{tag}-{key_of(_inputs(image))[:_TAG_KEY]}"
+        return f"{image.built}:{tag}"
+    return f"{image.built}:{tag}-{key_of(_inputs(image))[:_TAG_KEY]}"
 
 
 def archive(image: Image) -> Path:

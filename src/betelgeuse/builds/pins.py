@@ -10,9 +10,10 @@ from typing import Final
 import yaml
 
 from betelgeuse import overlays, paths
-from betelgeuse.builds import components, images
+from betelgeuse.builds import components
 from betelgeuse.errors import RefusedError, UsageError
 from betelgeuse.programs import table
+from betelgeuse.programs.model import REPOSITORY
 from betelgeuse.progress import out
 
 FOLDER: Final = "images"
@@ -48,7 +49,7 @@ def add(env: str, entries: Iterable[Mapping[str, str]]) -> None:
 
 def pushed(name: str, registry: str) -> dict[str, str]:
     """Return the entry of an image of ours in a registry; its tag stays that of its build."""
-    return {"name": f"{images.REPOSITORY}/{name}", "newName": f"{registry}/{name}"}
+    return {"name": f"{REPOSITORY}/{name}", "newName": f"{registry}/{name}"}
 
 
 def resolved(name: str, tag: str, digest: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Final
 from betelgeuse import paths
 from betelgeuse.builds import images
 from betelgeuse.errors import BetelgeuseError, BuildError, UsageError
-from betelgeuse.programs.model import Image
+from betelgeuse.programs.model import REPOSITORY, Image
 from betelgeuse.progress import say, step
 from betelgeuse.shell import run
 
@@ -48,7 +48,7 @@ def digest(reference: str) -> str:
 
 def name_of(image: Image) -> str:
     """Return what a built image is called in every registry, with its tag."""
-    return images.reference(image).removeprefix(f"{images.REPOSITORY}/")
+    return images.reference(image).removeprefix(f"{REPOSITORY}/")
 
 
 def _there(reference: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from betelgeuse import paths
-from betelgeuse.clusters.local import cgroup2
+from betelgeuse.clusters.local import cgroup2, sysctls
 from betelgeuse.clusters.local.layout import CGROUP_ROOT, ENV
 from betelgeuse.doctor.model import Check, Context, Finding, Shape, fail, ok, shape, skip, warn
 
@@ -34,9 +34,6 @@ _CAPABILITIES: Final = {
 }
 _FILES_NEEDED: Final = 16384
 _FILES_LEAST: Final = 4096
-_INSTANCES_NEEDED: Final = 512
-_INSTANCES_LEAST: Final = 128
-_WATCHES_LEAST: Final = 65536
 _PIDS_LEAST: Final = 32768
 
 
@@ -186,11 +183,8 @@ def _inotify(context: Context) -> Finding:
     watches = _number(context, "/proc/sys/fs/inotify/max_user_watches")
     if instances is None or watches is None:
         return fail("the kernel has no inotify")
-    text = f"{instances} instances, {watches} watches"
-    if instances < _INSTANCES_LEAST or watches < _WATCHES_LEAST:
-        return fail(text)
-    wanted = _INSTANCES_NEEDED if context.settings.nodes > 1 else _INSTANCES_LEAST
-    return ok(text) if instances >= wanted else warn(f"{text}; {context.settings.nodes} nodes share them")
+    enough = all(have >= least for have, least in zip((instances, watches), sysctls.RAISED.values(), strict=True))
+    return ok(f"{instances} instances, {watches} watches{'' if enough else ': a deploy raises them'}")
 
 
 def _pids(context: Context) -> Finding:
@@ -267,7 +261,7 @@ CHECKS: Final = (
     Check(
         "inotify",
         "kubelets and containerd watch files; all nodes share root's limit",
-        "sysctl -w fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288",
+        "use a kernel with CONFIG_INOTIFY_USER",
         _inotify,
         _OF_LINUX,
     ),

@@ -9,6 +9,9 @@ from typing import Final
 SUITES: Final = ("bookworm", "trixie")
 """The Debian releases that an image may stand on."""
 SCRATCH: Final = "scratch"
+REPOSITORY: Final = "betelgeuse.local"
+"""Before the name of each build of ours: no registry's name, as nodes are handed what it names."""
+_OURS: Final = "ghcr.io/betelgeuse/"
 
 
 class Kind(Enum):
@@ -141,6 +144,16 @@ class Image:
         """Return the name and the tag that other environments pull."""
         name, _, tag = self.replaces.rpartition(":")
         return name, tag
+
+    @property
+    def built(self) -> str:
+        """Return the name, without a tag, by which nodes know our build."""
+        return f"{REPOSITORY}/{self.name}"
+
+    @property
+    def ours(self) -> bool:
+        """Whether no other project publishes it: it is built here wherever it runs."""
+        return self.replaces.startswith(_OURS)
 
     @property
     def pulled(self) -> bool:

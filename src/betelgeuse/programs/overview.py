@@ -11,7 +11,8 @@ from betelgeuse.tree.workloads import WORKLOADS, containers, pod_spec
 _HEAD: Final = """# Systems
 
 What runs where. Environments that reach a registry pull the projects' own images; `local` builds each from packages, so
-the two differ in who built them and in nothing else, unless the last column says so.
+the two differ in who built them and in nothing else, unless the last column says so. What nobody else publishes is the
+same build everywhere.
 `nox -s docs` writes this page from `programs/`, `apps/` and the tree.
 
 | program | version | image elsewhere | on `local` | runs as |
@@ -65,9 +66,10 @@ def _rows(programs: Mapping[str, Program], objects: Sequence[Obj]) -> Iterator[t
     parents = {image.parent for program in programs.values() for image in program.images.values()}
     for program in programs.values():
         for image in program.images.values():
-            where = ", ".join(sorted(runs.get(image.upstream[0], []))) or _unnamed(image, parents, text)
+            name = image.built if image.ours else image.upstream[0]
+            where = ", ".join(sorted(runs.get(name, []))) or _unnamed(image, parents, text)
             made = "not on `local`" if image.pulled else _origin(program)
-            yield program.name, program.version, f"`{image.replaces}`", made, where
+            yield program.name, program.version, "the same build" if image.ours else f"`{image.replaces}`", made, where
 
 
 def _unnamed(image: Image, parents: Container[str], tree: str) -> str:
@@ -75,7 +77,7 @@ def _unnamed(image: Image, parents: Container[str], tree: str) -> str:
         return "on demand"
     if image.name in parents:
         return "base of other images"
-    if image.replaces in tree:
+    if (f"{image.built}:" if image.ours else image.replaces) in tree:
         return "made by a controller"
     if image.pulled:
         return "with a component that no environment lists"

@@ -22,7 +22,7 @@ _BY_SYSTEMD: Final = (
 )
 """Of the node's own, which takes itself for the machine's."""
 NAMES: Final = (*sysctls.NAMES, *_BY_SYSTEMD, "net/ipv4/ip_forward")
-"""The last is the engine's, the first kubelet's."""
+"""The last is the engine's, the first the nodes'."""
 FILE: Final = paths.state_dir(KIND) / "sysctls.json"
 _MODULES: Final = Path("/lib/modules")
 _MADE: Final = paths.state_dir(KIND) / "modules"
@@ -39,6 +39,7 @@ def prepare() -> None:
     # What the embedded cluster has changed before is for it to put back.
     names = [name for name in NAMES if name not in sysctls.remembered()]
     sysctls.remember(FILE, names=names)
+    sysctls.raise_limits(FILE)
     if not _MODULES.exists():
         _MADE.touch()
         _MODULES.mkdir()

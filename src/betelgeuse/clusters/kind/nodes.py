@@ -8,6 +8,7 @@ from betelgeuse import yamls
 from betelgeuse.clusters.local import kubeadm
 from betelgeuse.clusters.local.controlplane import CONTROLLERS
 from betelgeuse.clusters.local.layout import POD_CIDR, SERVICE_CIDR
+from betelgeuse.programs.model import REPOSITORY
 
 NAME: Final = "betelgeuse"
 """kind calls the context kind-betelgeuse, which overlays/kind/environment.env lists."""
@@ -75,7 +76,7 @@ def _patches(tags: Mapping[str, str]) -> list[dict[str, Any]]:
         return [*patches, kubelet]
     cluster = {
         "kind": "ClusterConfiguration",
-        "imageRepository": kubeadm.REPOSITORY,
+        "imageRepository": REPOSITORY,
         "etcd": {"local": {"imageTag": tags["etcd"]}},
         "dns": {"imageTag": tags["coredns"]},
     }

@@ -17,7 +17,7 @@ from betelgeuse.kube import Obj
 from betelgeuse.pipeline import Task
 from betelgeuse.pipeline import run as run_tasks
 from betelgeuse.programs import table
-from betelgeuse.programs.model import Image
+from betelgeuse.programs.model import REPOSITORY, Image
 from betelgeuse.progress import say, step
 from betelgeuse.settings import KIND, Settings, remember
 from betelgeuse.shell import run
@@ -38,7 +38,7 @@ def decide() -> None:
     """Choose whose images the cluster runs, once: upstream's where their registries answer, ours where one does not."""
     if components.decided():
         return
-    pulled = {image.replaces.partition("/")[0] for image in table.images().values()} - {"ghcr.io"}
+    pulled = {image.replaces.partition("/")[0] for image in table.images().values() if not image.ours}
     silent = next((name for name in sorted(pulled) if not _answers(_DOCKER_HUB.get(name, name))), "")
     if silent:
         say(f"no answer from {silent}: nodes and images are our own builds")
@@ -191,7 +191,7 @@ def destroy() -> None:
                 running.run("network", "rm", engine.NETWORK)
             # Its name holds the key of what it is made of now; another one was made of something else.
             for name in running.run("images", "--format", "{{.Repository}}:{{.Tag}}").split():
-                if name.startswith(f"{images.REPOSITORY}/kind-node:"):
+                if name.startswith(f"{REPOSITORY}/kind-node:"):
                     running.run("rmi", name)
             if running.name == engine.PODMAN:
                 host.sweep()

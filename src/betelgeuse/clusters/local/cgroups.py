@@ -98,8 +98,9 @@ def remove(node: Node) -> None:
 
 
 def _remove_tree(group: Path) -> None:
-    for folder in [*sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True), group]:
-        _remove_empty(folder)
+    # systemd removes a scope when its last process has ended, perhaps while we look: os.walk takes that.
+    for folder, _, _ in os.walk(group, topdown=False):
+        _remove_empty(Path(folder))
 
 
 def _remove_empty(folder: Path) -> None:

@@ -7,6 +7,7 @@ from betelgeuse.clusters.local.layout import Node
 def prepare(first: Node) -> None:
     """Remember what the nodes change for the whole machine, and make the bridge, which nobody else may manage."""
     sysctls.remember()
+    sysctls.raise_limits()
     apparmor.remember()
     handsoff.claim()
     network.bridge_up(first.gateway, first.prefix)

@@ -6,8 +6,7 @@ from typing import Any, Final, Protocol
 from betelgeuse import yamls
 from betelgeuse.clusters.local import audit, encryption
 from betelgeuse.clusters.local.layout import API_PORT, DNS_ADDRESS, POD_CIDR, SERVICE_CIDR, Node
-
-REPOSITORY: Final = "betelgeuse.local"
+from betelgeuse.programs.model import REPOSITORY
 
 
 class Member(Protocol):

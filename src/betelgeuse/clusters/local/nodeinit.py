@@ -75,8 +75,11 @@ def build_root(node: Node, resolver: str) -> None:
     _mount("-t", "proc", "proc", str(merged / "proc"))
     _mount("--rbind", "/sys", str(merged / "sys"))
     if cgroups.unified():
-        # Of this process's cgroup namespace: the node's cgroup is its root.
-        _mount("-t", "cgroup2", "cgroup2", str(merged / "sys/fs/cgroup"))
+        # Of this process's cgroup namespace: the node's cgroup is its root. In the place of the machine's, not over it:
+        # the kernel mounts no file system twice in one place, and knows but one of cgroups.
+        groups = str(merged / "sys/fs/cgroup")
+        subprocess.run(["/usr/bin/umount", groups], check=True)  # noqa: S603 - our own argv, no shell
+        _mount("-t", "cgroup2", "cgroup2", groups)
     _mount("--rbind", "/dev", str(merged / "dev"))
     _mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", str(merged / "run"))
     (merged / "run/betelgeuse").mkdir()

@@ -1,14 +1,19 @@
-"""Kernel settings that kubelet changes for the whole machine: remembered before the first boot, put back at the end."""
+"""Kernel settings that nodes change for the whole machine: remembered before the first boot, put back at the end."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
 from betelgeuse import paths
 from betelgeuse.clusters.local.layout import CLUSTER_DIR
 
+RAISED: Final[Mapping[str, int]] = {"fs/inotify/max_user_instances": 1024, "fs/inotify/max_user_watches": 524288}
+"""The least with which kubelets and containerd watch all their files. Kernels begin with 128 instances, which all nodes
+share, and with as many watches as go with the machine's memory."""
 NAMES: Final = (
+    *RAISED,
+    # The kubelet's.
     "kernel/keys/root_maxbytes",
     "kernel/keys/root_maxkeys",
     "kernel/panic",
@@ -26,6 +31,13 @@ def remember(file: Path = FILE, root: Path = ROOT, names: Sequence[str] = NAMES)
         return
     values = {name: (root / name).read_text().strip() for name in names if (root / name).is_file()}
     paths.write(file, json.dumps(values))
+
+
+def raise_limits(file: Path = FILE, root: Path = ROOT) -> None:
+    """Raise what is too low for nodes, as far as its old value is remembered."""
+    for name, least in RAISED.items():
+        if name in remembered(file) and int((root / name).read_text()) < least:
+            (root / name).write_text(str(least))
 
 
 def remembered(file: Path = FILE) -> dict[str, str]:

@@ -15,7 +15,7 @@ _OURS: Final = f"""
 {mesh.REMOVE}
 {firewall.REMOVE}
 if [ -e {place.BEFORE} ]; then sysctl -q -p {place.BEFORE} || :; fi
-rm -f {place.UNITS}/{units.CONTAINERD} {place.UNITS}/{units.KUBELET} {place.FORWARDING}
+rm -f {place.UNITS}/{units.CONTAINERD} {place.UNITS}/{units.KUBELET} {place.SYSCTLS}
 systemctl daemon-reload
 systemctl reset-failed
 rm -rf /opt/betelgeuse {place.HOME}

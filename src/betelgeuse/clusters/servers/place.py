@@ -19,7 +19,7 @@ BIN: Final = "/opt/betelgeuse/bin"
 """Links to the programs of today."""
 INIT: Final = "/etc/kubernetes/kubeadm-init.yaml"
 SOCKET: Final = "/run/containerd/containerd.sock"
-FORWARDING: Final = "/etc/sysctl.d/90-betelgeuse.conf"
+SYSCTLS: Final = "/etc/sysctl.d/90-betelgeuse.conf"
 UNITS: Final = "/etc/systemd/system"
 SHUT_IN: Final = """\
 CapabilityBoundingSet=CAP_NET_ADMIN

@@ -100,6 +100,14 @@ def claim(connection: Connection, env: str) -> None:
     connection.write(place.OWNER, f"{env}\n")
 
 
+def sysctl_file(before: str) -> str:
+    """Return the kernel settings of a node, given those of the server before it was one, in sysctl's own form."""
+    known = dict(line.split("=", 1) for line in before.splitlines())
+    names = {name.replace("/", "."): least for name, least in sysctls.RAISED.items()}
+    limits = [f"{name} = {max(least, int(known[name]))}\n" for name, least in names.items() if name in known]
+    return "".join(["# Pods' packets pass through the server.\n", "net.ipv4.ip_forward = 1\n", *limits])
+
+
 def configure(connection: Connection, traits: Traits, pause: str) -> None:
     """Have containerd run, and the kubelet be ready for kubeadm, both as today's version says."""
     found = folders()
@@ -109,13 +117,13 @@ def configure(connection: Connection, traits: Traits, pause: str) -> None:
     }
     agent = {f"{place.UNITS}/{units.KUBELET}": units.kubelet(found, resources=traits.resources)}
     others = {
-        place.FORWARDING: "# Pods' packets pass through the server.\nnet.ipv4.ip_forward = 1\n",
+        place.SYSCTLS: sysctl_file(connection.run(f"cat {place.BEFORE}")),
         audit.FILE: audit.document(),
         **{f"/etc/kubernetes/patches/{name}": text for name, text in kubeadm.shares().items()},
     }
     changed = connection.settle({**runtime, **agent, **others})
     steps = ["systemctl daemon-reload"] if changed else []
-    steps += [f"sysctl -q -p {place.FORWARDING}", f"systemctl enable --quiet {units.CONTAINERD} {units.KUBELET}"]
+    steps += [f"sysctl -q -p {place.SYSCTLS}", f"systemctl enable --quiet {units.CONTAINERD} {units.KUBELET}"]
     if set(changed) & set(runtime):
         steps.append(f"systemctl restart {units.CONTAINERD}")
     steps.append(f"systemctl start {units.CONTAINERD}")

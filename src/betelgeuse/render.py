@@ -191,6 +191,8 @@ def render(env: str, profile: str = "") -> list[Obj]:
         kept: list[Obj] = json.loads(path.read_bytes())
     except (OSError, ValueError):
         objects = _build(env, profile)
-        _keep(path, objects)
+        # Who edits the tree meanwhile, or deploys from it with other builds, changed what kustomize read.
+        if path.stem == fingerprint(env, profile):
+            _keep(path, objects)
         return objects
     return kept

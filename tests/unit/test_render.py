@@ -116,6 +116,26 @@ def test_a_second_render_is_read_from_the_cache(tree: Tree, monkeypatch: pytest.
         render.render("local")
 
 
+def test_what_changed_while_it_was_built_is_not_kept(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be told for the tree of before, for ever."""
+    build = render._build
+
+    def edited(env: str, profile: str) -> list[Obj]:
+        objects = build(env, profile)
+        tree("base/ai/configmap.yaml", CONFIG.replace("2026", "2027"))
+        return objects
+
+    monkeypatch.setattr(render, "_build", edited)
+    render.render("local")
+    monkeypatch.setattr(render, "_build", build)
+    tree("base/ai/configmap.yaml", CONFIG)
+
+    assert not list((paths.CACHE / "render").glob("*.json"))
+    assert (
+        next(entry for entry in render.render("local") if entry["kind"] == "ConfigMap")["data"]["day"] == "2026-01-01"
+    )
+
+
 def test_a_broken_cache_only_costs_time(tree: Tree) -> None:
     """A damaged or unwritable cache is not used."""
     del tree

@@ -205,6 +205,14 @@ def _patch(node: Node) -> dict[str, Any]:
     }
 
 
+_TIMEOUTS: Final = dict.fromkeys(
+    ("controlPlaneComponentHealthCheck", "kubeletHealthCheck", "kubernetesAPICall", "etcdAPICall", "tlsBootstrap"),
+    "10m0s",
+)
+"""How long kubeadm waits for an API server or a kubelet: a slow or busy machine needs more than the minute that kubeadm
+gives some of them. Its caller ends it after a quarter of an hour."""
+
+
 def _volume(name: str, folder: str) -> dict[str, Any]:
     """Return a folder of the node, as kubeadm mounts it into the API server."""
     return {"name": name, "hostPath": folder, "mountPath": folder, "readOnly": True, "pathType": "Directory"}
@@ -225,6 +233,7 @@ def init_config(node: Member, versions: Versions, domain: str, traits: Traits = 
         "localAPIEndpoint": {"advertiseAddress": node.address, "bindPort": API_PORT},
         "nodeRegistration": _registration(node, traits),
         "patches": {"directory": "/etc/kubernetes/patches"},
+        "timeouts": _TIMEOUTS,
     }
     cluster = {
         "apiVersion": "kubeadm.k8s.io/v1beta4",
@@ -277,6 +286,7 @@ def join_config(  # noqa: PLR0913 - what a node must know of a cluster
         },
         "nodeRegistration": _registration(node, traits),
         "patches": {"directory": "/etc/kubernetes/patches"},
+        "timeouts": _TIMEOUTS,
         **(local if controls else {}),
     }
     return _documents(join)

@@ -24,6 +24,8 @@ from betelgeuse.shell import run
 
 _BOOT_SECONDS: Final = 60.0
 _API_SECONDS: Final = 120.0
+LOOK_SECONDS: Final = 20.0
+"""For one look at the API: on a slow machine kubectl alone takes six of them."""
 _GUARD_SECONDS: Final = 10.0
 _POLL: Final = 0.05
 _ADMIN: Final = "/etc/kubernetes/admin.conf"
@@ -232,7 +234,7 @@ def write_kubeconfig(first: Node) -> None:
 def api_ready(first: Node) -> str:
     """Return why the API server does not serve yet; empty when it does."""
     try:
-        answer = kubectl("get", "--raw", "/readyz", timeout=5)
+        answer = kubectl("get", "--raw", "/readyz", timeout=LOOK_SECONDS)
     except BetelgeuseError as error:
         return f"{first.address} does not answer: {str(error)[-160:]}"
     return "" if answer == "ok" else answer

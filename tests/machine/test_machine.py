@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from betelgeuse import paths, render
-from betelgeuse.builds import images
+from betelgeuse.builds import golang, images
 from betelgeuse.clusters.local import cgroup2, handsoff, target
 from betelgeuse.pipeline import run as build
+from betelgeuse.programs import table
 from betelgeuse.progress import say
 from tests.machine.guest import Guest, running
 
@@ -29,7 +30,10 @@ def _results() -> list[Path]:
     target.prepare_tree()
     needed = target.needed_images(render.render("local", PROFILE))
     build(target.build_tasks(needed))
-    return [*(images.archive(image).parent for image in needed), *target.tools()]
+    # Each program is found by the Go that it was built with.
+    toolchains = {golang.toolchain(program) for program in table.table().values() if program.source.go}
+    wheels = {go.parents[2] for go in toolchains if go.is_relative_to(paths.CACHE)}
+    return [*(images.archive(image).parent for image in needed), *target.tools(), *sorted(wheels)]
 
 
 @pytest.fixture(scope="module")

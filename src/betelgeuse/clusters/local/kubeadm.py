@@ -205,12 +205,8 @@ def _patch(node: Node) -> dict[str, Any]:
     }
 
 
-_TIMEOUTS: Final = dict.fromkeys(
-    ("controlPlaneComponentHealthCheck", "kubeletHealthCheck", "kubernetesAPICall", "etcdAPICall", "tlsBootstrap"),
-    "10m0s",
-)
-"""How long kubeadm waits for an API server or a kubelet: a slow or busy machine needs more than the minute that kubeadm
-gives some of them. Its caller ends it after a quarter of an hour."""
+_TIMEOUTS: Final = dict.fromkeys(("controlPlaneComponentHealthCheck", "kubernetesAPICall"), "10m0s")
+"""kubeadm's own four minutes and one are too short for a slow or busy machine; its caller ends it after a quarter hour."""
 
 
 def _volume(name: str, folder: str) -> dict[str, Any]:

@@ -206,16 +206,12 @@ def _patch(node: Node) -> dict[str, Any]:
 
 
 _TIMEOUTS: Final = dict.fromkeys(("controlPlaneComponentHealthCheck", "kubernetesAPICall"), "10m0s")
-"""kubeadm's own four minutes and one are too short for a slow or busy machine; its caller ends it after a quarter hour."""
+"""kubeadm's own minutes are too few for a slow or busy machine; who calls it ends it after a quarter of an hour."""
 
 
 def _volume(name: str, folder: str) -> dict[str, Any]:
     """Return a folder of the node, as kubeadm mounts it into the API server."""
     return {"name": name, "hostPath": folder, "mountPath": folder, "readOnly": True, "pathType": "Directory"}
-
-
-def _documents(*documents: Any) -> str:  # noqa: ANN401 - any YAML
-    return yamls.dump(list(documents))
 
 
 def init_config(node: Member, versions: Versions, domain: str, traits: Traits = NAMESPACES) -> str:
@@ -262,7 +258,7 @@ def init_config(node: Member, versions: Versions, domain: str, traits: Traits = 
         # The conntrack table's size is the machine's, not the node's, to set.
         "conntrack": {"maxPerCore": 0, "min": 0},
     }
-    return _documents(init, cluster, _kubelet(traits), proxy)
+    return yamls.dump([init, cluster, _kubelet(traits), proxy])
 
 
 def join_config(  # noqa: PLR0913 - what a node must know of a cluster
@@ -285,17 +281,17 @@ def join_config(  # noqa: PLR0913 - what a node must know of a cluster
         "timeouts": _TIMEOUTS,
         **(local if controls else {}),
     }
-    return _documents(join)
+    return yamls.dump([join])
 
 
 def patches(node: Node) -> dict[str, str]:
     """Return kubeadm's patches, by file name: the node's kubelet settings, and what its control plane requests."""
-    return {"kubeletconfiguration+strategic.yaml": _documents(_patch(node)), **shares()}
+    return {"kubeletconfiguration+strategic.yaml": yamls.dump([_patch(node)]), **shares()}
 
 
 def shares() -> dict[str, str]:
     """Return kubeadm's patches, by file name, for what a control plane requests."""
     return {
-        f"{target}+json.yaml": _documents([{"op": "replace", "path": path, "value": cpu}])
+        f"{target}+json.yaml": yamls.dump([[{"op": "replace", "path": path, "value": cpu}]])
         for target, (cpu, path) in _SHARES.items()
     }

@@ -90,10 +90,10 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
 
 
-def _ask(servers_: int, connection: Connection) -> Told:
+def _ask(count: int, connection: Connection) -> Told:
     try:
         connection.open()
-        met = mesh.heard(connection) if servers_ > 1 else ""
+        met = mesh.heard(connection) if count > 1 else ""
         return Told(renewal.read(connection), met)
     except BetelgeuseError as error:
         return Told(silent=str(error))

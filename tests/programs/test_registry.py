@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -17,15 +18,14 @@ from betelgeuse.errors import BuildError
 CONFIG = """version: 0.1
 log: {{level: error}}
 storage: {{filesystem: {{rootdirectory: {folder}/storage}}}}
-http: {{addr: "{address}", headers: {{}}}}
+http: {{addr: "{address}", tls: {{certificate: {folder}/tls.crt, key: {folder}/tls.key}}}}
 """
-PLAIN = '[[registry]]\nlocation = "{address}"\ninsecure = true\n'
 SECONDS = 20
 
 
 @pytest.fixture
 def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Where a registry of the test's own listens, which skopeo asks without TLS."""
+    """Where a registry of the test's own listens, by TLS, with a certificate that skopeo trusts."""
     system.install(system.REGISTRY)
     # Unpacked, not installed: its package starts a service.
     fetch = ["apt-get", "download", "-qq", "docker-registry"]
@@ -34,8 +34,11 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     subprocess.run(["dpkg", "-x", str(package), str(tmp_path)], check=True)  # noqa: S603 - our own words
     own = f"127.0.0.1:{free_port()}"
     (tmp_path / "config.yml").write_text(CONFIG.format(folder=tmp_path, address=own), "utf-8")
-    (tmp_path / "registries.conf").write_text(PLAIN.format(address=own), "utf-8")
-    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(tmp_path / "registries.conf"))
+    key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
+    issue = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=registry"]
+    issue += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(issue, check=True, capture_output=True)  # noqa: S603 - our own words
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     argv = [str(tmp_path / "usr" / "bin" / "docker-registry"), "serve", str(tmp_path / "config.yml")]
     with subprocess.Popen(argv) as process:  # noqa: S603 - our own words
         try:
@@ -64,7 +67,9 @@ def until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.1)
 
 
-def test_an_image_is_pushed_once_and_told_by_its_digest(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_image_is_pushed_once_and_told_by_its_digest(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Under the tag of its build; what the registry holds under the digest is that image."""
     image = images.named("pebble")
     images.build(image)
@@ -75,9 +80,10 @@ def test_an_image_is_pushed_once_and_told_by_its_digest(address: str, capsys: py
 
     assert target == again == f"{place}/pebble:{images.reference(image).rpartition(':')[2]}"
     assert capsys.readouterr().err.count(": there already") == 1
-    url = f"http://{address}/v2/team/platform/pebble/manifests/{registry.digest(target)}"
+    url = f"https://{address}/v2/team/platform/pebble/manifests/{registry.digest(target)}"
     request = urllib.request.Request(url, headers={"Accept": "application/vnd.docker.distribution.manifest.v2+json"})
-    with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 - loopback
+    trusted = ssl.create_default_context(cafile=str(tmp_path / "tls.crt"))
+    with urllib.request.urlopen(request, timeout=SECONDS, context=trusted) as answer:  # noqa: S310 - loopback
         assert json.load(answer)["layers"]
 
 

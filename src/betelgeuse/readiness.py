@@ -228,3 +228,9 @@ def judge(obj: Obj) -> State:
     if deletion.going(obj):
         return _no(deletion.reason(obj))
     return READINESS.get((api_group(obj), str(obj.get("kind"))), _generic)(obj)
+
+
+def judge_node(node: Obj) -> State:
+    """Return whether a node is ready and takes pods."""
+    state = judge(node)
+    return _no("is cordoned") if state.ready and (node.get("spec") or {}).get("unschedulable") else state

@@ -1,5 +1,6 @@
 """Wait until everything is ready, saying all the while what is not, and why."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -136,7 +137,7 @@ def until_ready(
     remaining, complete = everything, True
     ticker = progress or Ticker(timeout)
     begin = progressed = time.monotonic()
-    fewest: int | None = None
+    fewest = math.inf
     try:
         while True:
             if before_round is not None:
@@ -150,11 +151,12 @@ def until_ready(
             complete = remaining is everything or len(remaining) == len(everything)
             if not reason:
                 continue
-            if waiting and fewest is not None and len(waiting) < fewest:
-                progressed = time.monotonic()
-                ticker.restart()
-            # What the first look finds ready is no progress: that look only sets what is awaited.
-            fewest = min(fewest or len(waiting), len(waiting)) if waiting else fewest
+            if waiting and len(waiting) < fewest:
+                # What the first look finds ready is no progress.
+                if fewest < math.inf:
+                    progressed = time.monotonic()
+                    ticker.restart()
+                fewest = len(waiting)
             if time.monotonic() - progressed > timeout:
                 before = progressed - begin
                 lately = f", the last {timeout:.0f} without progress" if before else ""

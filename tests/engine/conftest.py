@@ -1,7 +1,6 @@
 """A private etcd and kube-apiserver on loopback: the real API, without nodes or controllers."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,18 +22,12 @@ from betelgeuse import prune as prune_module
 from betelgeuse.clusters.local import audit
 from betelgeuse.kube import Kube, connect
 from betelgeuse.settings import Settings
+from tests.ports import free_port
 
 CONTEXT = "betelgeuse-local"
 
 START_SECONDS = 240.0
 """The API server migrates its storage and registers its groups: 3 s idle, 30 s on a busy machine."""
-
-
-def free_port() -> int:
-    """Return a loopback port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

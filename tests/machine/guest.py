@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from betelgeuse.programs import table
 from betelgeuse.shell import run
 from betelgeuse.surroundings import environment
 from tests import ssh_key
+from tests.ports import free_port
 
 FOLDER: Final = paths.CACHE / "machine"
 SUITES: Final = {(3, 11): "bookworm", (3, 13): "trixie"}
@@ -208,12 +208,6 @@ def _accelerators() -> list[str]:
     return ["-accel", "kvm"] if lent else ["-accel", "tcg,thread=multi"]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def running(results: list[Path], memory: str = "6G") -> Iterator[Guest]:
     """Give a freshly installed, booted machine with finished builds; everything of it is gone afterwards."""
@@ -225,7 +219,7 @@ def running(results: list[Path], memory: str = "6G") -> Iterator[Guest]:
     _disk(FOLDER / "carried.raw", carried, int(size * 1.2) + 2)
     shutil.rmtree(carried)
     kernel, initrd = (next(iter(sorted((root / "boot").glob(f"{name}-*")))) for name in ("vmlinuz", "initrd.img"))
-    port = _free_port()
+    port = free_port()
     argv = ["qemu-system-x86_64", "-machine", "q35", *_accelerators(), "-cpu", "max"]
     argv += ["-smp", "2", "-m", memory, "-kernel", str(kernel), "-initrd", str(initrd), "-nographic"]
     argv += ["-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 no_timer_check nowatchdog panic=5"]

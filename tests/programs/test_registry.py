@@ -14,6 +14,7 @@ import pytest
 from betelgeuse import system
 from betelgeuse.builds import images, registry
 from betelgeuse.errors import BuildError
+from tests.ports import free_port
 
 CONFIG = """version: 0.1
 log: {{level: error}}
@@ -46,13 +47,6 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             yield own
         finally:
             process.terminate()
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:

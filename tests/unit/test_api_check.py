@@ -2,7 +2,6 @@
 
 import io
 import json
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
@@ -27,6 +26,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from betelgeuse import paths
+from tests.ports import free_port
 from tests.unit.http_server import serving
 
 LLM = Api(("/v1/chat/completions", "/v1/completions", "/v1/responses"), "http://llm:8080", 4, 4096)
@@ -377,21 +377,16 @@ def server() -> Iterator[str]:
         yield address
 
 
-def _free() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 def test_pods_are_asked(server: str) -> None:
     """Each address behind the name is asked for its health; who is not there has none."""
     assert pods(server)() == [503]
-    assert pods(f"http://127.0.0.1:{_free()}")() == []
+    assert pods(f"http://127.0.0.1:{free_port()}")() == []
     assert pods("http://nobody.invalid:80")() == []
     assert models(server)() == [{"id": "one"}]
     assert active(server)() == 7
-    assert active(f"http://127.0.0.1:{_free()}")() is None
+    assert active(f"http://127.0.0.1:{free_port()}")() is None
     with pytest.raises(OSError, match="refused"):
-        models(f"http://127.0.0.1:{_free()}")()
+        models(f"http://127.0.0.1:{free_port()}")()
 
 
 def test_configuration_is_the_tree_s(server: str) -> None:

@@ -1,6 +1,5 @@
 """What our services count of themselves."""
 
-import socket
 from collections.abc import Iterable
 from typing import Any
 from urllib.request import urlopen
@@ -10,6 +9,8 @@ from wsgiref.validate import validator
 import pytest
 from prometheus_client import REGISTRY
 from serving import metrics
+
+from tests.ports import free_port
 
 
 def application(environ: dict[str, Any], start: Any) -> Iterable[bytes]:  # noqa: ANN401 - WSGI's own
@@ -65,9 +66,7 @@ def test_the_kubelet_does_not_count() -> None:
 
 def test_told_on_a_port_of_its_own() -> None:
     """In Prometheus's text, with the process's own memory."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     _ask("/ok")
 
     metrics.tell(port)

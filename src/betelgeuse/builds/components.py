@@ -54,6 +54,11 @@ def path(name: str) -> Path:
     return paths.GENERATED / name / "kustomization.yaml"
 
 
+def listed(name: str) -> str:
+    """Return how an overlay names a component."""
+    return f"../../{paths.GENERATED.name}/{name}"
+
+
 def _decision() -> Path:
     return paths.state_dir(KIND) / "images"
 

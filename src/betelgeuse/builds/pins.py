@@ -43,8 +43,8 @@ def add(env: str, entries: Iterable[Mapping[str, str]]) -> None:
     components.settle(file(env), [merged[name] for name in sorted(merged)], _NOTE.format(env=env))
     out(f"{paths.shown(file(env))}: {len(merged)} images")
     if FOLDER not in overlays.components(env):
-        listed = f"../../{paths.GENERATED.name}/{components.UPSTREAM}"
-        out(f"overlays/{env}/{overlays.KUSTOMIZATION}: list `- ./{FOLDER}` under components, after {listed}")
+        after = components.listed(components.UPSTREAM)
+        out(f"overlays/{env}/{overlays.KUSTOMIZATION}: list `- ./{FOLDER}` under components, after {after}")
 
 
 def pushed(name: str, registry: str) -> dict[str, str]:

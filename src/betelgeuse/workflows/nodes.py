@@ -15,7 +15,7 @@ from betelgeuse.clusters.servers.target import reach
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.kube import Kube, Obj, connect
 from betelgeuse.progress import out, say, step
-from betelgeuse.readiness import judge
+from betelgeuse.readiness import judge_node
 from betelgeuse.servers import FILE, Server
 from betelgeuse.settings import LOCAL
 from betelgeuse.ssh import Connection, at_once
@@ -60,14 +60,11 @@ class Row:
 
 def row(node: Obj, pods: int, told: Told, now: datetime) -> Row:
     """Return what is known of a node."""
-    name, spec = node["metadata"]["name"], node.get("spec") or {}
     labels = node["metadata"].get("labels") or {}
     roles = sorted(label.removeprefix(_ROLE) for label in labels if label.startswith(_ROLE)) or ["worker"]
-    verdict = judge(node)
+    verdict = judge_node(node)
     state = "ready" if verdict.ready else verdict.reason
     own = [each for each in told.certificates if not each.authority]
-    if verdict.ready and spec.get("unschedulable"):
-        state = "cordoned"
     if own and own[0].ends <= now:
         state = f"the certificate {own[0].name} has ended"
     if told.silent:
@@ -75,7 +72,9 @@ def row(node: Obj, pods: int, told: Told, now: datetime) -> Row:
     addresses = [each["address"] for each in node["status"].get("addresses", ()) if each["type"].endswith("IP")]
     ends = [{"name": each.name, "days": certificates.days(each, now)} for each in own]
     kubelet = node["status"].get("nodeInfo", {}).get("kubeletVersion", "")
-    return Row(name, ",".join(roles), state, kubelet, tuple(addresses), pods, told.mesh, tuple(ends))
+    return Row(
+        node["metadata"]["name"], ",".join(roles), state, kubelet, tuple(addresses), pods, told.mesh, tuple(ends)
+    )
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -12,7 +12,7 @@ from betelgeuse.apply import THREADS
 from betelgeuse.clusters.local.certificates import Certificate, days, on_disk, words
 from betelgeuse.kube import Kube, Obj
 from betelgeuse.progress import out
-from betelgeuse.readiness import State, judge
+from betelgeuse.readiness import State, judge_node
 from betelgeuse.settings import LOCAL, Settings
 from betelgeuse.wait import Waiting, explain, observe
 from betelgeuse.workflows.session import opened
@@ -23,13 +23,7 @@ _NOT_READY: Final = 1
 
 def _nodes(kube: Kube) -> list[tuple[str, State]]:
     """Return each node's verdict."""
-    found: list[tuple[str, State]] = []
-    for node in kube.list("v1", "Node"):
-        state = judge(node)
-        if state.ready and (node.get("spec") or {}).get("unschedulable"):
-            state = State(ready=False, reason="is cordoned")
-        found.append((node["metadata"]["name"], state))
-    return found
+    return [(node["metadata"]["name"], judge_node(node)) for node in kube.list("v1", "Node")]
 
 
 def report(

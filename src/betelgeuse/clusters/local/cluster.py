@@ -15,6 +15,7 @@ from typing import Final, cast
 
 from betelgeuse import paths
 from betelgeuse.clusters import kubeconfig
+from betelgeuse.clusters.drain import Kubectl
 from betelgeuse.clusters.local import audit, cgroups, encryption, guard, host, invitation, kubeadm, network
 from betelgeuse.clusters.local.layout import DESIRED, ENV, GUARD_LOCK, Node
 from betelgeuse.errors import BetelgeuseError, RefusedError, WaitTimeoutError
@@ -24,7 +25,7 @@ from betelgeuse.shell import run
 
 _BOOT_SECONDS: Final = 60.0
 _API_SECONDS: Final = 120.0
-LOOK_SECONDS: Final = 20.0
+_LOOK_SECONDS: Final = 20.0
 """For one look at the API: on a slow machine kubectl alone takes six of them."""
 _GUARD_SECONDS: Final = 10.0
 _POLL: Final = 0.05
@@ -233,10 +234,15 @@ def write_kubeconfig(first: Node) -> None:
 
 def api_ready(first: Node) -> str:
     """Return why the API server does not serve yet; empty when it does."""
+    return unready(kubectl, first.address)
+
+
+def unready(ask: Kubectl, address: str) -> str:
+    """Return why the API server that `ask` talks to, at an address, does not serve yet; empty when it does."""
     try:
-        answer = kubectl("get", "--raw", "/readyz", timeout=LOOK_SECONDS)
+        answer = ask("get", "--raw", "/readyz", timeout=_LOOK_SECONDS)
     except BetelgeuseError as error:
-        return f"{first.address} does not answer: {str(error)[-160:]}"
+        return f"{address} does not answer: {str(error)[-160:]}"
     return "" if answer == "ok" else answer
 
 

@@ -35,8 +35,9 @@ def remember(file: Path = FILE, root: Path = ROOT, names: Sequence[str] = NAMES)
 
 def raise_limits(file: Path = FILE, root: Path = ROOT) -> None:
     """Raise what is too low for nodes, as far as its old value is remembered."""
+    known = remembered(file)
     for name, least in RAISED.items():
-        if name in remembered(file) and int((root / name).read_text()) < least:
+        if name in known and int((root / name).read_text()) < least:
             (root / name).write_text(str(least))
 
 

@@ -76,11 +76,7 @@ def fetch(connection: Connection) -> None:
 
 def api_ready(connection: Connection) -> str:
     """Return why the API server does not serve yet; empty when it does."""
-    try:
-        answer = kubectl(connection.env, "get", "--raw", "/readyz", timeout=cluster.LOOK_SECONDS)
-    except BetelgeuseError as error:
-        return f"{connection.server.address} does not answer: {str(error)[-160:]}"
-    return "" if answer == "ok" else answer
+    return cluster.unready(partial(kubectl, connection.env), connection.server.address)
 
 
 def label(env: str, server: Server) -> None:

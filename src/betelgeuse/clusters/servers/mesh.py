@@ -31,6 +31,7 @@ _LINK_SECONDS: Final = 60.0
 _FRESH_SECONDS: Final = 180
 """WireGuard's own: two servers that talk shake hands at least as often."""
 
+_SHOW: Final = f"wg show {LINK} latest-handshakes"
 _MAKE_KEY: Final = f"{{ echo '[Interface]'; echo PrivateKey = $(wg genkey); }} > {KEY}.new; sync -f {KEY}.new"
 _NEW_KEY: Final = f"umask 077; {_MAKE_KEY}; mv {KEY}.new {KEY}"
 _PUBLIC_KEY: Final = f"[ -s {KEY} ] || {{ {_NEW_KEY}; }}; sed -n 's/^PrivateKey = //p' {KEY} | wg pubkey"
@@ -153,6 +154,12 @@ def _settle(found: Sequence[Member], program: str, connection: Connection) -> No
     connection.run("; ".join(steps))
 
 
+def _handshakes(said: str) -> dict[str, int]:
+    """Return when each peer was heard of last, by its key: seconds of the server's clock, 0 for never."""
+    rows = (line.partition("\t") for line in said.splitlines())
+    return {key: int(when) for key, tab, when in rows if tab}
+
+
 def _apart(connections: Sequence[Connection], found: Sequence[Member]) -> str:
     """Return which servers have not heard of each other yet; empty when all have."""
     for connection in connections:
@@ -160,9 +167,8 @@ def _apart(connections: Sequence[Connection], found: Sequence[Member]) -> str:
         others = [member for member in found if member.name != name]
         # A packet that nobody listens for is enough for a handshake.
         knocks = "; ".join(f"echo > /dev/udp/{member.address}/9" for member in others)
-        said = connection.run(f"bash -c {shlex.quote(knocks)}; wg show {LINK} latest-handshakes")
-        met = {key for key, _, when in (line.partition("\t") for line in said.splitlines()) if when not in {"", "0"}}
-        if away := [member.name for member in others if member.key not in met]:
+        met = _handshakes(connection.run(f"bash -c {shlex.quote(knocks)}; {_SHOW}"))
+        if away := [member.name for member in others if not met.get(member.key)]:
             ports = f"UDP port {PORT} must be open between them"
             return f"{name} has no answer from {', '.join(away)}: {ports}; journalctl -u {UNIT}"
     return ""
@@ -170,9 +176,9 @@ def _apart(connections: Sequence[Connection], found: Sequence[Member]) -> str:
 
 def heard(connection: Connection) -> str:
     """Return how many of the other servers a server has heard of in the time in which a key is made anew."""
-    said = connection.run(f"date +%s; wg show {LINK} latest-handshakes").splitlines()
-    now, peers = int(said[0]), [int(line.split("\t")[1]) for line in said[1:]]
-    return f"{sum(now - last <= _FRESH_SECONDS for last in peers)} of {len(peers)}"
+    now, _, said = connection.run(f"date +%s; {_SHOW}").partition("\n")
+    peers = _handshakes(said).values()
+    return f"{sum(int(now) - last <= _FRESH_SECONDS for last in peers)} of {len(peers)}"
 
 
 def rotate(connections: Sequence[Connection], program: str) -> None:

@@ -62,7 +62,7 @@ def check(settings: Settings, servers: Sequence[Server]) -> None:
             f" give others the role {Role.WORKER}"
         )
         raise RefusedError(message)
-    named = [f"../../{paths.GENERATED.name}/{name}" for name in (components.LOCAL, components.UPSTREAM)]
+    named = [components.listed(name) for name in (components.LOCAL, components.UPSTREAM)]
     if overlays.components(env).isdisjoint(named):
         message = (
             f"overlays/{env}/kustomization.yaml lists neither {named[0]} (our builds, carried to servers)"

@@ -126,7 +126,9 @@ def render(session: nox.Session) -> None:
     """Check the built trees of every environment, with checkov: nox -s render -- -k local."""
     session.install("--quiet", "--require-hashes", "-r", str(LOCKS / "checkov.txt"))
     checkov = {"BETELGEUSE_CHECKOV": str(Path(session.bin) / "checkov")}
-    _python(session, "pytest", *(session.posargs or ["tests/render"]), env=checkov)
+    # Each process holds the trees of every environment.
+    everything = ["-n", "auto", "--maxprocesses=4", "tests/render"]
+    _python(session, "pytest", *(session.posargs or everything), env=checkov)
 
 
 def _on(session: nox.Session) -> list[str]:

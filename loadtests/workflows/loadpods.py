@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from betelgeuse import paths
-from betelgeuse.builds import images
+from betelgeuse import paths, servers
+from betelgeuse.builds import images, pins
 from betelgeuse.claim import Claim, claimed
+from betelgeuse.clusters.kind import target as kind
 from betelgeuse.clusters.local import target
+from betelgeuse.clusters.servers import target as hosts
 from betelgeuse.errors import BetelgeuseError, UsageError, WaitTimeoutError
 from betelgeuse.identity.declarations import clients
 from betelgeuse.identity.token import PATH, key, machine
@@ -17,7 +19,7 @@ from betelgeuse.kube import ApiError, Kube, Obj, UnreachableError
 from betelgeuse.pods import IMAGE_FAULTS, worst
 from betelgeuse.progress import step
 from betelgeuse.readiness import short
-from betelgeuse.settings import LOCAL, Settings
+from betelgeuse.settings import KIND, LOCAL, Settings
 from loadtests import progress, report
 from loadtests.client_credentials import ID, KEY
 from loadtests.plan import Order
@@ -208,11 +210,15 @@ def deliver(kube: Kube, master: Obj, log: Path) -> dict[str, Any]:
 
 
 def _image(chosen: Settings) -> str:
-    """Return what pods call Locust's image, present on the nodes of the embedded cluster from now on."""
+    """Return what pods call Locust's image, which the nodes have, or can pull, from now on."""
     row = images.named("locust")
-    if chosen.env != LOCAL:
-        return row.replaces
-    return target.provide(row)
+    if chosen.env == LOCAL:
+        return target.provide(row)
+    if chosen.env == KIND:
+        return kind.provide(row)
+    if listed := servers.load(chosen.env):
+        return hosts.provide(chosen.env, listed, row)
+    return pins.provided(chosen.env, row)
 
 
 def _credentials(kube: Kube, objects: Sequence[Obj], chosen: Settings, client: str) -> dict[str, str]:

@@ -17,8 +17,11 @@ NO_PODS: Final[Mapping[str, str]] = {
 }
 """Policies that are for pods which the tree does not have, or name such as peers."""
 
+_METRICS_ONLY: Final = "its Service carries metrics only, and upstream has no such probe"
+
 NO_READINESS: Final[Mapping[str, str]] = {
-    "Deployment cert-manager/cert-manager": "its Service carries metrics only, and upstream has no such probe",
+    "Deployment cert-manager/cert-manager": _METRICS_ONLY,
+    "Deployment cert-manager/cert-manager-cainjector": _METRICS_ONLY,
 }
 """Workloads behind a Service that do not say whether they serve."""
 

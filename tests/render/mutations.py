@@ -28,6 +28,10 @@ def _second_owner(objects: Objects) -> None:
     objects.all.append(route)
 
 
+def _older_manifests(objects: Objects) -> None:
+    objects.one("Deployment", "cert-manager")["metadata"]["labels"]["app.kubernetes.io/version"] = "v1.0.0"
+
+
 def _cluster_policy(objects: Objects) -> None:
     rules = objects.one("CiliumNetworkPolicy", "envoy-gateway")["spec"]
     rules["egress"].append({"toEndpoints": [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": "nowhere"}}]})
@@ -256,6 +260,11 @@ MUTATIONS: Final = (
     Mutation("host port", "pods_keep_the_rules", _container("llm", lambda c: c["ports"][0].update(hostPort=443))),
     Mutation(
         "latest", "images_are_pinned", _container("llm", lambda c: c.update(image="ghcr.io/betelgeuse/llm:latest"))
+    ),
+    Mutation(
+        "another release's manifests",
+        "images_are_of_the_version_that_manifests_say",
+        _older_manifests,
     ),
     Mutation("no tag", "images_are_pinned", _container("llm", lambda c: c.update(image="ghcr.io/betelgeuse/llm"))),
     Mutation("no registry", "images_are_pinned", _container("llm", lambda c: c.update(image="llm:1"))),

@@ -59,6 +59,19 @@ def test_portable_build_does_not_depend_on_the_machine() -> None:
     assert llama.key_inputs(native=True)["cpu"] == llama.cpu_key()
 
 
+def test_builds_are_native_unless_they_are_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a block for servers they are portable, and after it as before; a person's word holds everywhere."""
+    monkeypatch.delenv("BETELGEUSE_PORTABLE", raising=False)
+    with llama.aimed(portable=True):
+        assert not llama.native()
+        with llama.aimed(portable=False):
+            assert llama.native()
+    assert llama.native()
+    monkeypatch.setenv("BETELGEUSE_PORTABLE", "1")
+    with llama.aimed(portable=False):
+        assert not llama.native()
+
+
 @pytest.mark.parametrize("below_a_checkout", [False, True])
 def test_patch_is_applied(tmp_path: Path, patch: Path, *, below_a_checkout: bool) -> None:
     """The changed line is in the source, wherever the cache is."""

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from betelgeuse import claim, paths, settings
-from betelgeuse.builds import components, images
+from betelgeuse import claim, paths, servers, settings
+from betelgeuse.builds import components, images, pins
 from betelgeuse.clusters.local import cluster as nodes_now
 from betelgeuse.clusters.local import target
 from betelgeuse.errors import BetelgeuseError, UsageError, WaitTimeoutError
@@ -562,9 +562,20 @@ def test_a_run_ends_as_one_on_this_machine(  # noqa: PLR0913, PLR0917 - fixtures
     assert (tmp_path / "loadtest-llm-smoke-closed.html").is_file()
 
 
-def test_elsewhere_the_image_is_the_registrys() -> None:
-    """Only the embedded cluster runs what this machine built."""
-    assert loadpods._image(settings.load("hetzner")) == "ghcr.io/betelgeuse/locust:0.1.0"
+@pytest.mark.parametrize(
+    ("env", "listed", "by"),
+    [("local", [], "target"), ("kind", [], "kind"), ("hetzner", ["one"], "hosts"), ("hetzner", [], "pins")],
+)
+def test_each_kind_of_cluster_gets_the_image_its_way(
+    monkeypatch: pytest.MonkeyPatch, env: str, listed: list[str], by: str
+) -> None:
+    """Loaded into nodes of ours, carried to servers, pulled from one's own registry by clusters of others."""
+    monkeypatch.setattr(servers, "load", lambda _: listed)
+    for name in ("target", "kind", "hosts"):
+        monkeypatch.setattr(getattr(loadpods, name), "provide", lambda *said, name=name: f"{name} {said[-1].name}")
+    monkeypatch.setattr(pins, "provided", lambda _, image: f"pins {image.name}")
+
+    assert loadpods._image(settings.load(env)) == f"{by} locust"
 
 
 def test_the_declared_clients_key_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,10 @@ from betelgeuse.programs.model import REPOSITORY
 
 PLACE = "registry.example.org/team/platform"
 CILIUM = "quay.io/cilium/cilium"
+CONTROLLER = "quay.io/jetstack/cert-manager-controller"
+LLM = "ghcr.io/betelgeuse/llm"
+PORTAL = "ghcr.io/betelgeuse/portal"
+SIDES = (components.UPSTREAM, components.LOCAL)
 DIGEST = f"sha256:{'a' * 64}"
 
 
@@ -97,8 +101,37 @@ def test_whoever_pulls_still_runs_our_own_builds(tmp_path: Path, monkeypatch: py
     """Nobody publishes those; everything else is its project's."""
     monkeypatch.setattr(paths, "GENERATED", tmp_path)
     components.write()
-    made = yaml.safe_load(components.path(components.UPSTREAM).read_text("utf-8"))
-    named = {entry["name"]: entry.get("newName", "") for entry in made["images"]}
+    made, local = (yaml.safe_load(components.path(each).read_text("utf-8")) for each in SIDES)
+    named = {entry["name"]: entry for entry in made["images"]}
+    built = {entry["name"]: entry for entry in local["images"]}
 
-    assert named["ghcr.io/betelgeuse/portal"] == f"{REPOSITORY}/portal"
-    assert named[CILIUM] == ""
+    assert named[PORTAL] == built[PORTAL]
+    assert built[PORTAL]["newName"] == f"{REPOSITORY}/portal"
+    assert "newName" not in named[CILIUM]
+    # Servers are other machines than this one.
+    assert named[LLM]["newTag"] != built[LLM]["newTag"]
+
+
+def test_whoever_pulls_takes_the_newer_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its images, and its manifests with them; what is built here keeps both of the older one."""
+    monkeypatch.setattr(paths, "GENERATED", tmp_path)
+    components.write()
+    made, local = (yaml.safe_load(components.path(each).read_text("utf-8")) for each in SIDES)
+    named, built = ({entry["name"]: entry["newTag"] for entry in each["images"]} for each in (made, local))
+    newer, older = (table.program(each).version for each in ("cert-manager-current", "cert-manager"))
+
+    assert named[CONTROLLER] == f"v{newer}"
+    assert built[CONTROLLER].startswith(f"v{older}-")
+    assert (made["components"], local["components"]) == (["../../base/certificates/current"], [])
+    assert len({entry["name"] for entry in made["images"]}) == len(made["images"])
+
+
+def test_an_image_on_demand_has_to_be_pushed(own: Path) -> None:
+    """A cluster that somebody else formed pulls it from where it went."""
+    row = table.images()["locust"]
+    with pytest.raises(RefusedError, match=r"^own would run builds of ours .* \(locust\): `invoke images --env=own "):
+        pins.provided("own", row)
+
+    pins.add("own", [pins.pushed("locust", PLACE)])
+    assert pins.provided("own", row).startswith(f"{PLACE}/locust:0.1.0-")
+    assert own.is_dir()

@@ -4,7 +4,8 @@ import hashlib
 import os
 import platform
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -75,9 +76,23 @@ def key_inputs(*, native: bool) -> dict[str, object]:
     }
 
 
+_aim = {"portable": False}
+
+
+@contextmanager
+def aimed(*, portable: bool) -> Iterator[None]:
+    """Make builds within the block what other machines run too, or for this processor alone."""
+    before = _aim["portable"]
+    _aim["portable"] = portable
+    try:
+        yield
+    finally:
+        _aim["portable"] = before
+
+
 def native() -> bool:
-    """Tell whether builds are for this processor alone; BETELGEUSE_PORTABLE=1 makes what other machines run, too."""
-    return os.environ.get("BETELGEUSE_PORTABLE", "") in {"", "0"}
+    """Tell whether builds are for this processor alone; BETELGEUSE_PORTABLE=1 makes none of them so."""
+    return not _aim["portable"] and os.environ.get("BETELGEUSE_PORTABLE", "") in {"", "0"}
 
 
 def cpu_key(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -3,17 +3,17 @@
 Of our own builds it tells the registry that they were pushed to, of other projects' images the digest of their tag.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import yaml
 
 from betelgeuse import overlays, paths
-from betelgeuse.builds import components
+from betelgeuse.builds import components, images
 from betelgeuse.errors import RefusedError, UsageError
 from betelgeuse.programs import table
-from betelgeuse.programs.model import REPOSITORY
+from betelgeuse.programs.model import REPOSITORY, Image
 from betelgeuse.progress import out
 
 FOLDER: Final = "images"
@@ -52,6 +52,14 @@ def pushed(name: str, registry: str) -> dict[str, str]:
     return {"name": f"{REPOSITORY}/{name}", "newName": f"{registry}/{name}"}
 
 
+def provided(env: str, image: Image) -> str:
+    """Return what a pod of an environment calls an on-demand image of ours; RefusedError until it was pushed."""
+    if (entry := load(env).get(image.built)) is None:
+        raise _unpushed(env, [image.name])
+    with components.aimed(env):
+        return f"{entry['newName']}:{images.reference(image).rpartition(':')[2]}"
+
+
 def resolved(name: str, tag: str, digest: str) -> dict[str, str]:
     """Return the entry of an image that is pulled, by its tag and what that was when it was asked for."""
     return {"name": name, "newTag": tag, "digest": digest}
@@ -59,7 +67,7 @@ def resolved(name: str, tag: str, digest: str) -> dict[str, str]:
 
 def refuse_old(env: str) -> None:
     """Raise RefusedError where the component holds an image back at a version that the tree has left."""
-    tags = dict(image.upstream for image in table.images().values())
+    tags = dict(image.upstream for image in table.pulled().values())
     for name, entry in load(env).items():
         pinned, wanted = entry.get("newTag"), tags.get(name)
         if pinned and wanted and pinned != wanted:
@@ -73,9 +81,12 @@ def refuse_old(env: str) -> None:
 def refuse_ours(env: str, needed: Iterable[str]) -> None:
     """Raise RefusedError where a cluster that is not ours would be told of builds that no registry has."""
     if names := sorted(needed):
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
-        message = (
-            f"{env} would run builds of ours that no registry has ({shown}):"
-            f" `invoke images --env={env} --push=REGISTRY/PATH` brings them to one"
-        )
-        raise RefusedError(message)
+        raise _unpushed(env, names)
+
+
+def _unpushed(env: str, names: Sequence[str]) -> RefusedError:
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
+    return RefusedError(
+        f"{env} would run builds of ours that no registry has ({shown}):"
+        f" `invoke images --env={env} --push=REGISTRY/PATH` brings them to one"
+    )

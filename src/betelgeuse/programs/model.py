@@ -187,6 +187,8 @@ class Program:
     folder: Path
     version: str
     source: Source = field(default_factory=Source)
+    component: str = ""
+    """A component that brings this program's manifests in place of another's, wherever images are pulled."""
     images: Mapping[str, Image] = field(default_factory=dict)
     bundles: Mapping[str, Bundle] = field(default_factory=dict)
 

@@ -37,16 +37,17 @@ def _origin(program: Program) -> str:
 
 
 def _runs(objects: Iterable[Obj]) -> Mapping[str, list[str]]:
-    """Return what runs an image, by the name of the image without its tag."""
+    """Return what runs an image, by its name with its tag and without."""
     found: dict[str, list[str]] = {}
     for obj in objects:
         specs = [pod_spec(obj)] if obj["kind"] in WORKLOADS else _indirect(obj)
         for spec in specs:
             for container in containers(spec):
-                name = str(container.get("image", "")).rpartition(":")[0]
+                image = str(container.get("image", ""))
                 where = f"{obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}"
-                if where not in found.setdefault(name, []):
-                    found[name].append(where)
+                for name in (image, image.rpartition(":")[0]):
+                    if where not in found.setdefault(name, []):
+                        found[name].append(where)
     return found
 
 
@@ -66,7 +67,7 @@ def _rows(programs: Mapping[str, Program], objects: Sequence[Obj]) -> Iterator[t
     parents = {image.parent for program in programs.values() for image in program.images.values()}
     for program in programs.values():
         for image in program.images.values():
-            name = image.built if image.ours else image.upstream[0]
+            name = image.built if image.ours else image.replaces
             where = ", ".join(sorted(runs.get(name, []))) or _unnamed(image, parents, text)
             made = "not on `local`" if image.pulled else _origin(program)
             yield program.name, program.version, "the same build" if image.ours else f"`{image.replaces}`", made, where

@@ -243,7 +243,7 @@ def read(folder: Path) -> Program:
     version = plain.named()["version"].text()
     major, minor = [*version.split("."), ""][:2]
     entry = Entry(plain.file, "", plain.value, {"version": version, "major": major, "minor": minor})
-    keys = entry.known(["version", "source", "images", "bundles"])
+    keys = entry.known(["version", "source", "component", "images", "bundles"])
     source = _source(keys["source"], folder) if "source" in keys else Source()
     images = keys["images"].named() if "images" in keys else {}
     bundles = keys["bundles"].named() if "bundles" in keys else {}
@@ -255,6 +255,7 @@ def read(folder: Path) -> Program:
         folder=folder,
         version=version,
         source=source,
+        component=keys["component"].text() if "component" in keys else "",
         images={name: _image(each, name, folder, source) for name, each in images.items()},
         bundles={name: _bundle(each, name, folder, version) for name, each in bundles.items()},
     )

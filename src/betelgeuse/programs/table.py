@@ -115,6 +115,15 @@ def images() -> dict[str, Image]:
     return {name: image for each in table().values() for name, image in each.images.items()}
 
 
+def pulled() -> dict[str, Image]:
+    """Return every image of other projects by the name that environments pull, without the tag.
+
+    Where one is built in one version and only pulled in another, environments that pull have the other.
+    """
+    known = [image for image in images().values() if not (image.on_demand or image.ours)]
+    return {image.upstream[0]: image for image in sorted(known, key=lambda image: image.pulled)}
+
+
 def bundles() -> dict[str, Bundle]:
     """Return every bundle by its name."""
     return {name: bundle for each in table().values() for name, bundle in each.bundles.items()}

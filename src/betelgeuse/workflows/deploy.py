@@ -19,7 +19,7 @@ from betelgeuse import (
     system,
     trust,
 )
-from betelgeuse.builds import pins
+from betelgeuse.builds import components, pins
 from betelgeuse.clusters.kind import target as kind
 from betelgeuse.clusters.local import target
 from betelgeuse.clusters.servers import target as hosts
@@ -92,7 +92,7 @@ def deploy(env: str, nodes: int | str | None = None, profile: str = "", *, prune
     chosen = settings.load(env, nodes=nodes)
     if profile:
         profiles.load(profile)
-    with lock.exclusive(env, "deploy"):
+    with lock.exclusive(env, "deploy"), components.aimed(env):
         selected, kube, objects = _prepare(chosen, profile, prune_data=prune_data)
         # Where its nodes are is known once they run.
         chosen = settings.load(env, nodes=nodes)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from betelgeuse import render, selection, settings, system
-from betelgeuse.builds import bases, carry, images, pins, registry
+from betelgeuse.builds import bases, carry, components, images, pins, registry
 from betelgeuse.clusters.local import target
 from betelgeuse.errors import UsageError
 from betelgeuse.kube import Obj
@@ -83,18 +83,19 @@ def _tree(env: str, profile: str) -> list[Obj]:
 
 
 def push(env: str, profile: str, where: str) -> None:
-    """Build what an environment runs of our own, bring it to a registry and tell the environment so.
+    """Build what an environment runs of our own, on demand too, bring it to a registry and tell the environment so.
 
     Raises UsageError for what is no registry, BuildError where an image does not arrive; run again, it goes on.
     """
     place = registry.checked(where)
     text = json.dumps(_tree(env, profile))
-    built = [image for image in table.images().values() if not (image.on_demand or image.pulled)]
-    wanted = [image for image in built if f"/{registry.name_of(image)}" in text]
-    system.install()
-    run(target.build_tasks(wanted))
-    for image in wanted:
-        registry.push(image, place)
+    built = [image for image in table.images().values() if not image.pulled]
+    with components.aimed(env):
+        wanted = [image for image in built if f"/{registry.name_of(image)}" in text or (image.ours and image.on_demand)]
+        system.install()
+        run(target.build_tasks(wanted))
+        for image in wanted:
+            registry.push(image, place)
     pins.add(env, [pins.pushed(image.name, place) for image in wanted])
 
 

@@ -90,6 +90,15 @@ def images_are_pinned(tree: Tree) -> Iterator[str]:
             yield f"{where}: {image} is not pinned"
 
 
+def images_are_of_the_version_that_manifests_say(tree: Tree) -> Iterator[str]:
+    """Manifests of one release are not run with the programs of another."""
+    for obj in tree.kind(*WORKLOADS):
+        said = obj["metadata"].get("labels", {}).get("app.kubernetes.io/version", "")
+        for container in containers(pod_spec(obj)):
+            if said and not container["image"].rpartition(":")[2].startswith(said):
+                yield f"{describe(obj)}: manifests of {said} run {container['image']}"
+
+
 def images_are_ours_where_nothing_can_be_pulled(tree: Tree) -> Iterator[str]:
     """The embedded cluster runs what this machine built, and never pulls."""
     if tree.settings.env != "local":
@@ -137,6 +146,7 @@ CHECKS: Final = (
     pods_keep_the_rules,
     controllers_are_told_bounds_of_disk,
     images_are_pinned,
+    images_are_of_the_version_that_manifests_say,
     images_are_ours_where_nothing_can_be_pulled,
     pods_say_whether_they_serve,
     tokens_are_not_mounted_for_nothing,

@@ -11,7 +11,14 @@ from typing import Final
 from betelgeuse import nodecount, paths, system
 from betelgeuse.builds import components, golang, images
 from betelgeuse.clusters.kind import engine, host, nodes
-from betelgeuse.clusters.local.target import KUBEADM, announce, build_tasks, kubeadm_tags, needed_images
+from betelgeuse.clusters.local.target import (
+    KUBEADM,
+    announce,
+    build_tasks,
+    kubeadm_tags,
+    needed_images,
+    settle_bases,
+)
 from betelgeuse.errors import RefusedError
 from betelgeuse.kube import Obj
 from betelgeuse.pipeline import Task
@@ -161,6 +168,14 @@ def _load(image: Image) -> None:
         # `load docker-image` would ask for Docker, whichever engine there is.
         with step(f"load image {image.name}"):
             _kind("load", "image-archive", str(images.archive(image)), f"--name={nodes.NAME}")
+
+
+def provide(image: Image) -> str:
+    """Build an on-demand image and load it into the nodes that lack it; return what a pod calls it."""
+    settle_bases()
+    images.build(image)
+    _load(image)
+    return images.reference(image)
 
 
 def bring_up(settings: Settings, objects: Sequence[Obj], minutes: float) -> None:

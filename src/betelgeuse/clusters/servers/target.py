@@ -111,6 +111,15 @@ class _Import:
             connection.run(f"{_CTR} images label {reference} {cluster.PINNED} >/dev/null")
 
 
+def provide(env: str, servers: Sequence[Server], image: Image) -> str:
+    """Build an on-demand image and carry it to the servers that lack it; return what a pod calls it."""
+    with components.aimed(env):
+        local.settle_bases()
+        images.build(image)
+        _Import(reach(env, servers)).load(image)
+        return images.reference(image)
+
+
 def bring_up(settings: Settings, servers: Sequence[Server], objects: Sequence[Obj], minutes: float) -> None:
     """Build what a tree needs and is missing (in up to `minutes`), form the cluster on the servers, carry images.
 

@@ -1,8 +1,4 @@
-"""Faults made on purpose, all at once: each has its alert, which fires, is told to Alertmanager, and ends with it.
-
-A volume that fills up is not among them: volumes of `local-path` are folders of the node's disk, so a full one would be
-a full node. The rule for it has a unit test.
-"""
+"""Faults made on purpose, all at once: each has its alert, which fires, is told to Alertmanager, and ends with it."""
 
 import threading
 import time
@@ -13,14 +9,18 @@ from typing import Final
 
 import pytest
 
+from betelgeuse import fill
 from betelgeuse.kube import Obj
+from betelgeuse.settings import LOCAL
 from betelgeuse.tree import Ref
 from conformance import canary, telemetry
+from conformance.drills import small_volume
 from conformance.drills.pods import scale
+from conformance.drills.small_volume import SmallVolume
 from conformance.inside import Inside
 from conformance.probes import mimic, openai
 from conformance.site import Site
-from conformance.verdict import poll, require_none
+from conformance.verdict import poll, require, require_none
 
 pytestmark = pytest.mark.feature("observability")
 
@@ -29,6 +29,8 @@ _FIRES: Final = 20 * 60.0
 """Seconds until the slowest of these alerts: it waits for 15 minutes, and certificates are looked at once a minute."""
 _ENDS: Final = 10 * 60.0
 """Seconds until the last of them is over: some look back over five minutes."""
+_TOLD: Final = 60.0
+"""Seconds until a person who looks sees a full volume, without any alert."""
 _PACE: Final = 5.0
 _WRITERS: Final = 12
 """Callers of the language model at once: more than it has places, fewer than the gateway lets wait."""
@@ -117,10 +119,22 @@ def _crowd(site: Site, _inside: Inside) -> Iterator[None]:
             thread.join()
 
 
-def faults(inside: Inside) -> tuple[Fault, ...]:
-    """Return what is done, and what must be heard of it."""
+@contextmanager
+def _full_volume(small: SmallVolume) -> Iterator[None]:
+    small.fill()
+    try:
+        yield
+    finally:
+        small.empty()
+
+
+def faults(inside: Inside, small: SmallVolume | None) -> tuple[Fault, ...]:
+    """Return what is done, and what must be heard of it; a small volume is had on the embedded cluster alone."""
     pod = {"namespace": inside.namespace, "pod": "crashes"}
+    claim = {"namespace": inside.namespace, "persistentvolumeclaim": small_volume.NAME}
+    volumes = [Fault("a volume is full", "KubeletVolumeFull", claim, lambda *_: _full_volume(small))] if small else []
     return (
+        *volumes,
         Fault("a target is gone", "EventsDown", {}, _target_gone),
         Fault("a pod crashes again and again", "KubernetesWorkloadsCrashLooping", pod, _crash_loop),
         Fault("a certificate expires soon", "CertificateExpiresSoon", {"name": "short-lived"}, _short_lived),
@@ -151,14 +165,28 @@ def _times(site: Site, wanted: tuple[Fault, ...], *, heard: bool, patience: floa
     return found
 
 
+def _named(site: Site, inside: Inside) -> float:
+    """Return after how many seconds `invoke status` names the full volume: the fullest, or one that is nearly full."""
+    place = f"{inside.namespace}/{small_volume.NAME} "
+    told, seconds = poll(lambda: place in " ".join(fill.lines(fill.volumes(site.cluster.kube))), bool, _TOLD)
+    require(
+        told, where="invoke status", want=f"{place}named within {_TOLD:.0f} s", got="no word", reproduce="invoke status"
+    )
+    return seconds
+
+
 def test_faults_are_told_and_forgotten(site: Site, inside: Inside) -> None:
-    """A target gone, a crash loop, a certificate near its end, a full model: each has its alert while it lasts."""
-    wanted = faults(inside)
-    with ExitStack() as stack:
-        for fault in wanted:
-            stack.enter_context(fault.make(site, inside))  # type: ignore[arg-type] # as said there
-        fired = _times(site, wanted, heard=True, patience=_FIRES)
-    over = _times(site, tuple(fault for fault in wanted if fault.name in fired), heard=False, patience=_ENDS)
+    """A target gone, a crash loop, a certificate near its end, a full model or volume: each alerts while it lasts."""
+    with ExitStack() as around:
+        local = site.settings.env == LOCAL
+        wanted = faults(inside, around.enter_context(small_volume.mounted(site, inside)) if local else None)
+        with ExitStack() as stack:
+            for fault in wanted:
+                stack.enter_context(fault.make(site, inside))  # type: ignore[arg-type] # as said there
+            if local:
+                site.facts["full volume in invoke status"] = f"after {_named(site, inside):.0f} s"
+            fired = _times(site, wanted, heard=True, patience=_FIRES)
+        over = _times(site, tuple(fault for fault in wanted if fault.name in fired), heard=False, patience=_ENDS)
 
     for fault in wanted:
         told = f"fired after {fired.get(fault.name, -1):.0f} s, over {over.get(fault.name, -1):.0f} s after its cause"

@@ -8,6 +8,7 @@ from typing import Final
 from betelgeuse import gitops, inventory, rotation, secrets
 from betelgeuse.apply import THREADS, failure, snapshot
 from betelgeuse.apply_rules import Transient, alike, prepared, settled, transient
+from betelgeuse.builds import pins
 from betelgeuse.clusters.local import target
 from betelgeuse.deletion import advice, going, reason
 from betelgeuse.diff import unified
@@ -122,6 +123,7 @@ def changes(kube: Kube, objects: Sequence[Obj], *, data: bool = True, deputy: st
 
 def show(env: str, profile: str = "", nodes: int | str | None = None, *, data: bool = True) -> int:
     """Print what a deploy would change in an environment, the embedded cluster's nodes included; return as `plan`."""
+    pins.refuse_old(env)
     settings, kube, objects = opened(env, profile, nodes)
     return plan(settings, kube, objects, target.resized(settings) if env == LOCAL else (), data=data)
 

@@ -44,10 +44,7 @@ Restart=always
 RestartSec=1
 {place.SHUT_IN}
 RestrictAddressFamilies=AF_NETLINK AF_INET AF_UNIX
-SystemCallArchitectures=native
 MemoryDenyWriteExecute=yes
-LockPersonality=yes
-RestrictNamespaces=yes
 
 [Install]
 WantedBy=multi-user.target

@@ -35,10 +35,7 @@ ExecReload=/usr/sbin/nft -f {RULES}
 ExecStop=/usr/sbin/nft delete table inet betelgeuse
 {place.SHUT_IN}
 RestrictAddressFamilies=AF_NETLINK
-SystemCallArchitectures=native
 MemoryDenyWriteExecute=yes
-LockPersonality=yes
-RestrictNamespaces=yes
 
 [Install]
 WantedBy=multi-user.target

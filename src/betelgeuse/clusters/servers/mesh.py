@@ -103,9 +103,6 @@ RuntimeDirectory=wireguard
 RuntimeDirectoryMode=0700
 {place.SHUT_IN}
 RestrictAddressFamilies=AF_NETLINK AF_INET AF_INET6 AF_UNIX
-SystemCallArchitectures=native
-LockPersonality=yes
-RestrictNamespaces=yes
 
 [Install]
 WantedBy=multi-user.target

@@ -26,7 +26,10 @@ CapabilityBoundingSet=CAP_NET_ADMIN
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=yes
-PrivateTmp=yes"""
+PrivateTmp=yes
+SystemCallArchitectures=native
+LockPersonality=yes
+RestrictNamespaces=yes"""
 """Of a unit: what it may, which is to change the network."""
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

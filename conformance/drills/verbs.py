@@ -22,6 +22,12 @@ def checkout(folder: Path) -> Path:
     return tree
 
 
+def said(site: Site, verb: str) -> str:
+    """Return what a verb prints; BetelgeuseError where it fails."""
+    argv = [sys.executable, "-m", "invoke", verb, f"--env={site.settings.env}"]
+    return run(argv, cwd=paths.ROOT, timeout=_SECONDS)
+
+
 def invoke(site: Site, *arguments: str, tree: Path = paths.ROOT) -> float:
     """Run a verb in a checkout; return the seconds it took. BetelgeuseError where it fails, with its last lines."""
     begin = time.monotonic()

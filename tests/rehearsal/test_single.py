@@ -20,7 +20,18 @@ from betelgeuse.clusters.servers import place, renewal
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.shell import run
 from tests.rehearsal.machines import ADMIN, ENV, Machine
-from tests.rehearsal.story import PROFILE, changed, comes_back, conformance, deploy, invoke, killed_when, on, picture
+from tests.rehearsal.story import (
+    PROFILE,
+    changed,
+    comes_back,
+    conformance,
+    deploy,
+    invoke,
+    killed_when,
+    kubectl,
+    on,
+    picture,
+)
 
 _SERVING: Final = "/var/lib/kubelet/pki/kubelet-server-current.pem"
 _FOUND: Final[dict[str, str]] = {}
@@ -138,6 +149,24 @@ def test_certificates_are_renewed(server: Machine) -> None:
     assert on(server, asked) != before
     served = ssl.get_server_certificate((server.address, 6443))
     assert served.strip() == on(server, asked).strip()
+
+
+def test_etcd_begins_again_from_a_copy(server: Machine) -> None:
+    """What was made since the copy is gone, what was there then is back, and a deploy finds its tree."""
+    kubectl("create", "configmap", "before", "--namespace=default")
+    code, said = invoke("backup", f"--env={ENV}", "--store=etcd", seconds=300)
+    assert code == 0, said[-3000:]
+    kubectl("delete", "configmap", "before", "--namespace=default")
+    kubectl("create", "configmap", "after", "--namespace=default")
+
+    code, said = invoke("restore", f"--env={ENV}", "--store=etcd", seconds=600)
+
+    assert code == 0, said[-3000:]
+    found = kubectl("get", "configmaps", "--namespace=default", "--output=name").split()
+    assert ("configmap/before" in found, "configmap/after" in found) == (True, False)
+    assert "before" not in on(server, "ls /var/lib/etcd").split()
+    assert "; 0 changes" in deploy()
+    kubectl("delete", "configmap", "before", "--namespace=default")
 
 
 def test_it_survives_a_reboot(server: Machine) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from betelgeuse import lease, lock, paths
+from betelgeuse import lease, lock, paths, servers
 from betelgeuse.backups import claims, frames, keys
 from betelgeuse.backups.repository import Copy, Repository
 from betelgeuse.builds import golang
 from betelgeuse.clusters.local import etcd
+from betelgeuse.clusters.servers import etcd as hosts_etcd
 from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
 from betelgeuse.kube import Kube, Obj, key_of
 from betelgeuse.kube.command import exec_command
@@ -79,10 +80,15 @@ def parted(store: str) -> tuple[str, str]:
     return name, part
 
 
+def _forms(env: str) -> bool:
+    """Whether an environment's control plane is ours, and with it etcd."""
+    return env == LOCAL or bool(servers.load(env))
+
+
 def _wanted(env: str, objects: Sequence[Obj], store: str) -> tuple[list[Backup], str]:
     """Return what `--store` names, and the part; UsageError where the store has none."""
     name, part = parted(store)
-    found = chosen(objects, name, *([ETCD] if env == LOCAL else []))
+    found = chosen(objects, name, *([ETCD] if _forms(env) else []))
     if part and found[0].method != CLAIMS:
         message = f"{name} has no parts: --store={name}"
         raise UsageError(message)
@@ -110,7 +116,7 @@ def _save(settings: Settings, kube: Kube, repository: Repository, one: Backup, p
     elif one.method == SECRETS:
         repository.save_text(one.name, keys.dump(kube, one.name, one.objects))
     elif one is ETCD:
-        repository.save(one.name, etcd.dump())
+        repository.save(one.name, etcd.dump() if settings.env == LOCAL else hosts_etcd.dump(settings.env))
     else:
         repository.save(one.name, exec_command(settings, one.namespace, _pod(kube, one), one.dump))
 
@@ -235,7 +241,10 @@ def _restore_etcd(env: str, at: str) -> list[Copy]:
     repository.open()
     (copy,) = select(repository.copies(), ETCD.name, at)
     with lock.exclusive(env, "restore"), _taken_out(repository, copy) as spool:
-        etcd.load(spool, spool.parent)
+        if env == LOCAL:
+            etcd.load(spool, spool.parent)
+        else:
+            hosts_etcd.load(env, spool, spool.parent)
     say("what was made or deleted since is as it was then: `invoke deploy` brings the platform to its tree")
     return [copy]
 
@@ -266,7 +275,7 @@ def restore(env: str, store: str, at: str = "") -> float:
         message = "--store is missing: a restore replaces what one store holds"
         raise UsageError(message)
     begin = time.monotonic()
-    copies = _restore_etcd(env, at) if (env, store) == (LOCAL, ETCD.name) else _restore(env, store, at)
+    copies = _restore_etcd(env, at) if store == ETCD.name and _forms(env) else _restore(env, store, at)
     seconds = time.monotonic() - begin
     oldest = min(copy.made for copy in copies)
     out(f"{env}: {store} is as of {oldest:%Y-%m-%d %H:%M:%S}Z again, after {seconds:.1f} s")

@@ -77,6 +77,14 @@ def unpack(copy: Path, authority: str, to: Path) -> None:
         raise RefusedError(message)
 
 
+def rebuild(snapshot: Path, to: Path, name: str, peer: str) -> None:
+    """Make of a snapshot the data of a cluster of one member, by its name and the URL that peers would reach it at."""
+    whose = ["--name", name, "--initial-cluster", f"{name}={peer}", "--initial-advertise-peer-urls", peer]
+    later = [f"--bump-revision={_LATER}", "--mark-compacted"]
+    etcdutl = str(golang.commands("etcdutl") / "etcdutl")
+    run([etcdutl, "snapshot", "restore", str(snapshot), "--data-dir", str(to), *whose, *later])
+
+
 def _swap(node: Node, fresh: Path) -> None:
     """Put restored data into the place of what is there, while no etcd writes."""
     data = node.root / "var/lib/etcd"
@@ -112,11 +120,7 @@ def load(copy: Path, scratch: Path) -> None:
         # One was killed between two steps.
         (data / "before").rename(data / "member")
     _forget(data)
-    peer = f"https://{node.address}:2380"
-    whose = ["--name", node.name, "--initial-cluster", f"{node.name}={peer}", "--initial-advertise-peer-urls", peer]
-    later = [f"--bump-revision={_LATER}", "--mark-compacted"]
-    etcdutl = str(golang.commands("etcdutl") / "etcdutl")
-    run([etcdutl, "snapshot", "restore", str(snapshot), "--data-dir", str(fresh), *whose, *later])
+    rebuild(snapshot, fresh, node.name, f"https://{node.address}:2380")
     with step("control plane with the data of the copy"):
         renewal.restart(node, "control plane with the data of the copy", partial(_swap, node, fresh))
         cluster.wait("API server", _API_SECONDS, lambda: cluster.api_ready(node))

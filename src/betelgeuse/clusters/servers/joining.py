@@ -21,10 +21,11 @@ _SHARED: Final = "pki/ca.* pki/sa.* pki/front-proxy-ca.* pki/etcd/ca.* " + encry
 """What every control plane has in common, below /etc/kubernetes: authorities, and the key of Secrets at rest."""
 _CRICTL: Final = f"{place.BIN}/crictl --runtime-endpoint unix://{place.SOCKET}"
 # Not by the API: it reaches a container through the kubelet, whose certificate may not be signed yet.
-_ETCDCTL: Final = (
+ETCDCTL: Final = (
     f"{_CRICTL} exec $({_CRICTL} ps --quiet --name '^etcd$' --label io.kubernetes.pod.namespace=kube-system)"
     f" {kubeadm.ETCDCTL}"
 )
+"""How etcd is asked on a control plane's server, in a line of its shell."""
 
 
 def _token(env: str) -> str:
@@ -59,10 +60,10 @@ def forget(seed: Connection, server: Server, address: str) -> None:
     `address` is the one that it has or had on the mesh.
     """
     if server.controls:
-        listed = json.loads(seed.run(f"{_ETCDCTL} member list --write-out=json"))
+        listed = json.loads(seed.run(f"{ETCDCTL} member list --write-out=json"))
         for each in stale(listed, server.name, address):
             say(f"{server.name}: etcd forgets the member that it was")
-            seed.run(f"{_ETCDCTL} member remove {each}")
+            seed.run(f"{ETCDCTL} member remove {each}")
     forming.kubectl(seed.env, "delete", "node", server.name, "--ignore-not-found", timeout=60)
     # A node of the same name would inherit them, with states of containers that it never had.
     bound = ("--all-namespaces", f"--field-selector=spec.nodeName={server.name}", "--force", "--grace-period=0")

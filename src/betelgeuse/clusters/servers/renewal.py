@@ -1,5 +1,6 @@
 """Renew what kubeadm signed for a control plane, before it ends: a deploy looks, and does it within the last season."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -58,13 +59,24 @@ def renew(connection: Connection, within: timedelta = SEASON) -> bool:
         config = f"$([ ! -e {place.INIT} ] || echo --config {place.INIT})"
         connection.run(f"PATH={place.BIN}:$PATH kubeadm certs renew all {config}", timeout=_SECONDS)
         forming.keep(connection)
-        # One after the other, each behind what it asks: who finds nobody gives up, and is started again ever later.
-        for pattern in STATIC_PODS:
-            before = _pids(connection, pattern)
+        restart(connection, "control plane with new certificates")
+    return True
+
+
+def restart(connection: Connection, what: str, instead: Callable[[], object] | None = None) -> None:
+    """End the control plane's pods one after the other, and wait until each runs anew, as `what` says.
+
+    `instead` ends etcd its own way.
+    """
+    # Each behind what it asks: who finds nobody gives up, and is started again ever later.
+    for pattern in STATIC_PODS:
+        before = _pids(connection, pattern)
+        if instead and pattern is STATIC_PODS[0]:
+            instead()
+        else:
             # None to end is no failure: whatever starts it next reads the new files.
             connection.succeeds(f"pkill -f {_quoted(pattern)}")
-            cluster.wait("control plane with new certificates", _SECONDS, partial(_old, connection, pattern, before))
-    return True
+        cluster.wait(what, _SECONDS, partial(_old, connection, pattern, before))
 
 
 def _quoted(pattern: str) -> str:

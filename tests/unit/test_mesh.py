@@ -143,6 +143,9 @@ class _Far:
         self.server = server
 
 
+NEW = "v1.37.2"
+
+
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
@@ -154,13 +157,18 @@ class _Far:
         ),
         ((Facts(joined=True, meshed=True), Facts()), r"^one was formed as a worker, and .* says both: "),
         ((Facts(), Facts(joined=True, meshed=True)), r"^no control plane of own is left, but workers are: "),
+        ((Facts(joined=True, meshed=True, controls=True, version="v1.37.9"), Facts()), ""),
+        (
+            (Facts(joined=True, meshed=True, controls=True, version="v1.36.9"), Facts()),
+            r"^one runs a control plane of Kubernetes v1\.36\.9, the tree has v1\.37\.2, and a deploy upgrades none: ",
+        ),
     ],
 )
 def test_a_cluster_grows_on_its_mesh_alone(found: tuple[Facts, ...], reason: str) -> None:
     """From nothing, or from servers that are joined; never from one that stood alone, or from workers."""
     far = [cast("Connection", _Far(server)) for server in (ONE, THREE)]
     if not reason:
-        target.grown(far, found)
+        target.grown(far, found, NEW)
         return
     with pytest.raises(RefusedError, match=reason):
-        target.grown(far, found)
+        target.grown(far, found, NEW)

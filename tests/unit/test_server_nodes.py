@@ -41,8 +41,17 @@ def test_facts_are_read() -> None:
     """A bare server says little; a node of ours says whose it is."""
     assert facts.parse("capabilities=000001ffffffffff\nunified=yes\n") == Facts()
     assert facts.parse(
-        "owner=own\ncapabilities=000001fffeffffff\njoined=yes\nkubernetes=yes\nmeshed=yes\ncontrols=yes\n"
-    ) == Facts("own", joined=True, kubernetes=True, unified=False, resources=False, meshed=True, controls=True)
+        "owner=own\ncapabilities=000001fffeffffff\njoined=yes\nkubernetes=yes\nmeshed=yes\ncontrols=v1.37.2\n"
+    ) == Facts(
+        "own",
+        joined=True,
+        kubernetes=True,
+        unified=False,
+        resources=False,
+        meshed=True,
+        controls=True,
+        version="v1.37.2",
+    )
 
 
 def test_an_ordinary_server_is_told_what_kubeadm_means() -> None:

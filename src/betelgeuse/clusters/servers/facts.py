@@ -17,7 +17,7 @@ sed -n 's/^CapEff:\\s*/capabilities=/p' /proc/self/status
 [ ! -e {place.JOINED} ] || echo joined=yes
 [ ! -e /etc/kubernetes ] || echo kubernetes=yes
 [ ! -e {place.MESH} ] || echo meshed=yes
-[ ! -e /etc/kubernetes/manifests/kube-apiserver.yaml ] || echo controls=yes
+sed -n 's|^ *image: .*/kube-apiserver:|controls=|p' /etc/kubernetes/manifests/kube-apiserver.yaml 2>/dev/null || true
 """
 _PREFLIGHT: Final = (
     "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",  # no br_netfilter: pods are not on a bridge
@@ -43,6 +43,8 @@ class Facts:
     """Whether it has an address on a mesh."""
     controls: bool = False
     """Whether it runs a control plane."""
+    version: str = ""
+    """That of its API server, as `v1.37.2`."""
     unified: bool = True
     """Whether cgroup v2 is all that it has."""
     resources: bool = True
@@ -58,6 +60,7 @@ def parse(text: str) -> Facts:
         kubernetes="kubernetes" in said,
         meshed="meshed" in said,
         controls="controls" in said,
+        version=said.get("controls", ""),
         unified="unified" in said,
         resources=bool(int(said.get("capabilities", "0"), 16) >> _RESOURCES & 1),
     )

@@ -153,7 +153,7 @@ class _Node:
 
 def _start(settings: Settings, connections: Sequence[Connection], ports: Sequence[int]) -> None:
     found = at_once(facts.ask, connections)
-    grown(connections, found)
+    grown(connections, found, local.versions().kubernetes)
     at_once(partial(_equip, settings, connections, ports), list(zip(connections, found, strict=True)))
     members = _joined(connections)
     nodes = [
@@ -184,8 +184,15 @@ def _start(settings: Settings, connections: Sequence[Connection], ports: Sequenc
         forming.label(settings.env, node.server)
 
 
-def grown(connections: Sequence[Connection], found: Sequence[Facts]) -> None:
-    """Refuse what no step leads to: a node's address and role are in etcd and in its certificates."""
+def _minor(version: str) -> str:
+    return version.rpartition(".")[0]
+
+
+def grown(connections: Sequence[Connection], found: Sequence[Facts], wanted: str) -> None:
+    """Refuse what no step leads to: a node's address and role are in etcd and in its certificates.
+
+    Neither to another minor version of Kubernetes than `wanted`: no step upgrades a control plane.
+    """
     env, several = connections[0].env, len(connections) > 1
     for connection, fact in zip(connections, found, strict=True):
         name, again = connection.server.name, f"`invoke destroy --env={env}` first, with {FILE} as it was"
@@ -196,6 +203,12 @@ def grown(connections: Sequence[Connection], found: Sequence[Facts]) -> None:
         if fact.joined and fact.controls is not connection.server.controls:
             how = "a control plane" if fact.controls else "a worker"
             message = f"{name} was formed as {how}, and overlays/{env}/{FILE} says {connection.server.role}: {again}"
+            raise RefusedError(message)
+        if fact.joined and fact.version and _minor(fact.version) != _minor(wanted):
+            message = (
+                f"{name} runs a control plane of Kubernetes {fact.version}, the tree has {wanted}, and a deploy upgrades"
+                f" none: `invoke backup --env={env}`, `invoke destroy --env={env}`, deploy, `invoke restore` of each store"
+            )
             raise RefusedError(message)
     heads = [fact.joined for each, fact in zip(connections, found, strict=True) if each.server.controls]
     if not any(heads) and any(fact.joined for fact in found):

@@ -206,8 +206,9 @@ def grown(connections: Sequence[Connection], found: Sequence[Facts], wanted: str
             raise RefusedError(message)
         if fact.joined and fact.version and _minor(fact.version) != _minor(wanted):
             message = (
-                f"{name} runs a control plane of Kubernetes {fact.version}, the tree has {wanted}, and a deploy upgrades"
-                f" none: `invoke backup --env={env}`, `invoke destroy --env={env}`, deploy, `invoke restore` of each store"
+                f"{name} runs a control plane of Kubernetes {fact.version}, the tree has {wanted}, and a deploy"
+                f" upgrades none: `invoke backup --env={env}`, `invoke destroy --env={env}`, deploy, and `invoke restore`"
+                " of each store"
             )
             raise RefusedError(message)
     heads = [fact.joined for each, fact in zip(connections, found, strict=True) if each.server.controls]

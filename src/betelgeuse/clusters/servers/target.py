@@ -207,7 +207,7 @@ def grown(connections: Sequence[Connection], found: Sequence[Facts], wanted: str
         if fact.joined and fact.version and _minor(fact.version) != _minor(wanted):
             message = (
                 f"{name} runs a control plane of Kubernetes {fact.version}, the tree has {wanted}, and a deploy"
-                f" upgrades none: `invoke backup --env={env}`, `invoke destroy --env={env}`, deploy, and `invoke restore`"
+                f" upgrades none: `invoke backup --env={env}`, `invoke destroy --env={env}`, deploy, `invoke restore`"
                 " of each store"
             )
             raise RefusedError(message)

@@ -261,6 +261,30 @@ def test_masker_hides_plain_and_encoded() -> None:
     assert masker.clean("x 0123456789 MDEyMzQ1Njc4OQ== abc") == f"x {MASK} {MASK} abc"
 
 
+@pytest.mark.parametrize("size", [0, 200_000])
+@pytest.mark.parametrize("secret", ["a word with spaces", "p%ss\"w0rd", "word-of.one~kind=", "a" * 70])
+def test_masker_hides_every_kind_of_secret_in_texts_of_any_size(secret: str, size: int) -> None:
+    """In the middle of a longer word too."""
+    masker = Masker()
+    masker.learn(secret)
+    around = "some text " * (size // 10)
+
+    assert masker.clean(f"{around}<{secret}>, x{secret}x {around}") == f"{around}<{MASK}>, x{MASK}x {around}"
+
+
+def test_masker_is_quick_about_texts_without_secrets() -> None:
+    """A suite of thousands of checks learns a secret with nearly each, and masks what each says."""
+    masker = Masker()
+    for number in range(5000):
+        masker.learn(f"eyJ{number:06d}{'abcdefgh' * 100}")
+    text = "GET https://portal.example.test/ answered 302, expected 200; " * 5
+    begin = time.process_time()
+    for _ in range(100):
+        masker.clean(text)
+
+    assert time.process_time() - begin < 1.0
+
+
 def test_masker_hides_what_was_cut() -> None:
     """Masker hides what was cut."""
     masker = Masker()

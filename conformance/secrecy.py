@@ -9,6 +9,8 @@ from typing import Final
 from betelgeuse.printable import printable
 
 MASK: Final = "***"
+NAMES: Final = frozenset({"bucket", "database", "host", "port", "user", "username"})
+"""Keys of Secrets whose values are no secrets: they are in the tree, and in what people are told."""
 _MINIMUM: Final = 6
 """Shorter values are no secrets worth the name; masking them would garble the report."""
 _LONG: Final = 48

@@ -18,7 +18,7 @@ from betelgeuse.tree.workloads import containers, pod_spec
 from conformance.features import STORES
 from conformance.inside import Inside, started
 from conformance.names import resolved
-from conformance.secrecy import MASKER, Secret
+from conformance.secrecy import MASKER, NAMES, Secret
 from conformance.site import Site
 from conformance.timeouts import TIMEOUTS
 from conformance.verdict import demand
@@ -51,7 +51,7 @@ print(json.dumps(result, default=str))
 def _keys(secret: Obj) -> dict[str, str]:
     keys = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
     for key, value in keys.items():
-        if key not in {"host", "port", "user", "database"}:
+        if key not in NAMES:
             MASKER.learn(value)
     return keys
 

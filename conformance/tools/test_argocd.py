@@ -170,6 +170,8 @@ def _roll_back(delivery: Delivery) -> None:
     app = delivery.state()
     app["spec"]["syncPolicy"] = {}
     delivery.admin.told("PUT", f"{LIST}/{delivery.name}/spec", app["spec"])
+    # Whatever it was about to do once more; from now on it begins nothing by itself.
+    delivery.until(lambda: delivery.state().get("operation"), lambda seen: not seen, "no operation under way")
     first = min(delivery.state()["status"]["history"], key=lambda entry: int(entry.get("id", 0)))
     delivery.admin.told("POST", _ROLLED.format(delivery.name), {"id": first.get("id", 0), "prune": True})
     delivery.becomes("one", "after the rollback")

@@ -37,7 +37,7 @@ class Copies:
 
     def _restic(self, *arguments: str, key: Path | None = None) -> None:
         """Run the restic that the platform built, as whoever has the key of its copies can."""
-        built = sorted((paths.CACHE / "store").glob("*/**/restic"))
+        built = sorted((paths.CACHE / "store").glob("go-restic-*/restic"))
         require(
             bool(built), where=str(paths.CACHE), want="restic, built by a backup", got="none", reproduce="invoke backup"
         )

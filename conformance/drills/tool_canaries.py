@@ -44,7 +44,8 @@ class Canary:
 
 def _found(answer: Answer, asked: str) -> Any:  # noqa: ANN401 - what an API says
     require(answer.status == HTTPStatus.OK, where=asked, want="200", got=answer, reproduce=asked)
-    return json.loads(answer.body)
+    # A file that is stored is answered by nothing.
+    return json.loads(answer.body or b"null")
 
 
 def _sum(content: bytes) -> str:

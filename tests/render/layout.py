@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 from betelgeuse import paths
+from betelgeuse.programs import table
 
 Files = Mapping[str, str]
 
@@ -128,10 +129,12 @@ def _resolved(folder: PurePosixPath, target: str) -> str:
 
 
 def files_are_used(files: Files) -> Iterator[str]:
-    """Every file is reached from an overlay, a profile, a component or base/: what nothing lists is dead."""
+    """Every file is reached from an overlay, a profile, a component, a program or base/: what nothing lists is dead."""
     entries = [name for name in files if _ENTRIES.fullmatch(name)]
+    # `images-upstream`, which is generated, lists them.
+    swaps = [f"{program.component}/{KUSTOMIZATION}" for program in table.table().values() if program.component]
     reached: set[str] = set()
-    queue = [*entries, f"base/{KUSTOMIZATION}"]
+    queue = [*entries, *swaps, f"base/{KUSTOMIZATION}"]
     while queue:
         name = queue.pop()
         if name in reached or name not in files:

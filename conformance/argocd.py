@@ -207,8 +207,19 @@ class Delivery:
 
 
 def _remove(site: Site, name: str) -> None:
+    application = Ref("Application", AREA, name, API)
+    obj = {"apiVersion": API, "kind": application.kind, "metadata": {"name": name, "namespace": AREA}}
+    with suppress(BetelgeuseError):
+        site.cluster.kube.delete(obj)
+    # Argo CD takes away what it brought, and needs the project and the rights for that: they go behind it.
+    seen, _ = poll(lambda: site.cluster.get(application), lambda seen: not seen, _SYNCED)
+    if seen:
+        # Whoever waits for nobody would keep the area from ever being deleted.
+        with suppress(BetelgeuseError):
+            path = site.cluster.kube.resource(API, application.kind).path(AREA, name)
+            nothing: Obj = {"metadata": {"finalizers": []}}
+            site.cluster.kube.request("PATCH", path, body=nothing, content_type="application/merge-patch+json")
     for kind, version, namespace, what in (
-        ("Application", API, AREA, name),
         ("AppProject", API, AREA, name),
         ("Secret", "v1", AREA, name),
         ("Namespace", "v1", "", name),

@@ -129,6 +129,21 @@ def test_everything_follows_in_order(cluster: Cluster) -> None:
     assert plan(SETTINGS, cluster.kube, TREE) == 0
 
 
+def test_who_may_wait_for_its_store_is_not_waited_for(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restored keys open what another restore brings; Keycloak alone is asked by all others."""
+    waited = list[str]()
+
+    def ready(_: Kube, objects: Sequence[Obj], __: float) -> None:
+        waited.extend(entry["metadata"]["name"] for entry in objects)
+
+    monkeypatch.setattr(rotate_secrets, "until_ready", ready)
+    rotate_secrets._write(cluster.kube, [DATABASE], TREE)
+
+    rolled = rotate_secrets.follow(cluster.kube, TREE, wait=False)
+    assert sorted(key.name for key in rolled) == ["keycloak", "keycloak-db"]
+    assert waited == ["keycloak"]
+
+
 def test_a_selection_rolls_its_users_only(cluster: Cluster) -> None:
     """Keycloak is not asked where it has nothing to learn."""
     before = values(cluster)

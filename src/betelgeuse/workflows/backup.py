@@ -260,7 +260,9 @@ def _restore(env: str, store: str, at: str) -> list[Copy]:
             _put(settings, kube, one, copy, spool)
     if one.method == SECRETS:
         with lock.exclusive(env, "restore"), lease.held(kube, env):
-            rotate_secrets.follow(kube, objects)
+            # Who finds its data encrypted with another key does not start: not before its own store is restored.
+            rotate_secrets.follow(kube, objects, wait=False)
+            say("what encrypts with them starts anew, and is ready once its stores are restored too: `invoke status`")
     if one.restart:
         _restart(kube, one, objects)
     return copies

@@ -20,8 +20,11 @@ def _seen(kube: Kube, objects: Sequence[Obj]) -> dict[Key, Obj]:
     return snapshot(kube, [obj for obj in objects if obj["kind"] in {"Secret", *WORKLOADS}])
 
 
-def follow(kube: Kube, objects: Sequence[Obj]) -> list[Key]:
-    """Roll, stage by stage, every workload that still uses older values, and wait for each stage."""
+def follow(kube: Kube, objects: Sequence[Obj], *, wait: bool = True) -> list[Key]:
+    """Roll, stage by stage, every workload that still uses older values, and wait for each stage.
+
+    Without `wait` for Keycloak's alone, which the others ask.
+    """
     workload = realm.provider(objects)
     provider = None if workload is None else key_of(workload)
     rolled: list[Key] = []
@@ -29,7 +32,8 @@ def follow(kube: Kube, objects: Sequence[Obj]) -> list[Key]:
         with step(f"rolling {', '.join(str(entry.key) for entry in stage)}"):
             for entry in stage:
                 rotation.roll(kube, entry)
-            until_ready(kube, [entry.obj for entry in stage], READY_SECONDS)
+            if wait or provider in {entry.key for entry in stage}:
+                until_ready(kube, [entry.obj for entry in stage], READY_SECONDS)
         rolled += [entry.key for entry in stage]
     return rolled
 

@@ -31,6 +31,8 @@ LIST: Final = "/api/v1/applications"
 _MANAGER: Final = "betelgeuse-conformance"
 _CONTROLLER: Final = "argocd-application-controller"
 _GITEA: Final = Ref("Secret", AREA, "gitea-admin", "v1")
+_GONE: Final = 20.0
+"""Seconds for Argo CD to take away an application of a check."""
 _SYNCED: Final = 120.0
 """From an application's creation, or a commit, to its objects: one reconciliation a minute, and a busy machine."""
 _FRESH: Final = 200.0
@@ -212,9 +214,10 @@ def _remove(site: Site, name: str) -> None:
     with suppress(BetelgeuseError):
         site.cluster.kube.delete(obj)
     # Argo CD takes away what it brought, and needs the project and the rights for that: they go behind it.
-    seen, _ = poll(lambda: site.cluster.get(application), lambda seen: not seen, _SYNCED)
+    seen, _ = poll(lambda: site.cluster.get(application), lambda seen: not seen, _GONE)
     if seen:
-        # Whoever waits for nobody would keep the area from ever being deleted.
+        # A sync that is tried again and again holds it for minutes, a project that is gone for ever: the area could not
+        # be deleted then. What it brought goes with its namespace.
         with suppress(BetelgeuseError):
             path = site.cluster.kube.resource(API, application.kind).path(AREA, name)
             nothing: Obj = {"metadata": {"finalizers": []}}

@@ -119,20 +119,11 @@ def _crowd(site: Site, _inside: Inside) -> Iterator[None]:
             thread.join()
 
 
-@contextmanager
-def _full_volume(small: SmallVolume) -> Iterator[None]:
-    small.fill()
-    try:
-        yield
-    finally:
-        small.empty()
-
-
 def faults(inside: Inside, small: SmallVolume | None) -> tuple[Fault, ...]:
     """Return what is done, and what must be heard of it; a small volume is had on the embedded cluster alone."""
     pod = {"namespace": inside.namespace, "pod": "crashes"}
     claim = {"namespace": inside.namespace, "persistentvolumeclaim": small_volume.NAME}
-    volumes = [Fault("a volume is full", _FULL, claim, lambda *_: _full_volume(small))] if small else []
+    volumes = [Fault("a volume is full", _FULL, claim, lambda *_: small.filled())] if small else []
     return (
         *volumes,
         Fault("a target is gone", "EventsDown", {}, _target_gone),

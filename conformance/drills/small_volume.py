@@ -27,13 +27,15 @@ class SmallVolume:
 
     node: Node
 
-    def fill(self) -> None:
-        """Leave one MiB of it."""
-        cluster.inside(self.node, ["fallocate", "-l", f"{_MIB - _LEFT_MIB}MiB", f"{_FOLDER}/filled"])
-
-    def empty(self) -> None:
-        """Make room again."""
-        cluster.inside(self.node, ["rm", "-f", f"{_FOLDER}/filled"])
+    @contextmanager
+    def filled(self) -> Iterator[None]:
+        """Have one MiB left of it for the time of the block."""
+        file = f"{_FOLDER}/filled"
+        cluster.inside(self.node, ["fallocate", "-l", f"{_MIB - _LEFT_MIB}MiB", file])
+        try:
+            yield
+        finally:
+            cluster.inside(self.node, ["rm", "-f", file])
 
 
 def _objects(namespace: str, node: str) -> list[Obj]:

@@ -17,7 +17,7 @@ sed -n 's/^CapEff:\\s*/capabilities=/p' /proc/self/status
 [ ! -e {place.JOINED} ] || echo joined=yes
 [ ! -e /etc/kubernetes ] || echo kubernetes=yes
 [ ! -e {place.MESH} ] || echo meshed=yes
-sed -n 's|^ *image: .*/kube-apiserver:|controls=|p' /etc/kubernetes/manifests/kube-apiserver.yaml 2>/dev/null || true
+cat /etc/kubernetes/manifests/kube-apiserver.yaml 2>/dev/null | sed -n 's|^ *image: .*/kube-apiserver:|controls=|p'
 """
 _PREFLIGHT: Final = (
     "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",  # no br_netfilter: pods are not on a bridge

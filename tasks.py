@@ -255,7 +255,7 @@ def backups(_: Context, env: str = LOCAL) -> None:
 @verb
 def restore(_: Context, store: str, at: str | None = None, env: str = LOCAL) -> None:
     """Replace what a store holds with its newest copy, or the newest of a time (--at=2026-11-28T14:30, UTC)."""
-    from betelgeuse.workflows.backup import restore as run
+    from betelgeuse.workflows.restore import restore as run
 
     run(env, store, at or "")
 

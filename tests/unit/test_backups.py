@@ -14,7 +14,7 @@ from betelgeuse.backups.repository import Copy, Repository
 from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
 from betelgeuse.kube import Key, Obj
 from betelgeuse.tree import backups as declarations
-from betelgeuse.workflows import backup as workflow
+from betelgeuse.workflows import backup, restore
 from tests.unit.fakes import obj
 
 _GOOD = "name: wiki\nmethod: postgres\npods: app=wiki-db\n"
@@ -226,7 +226,7 @@ _COPIES = [
 )
 def test_the_newest_copy_of_a_time_is_taken(at: str, copy: str) -> None:
     """The last one made at that time or before; a time without a zone is UTC."""
-    assert [one.id for one in workflow.select(_COPIES, "a", at)] == [copy]
+    assert [one.id for one in restore.select(_COPIES, "a", at)] == [copy]
 
 
 _PARTS = [
@@ -246,15 +246,16 @@ _PARTS = [
 )
 def test_a_store_of_parts_has_a_copy_of_each(store: str, at: str, copies: list[str]) -> None:
     """All parts are restored, each from its newest copy of that time, or the one that was named."""
-    assert [one.id for one in workflow.select([*_COPIES, *_PARTS], store, at)] == copies
+    assert [one.id for one in restore.select([*_COPIES, *_PARTS], store, at)] == copies
 
 
 def test_a_part_of_a_store_without_parts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is asked of cluster or copies."""
     chosen = settings.parse("local", "environment.env", "DOMAIN=betelgeuse.test\n")
-    monkeypatch.setattr(workflow, "opened", lambda _: (chosen, None, [_declared()]))
+    for module in (backup, restore):
+        monkeypatch.setattr(module, "opened", lambda _: (chosen, None, [_declared()]))
 
-    for verb in (workflow.backup, workflow.restore):
+    for verb in (backup.backup, restore.restore):
         with pytest.raises(UsageError, match="wiki has no parts: --store=wiki"):
             verb("local", "wiki:page")
 
@@ -270,7 +271,7 @@ def test_a_part_of_a_store_without_parts_is_told(monkeypatch: pytest.MonkeyPatch
 def test_no_copy_is_told(store: str, at: str, said: str) -> None:
     """What there is instead, in one line."""
     with pytest.raises(UsageError) as caught:
-        workflow.select(_COPIES, store, at)
+        restore.select(_COPIES, store, at)
 
     assert str(caught.value).startswith(said)
 
@@ -279,7 +280,7 @@ def test_a_good_copy_is_told_to_the_cluster() -> None:
     """Beside the store a rule says when it was made, by the store's name."""
     (one,) = declarations.chosen([_declared()], "")
 
-    told = workflow.note(one, 1764403200.7)
+    told = backup.note(one, 1764403200.7)
 
     assert (told["metadata"]["namespace"], told["metadata"]["name"]) == ("apps", "backup-wiki")
     assert told["spec"]["groups"][0]["rules"] == [
@@ -302,11 +303,11 @@ def test_a_copy_inside_the_cluster_is_none(monkeypatch: pytest.MonkeyPatch, targ
     """A target that would be lost with the store is refused before anything is asked."""
     text = f"DOMAIN=betelgeuse.test\n{f'BACKUP_TARGET={target}' if target else ''}\n"
     chosen = settings.parse("local", "environment.env", text)
-    monkeypatch.setattr(workflow, "opened", lambda _: (chosen, None, [_declared()]))
-    monkeypatch.setattr(workflow, "_repository", lambda _: (_ for _ in ()).throw(BetelgeuseError("asked")))
+    monkeypatch.setattr(backup, "opened", lambda _: (chosen, None, [_declared()]))
+    monkeypatch.setattr(backup, "repository_of", lambda _: (_ for _ in ()).throw(BetelgeuseError("asked")))
 
     with pytest.raises(BetelgeuseError) as caught:
-        workflow.backup("local")
+        backup.backup("local")
 
     assert isinstance(caught.value, RefusedError) is same
 

@@ -1,33 +1,23 @@
-"""Copy what the stores hold to where BACKUP_TARGET says, list the copies, and put one back."""
+"""Copy what the stores hold to where BACKUP_TARGET says, and list the copies."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Sequence
 from typing import Final
 
-from betelgeuse import lease, lock, paths, servers
-from betelgeuse.backups import claims, frames, keys
-from betelgeuse.backups.repository import Copy, Repository
+from betelgeuse import paths, servers
+from betelgeuse.backups import claims, keys
+from betelgeuse.backups.repository import Repository
 from betelgeuse.builds import golang
 from betelgeuse.clusters.local import etcd
 from betelgeuse.clusters.servers import etcd as hosts_etcd
 from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
-from betelgeuse.kube import Kube, Obj, key_of
+from betelgeuse.kube import Kube, Obj
 from betelgeuse.kube.command import exec_command
-from betelgeuse.owners import RESTARTED
 from betelgeuse.progress import out, say, step
-from betelgeuse.settings import LOCAL, Settings, load
-from betelgeuse.shell import run
-from betelgeuse.tree.backups import CLAIMS, CLIENT, SECRETS, Backup, chosen
-from betelgeuse.wait import until_ready
-from betelgeuse.workflows import rotate_secrets
-from betelgeuse.workflows.apply_tree import READY_SECONDS
+from betelgeuse.settings import LOCAL, Settings
+from betelgeuse.tree.backups import CLAIMS, SECRETS, Backup, chosen
 from betelgeuse.workflows.session import opened
 
-_MERGE: Final = "application/merge-patch+json"
 _KILO: Final = 1024.0
 _MANAGER: Final = "betelgeuse-backup"
 ETCD: Final = Backup("etcd", "etcd", "kube-system", "", (), (), "kube-system", ())
@@ -36,11 +26,12 @@ RECORD: Final = "backup_made_timestamp_seconds"
 """The metric that says when a store's last good copy was made; alerts are written against it."""
 
 
-def _repository(chosen_env: Settings) -> Repository:
-    return Repository(chosen_env.env, chosen_env.backup_target, golang.commands("restic") / "restic")
+def repository_of(settings: Settings) -> Repository:
+    """Return where an environment's copies are kept."""
+    return Repository(settings.env, settings.backup_target, golang.commands("restic") / "restic")
 
 
-def _pod(kube: Kube, one: Backup) -> str:
+def serving_pod(kube: Kube, one: Backup) -> str:
     """Return a ready pod that can make or take the copy; BetelgeuseError where there is none."""
     for pod in kube.list("v1", "Pod", one.namespace, labels=one.pods):
         conditions = pod.get("status", {}).get("conditions") or ()
@@ -80,15 +71,15 @@ def parted(store: str) -> tuple[str, str]:
     return name, part
 
 
-def _forms(env: str) -> bool:
+def forms_etcd(env: str) -> bool:
     """Whether an environment's control plane is ours, and with it etcd."""
     return env == LOCAL or bool(servers.load(env))
 
 
-def _wanted(env: str, objects: Sequence[Obj], store: str) -> tuple[list[Backup], str]:
+def stores_of(env: str, objects: Sequence[Obj], store: str) -> tuple[list[Backup], str]:
     """Return what `--store` names, and the part; UsageError where the store has none."""
     name, part = parted(store)
-    found = chosen(objects, name, *([ETCD] if _forms(env) else []))
+    found = chosen(objects, name, *([ETCD] if forms_etcd(env) else []))
     if part and found[0].method != CLAIMS:
         message = f"{name} has no parts: --store={name}"
         raise UsageError(message)
@@ -110,34 +101,59 @@ def _save_claims(settings: Settings, kube: Kube, repository: Repository, one: Ba
         raise BetelgeuseError(message)
 
 
+def _save_etcd(env: str, repository: Repository) -> None:
+    repository.save(ETCD.name, etcd.dump() if env == LOCAL else hosts_etcd.dump(env))
+
+
 def _save(settings: Settings, kube: Kube, repository: Repository, one: Backup, part: str) -> None:
     if one.method == CLAIMS:
         _save_claims(settings, kube, repository, one, part)
     elif one.method == SECRETS:
         repository.save_text(one.name, keys.dump(kube, one.name, one.objects))
     elif one is ETCD:
-        repository.save(one.name, etcd.dump() if settings.env == LOCAL else hosts_etcd.dump(settings.env))
+        _save_etcd(settings.env, repository)
     else:
-        repository.save(one.name, exec_command(settings, one.namespace, _pod(kube, one), one.dump))
+        repository.save(one.name, exec_command(settings, one.namespace, serving_pod(kube, one), one.dump))
 
 
-def backup(env: str, store: str = "") -> None:
-    """Copy one store, a part of it, or all; RefusedError where the copy would lie in the store itself."""
-    settings, kube, objects = opened(env)
-    wanted, part = _wanted(env, objects, store)
-    if not wanted:
-        out(f"{env}: its profile has no store to back up")
-        return
+def _ready(settings: Settings) -> Repository:
+    """Return the repository for a new copy; RefusedError where that would lie in the store itself."""
     if _same_cluster(settings):
         message = (
             f"BACKUP_TARGET={settings.backup_target} lies in the cluster that is to be backed up: "
             "it would be lost with it; name a folder or an S3 elsewhere"
         )
         raise RefusedError(message)
-    repository = _repository(settings)
+    repository = repository_of(settings)
     repository.open(create=True)
+    return repository
+
+
+def before_change(settings: Settings) -> None:
+    """Copy the etcd of a cluster on servers before something changes the cluster.
+
+    Where that fails it is said, and the change goes on: it may be what mends the cause.
+    """
+    env = settings.env
+    if not servers.load(env) or not paths.kubeconfig_path(env).is_file():
+        return
+    try:
+        with step("copy etcd before anything is changed"):
+            _save_etcd(env, _ready(settings))
+    except BetelgeuseError as error:
+        say(f"etcd: no copy was made before this change: {error}")
+
+
+def backup(env: str, store: str = "") -> None:
+    """Copy one store, a part of it, or all; RefusedError where the copy would lie in the store itself."""
+    settings, kube, objects = opened(env)
+    stores, part = stores_of(env, objects, store)
+    if not stores:
+        out(f"{env}: its profile has no store to back up")
+        return
+    repository = _ready(settings)
     failed = []
-    for one in wanted:
+    for one in stores:
         try:
             with step(f"backup {store or one.name}"):
                 _save(settings, kube, repository, one, part)
@@ -150,9 +166,9 @@ def backup(env: str, store: str = "") -> None:
         repository.forget()
         repository.check()
     if failed:
-        message = f"{env}: {len(failed)} of {len(wanted)} not backed up: {', '.join(failed)}"
+        message = f"{env}: {len(failed)} of {len(stores)} not backed up: {', '.join(failed)}"
         raise BetelgeuseError(message)
-    out(f"{env}: {len(wanted)} backed up to {repository.target}")
+    out(f"{env}: {len(stores)} backed up to {repository.target}")
 
 
 def _sized(size: float) -> str:
@@ -166,7 +182,7 @@ def _sized(size: float) -> str:
 def listed(env: str) -> None:
     """Print every copy: of what, from when, how big, and when the copies were last verified."""
     settings, _, _ = opened(env)
-    repository = _repository(settings)
+    repository = repository_of(settings)
     repository.open()
     copies = repository.copies()
     width = max((len(one.store) for one in copies), default=0)
@@ -174,111 +190,3 @@ def listed(env: str) -> None:
         out(f"{one.made:%Y-%m-%d %H:%M:%S}Z  {one.store:<{width}} {_sized(one.size):>9}  {one.id}")
     when = repository.checked()
     out(f"{repository.target}: {f'verified {when:%Y-%m-%d %H:%M}Z' if when else 'never verified from this machine'}")
-
-
-def _until(at: str) -> datetime:
-    try:
-        until = datetime.fromisoformat(at) if at else datetime.now(UTC)
-    except ValueError:
-        message = f"--at must be a time such as 2026-11-28T14:30, got {at[:60]!r}"
-        raise UsageError(message) from None
-    return until if until.tzinfo else until.replace(tzinfo=UTC)
-
-
-def select(copies: Sequence[Copy], store: str, at: str) -> list[Copy]:
-    """Return the newest copy of a store, or of each of its parts, at a time or before; UsageError where there is none.
-
-    A part that had no copy yet is left out.
-    """
-    until = _until(at)
-    of_store = [copy for copy in copies if store in {copy.store, parted(copy.store)[0]}]
-    found = {copy.store: copy for copy in of_store if copy.made <= until}
-    if not found:
-        first = f"; the first is of {of_store[0].made:%Y-%m-%d %H:%M:%S}Z" if of_store else ""
-        message = f"no copy of {store}{f' from {at} or before' if at else ''}{first}"
-        raise UsageError(message)
-    return [found[name] for name in sorted(found)]
-
-
-def _restart(kube: Kube, one: Backup, objects: Sequence[Obj]) -> None:
-    """Start anew who remembers what was there before, and wait until they serve."""
-    for key in one.restart:
-        path = f"/apis/apps/v1/namespaces/{key.namespace}/deployments/{key.name}"
-        body = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: datetime.now(UTC).isoformat()}}}}}
-        kube.request("PATCH", path, body=body, content_type=_MERGE)
-    with step(f"starting anew {', '.join(map(str, one.restart))}: they remember what was there before"):
-        until_ready(kube, [obj for obj in objects if key_of(obj) in one.restart], READY_SECONDS)
-
-
-def _put(settings: Settings, kube: Kube, one: Backup, copy: Copy, spool: Path) -> None:
-    """Replace what a store, or a part of it, holds with a copy that was taken out."""
-    if one.method == SECRETS:
-        with lock.exclusive(settings.env, "restore"), lease.held(kube, settings.env):
-            for key in keys.load(kube, one.name, one.objects, spool.read_text("utf-8")):
-                say(f"{key}: has the values of the copy")
-    elif one.method == CLAIMS:
-        with claims.held(kube, one, parted(copy.store)[1], make=True) as pod:
-            run(exec_command(settings, one.home, pod, one.load, stdin=True), input=spool)
-    else:
-        if one.method == CLIENT:
-            frames.verify(one.name, spool)
-        run(exec_command(settings, one.namespace, _pod(kube, one), one.load, stdin=True), input=spool)
-
-
-@contextmanager
-def _taken_out(repository: Repository, copy: Copy) -> Iterator[Path]:
-    """Give a copy as a file, verified whole, for a while."""
-    with TemporaryDirectory(dir=paths.STATE / "backups", prefix="restore-") as folder:
-        spool = Path(folder) / "copy"
-        with step(f"read and verify copy {copy.id} of {copy.store}, {copy.made:%Y-%m-%d %H:%M:%S}Z"):
-            repository.extract(copy, spool)
-        yield spool
-
-
-def _restore_etcd(env: str, at: str) -> list[Copy]:
-    """Have the control plane begin again: nothing is asked of an API server, which may not serve at all."""
-    repository = _repository(load(env))
-    repository.open()
-    (copy,) = select(repository.copies(), ETCD.name, at)
-    with lock.exclusive(env, "restore"), _taken_out(repository, copy) as spool:
-        if env == LOCAL:
-            etcd.load(spool, spool.parent)
-        else:
-            hosts_etcd.load(env, spool, spool.parent)
-    say("what was made or deleted since is as it was then: `invoke deploy` brings the platform to its tree")
-    return [copy]
-
-
-def _restore(env: str, store: str, at: str) -> list[Copy]:
-    settings, kube, objects = opened(env)
-    (one,), _ = _wanted(env, objects, store)
-    repository = _repository(settings)
-    repository.open()
-    copies = select(repository.copies(), store, at)
-    for copy in copies:
-        with _taken_out(repository, copy) as spool, step(f"restore {copy.store}"):
-            _put(settings, kube, one, copy, spool)
-    if one.method == SECRETS:
-        with lock.exclusive(env, "restore"), lease.held(kube, env):
-            # Who finds its data encrypted with another key does not start: not before its own store is restored.
-            rotate_secrets.follow(kube, objects, wait=False)
-            say("what encrypts with them starts anew, and is ready once its stores are restored too: `invoke status`")
-    if one.restart:
-        _restart(kube, one, objects)
-    return copies
-
-
-def restore(env: str, store: str, at: str = "") -> float:
-    """Replace what a store holds with a copy; return the seconds it took.
-
-    The copy is taken out of the repository and verified whole before the store is touched.
-    """
-    if not store:
-        message = "--store is missing: a restore replaces what one store holds"
-        raise UsageError(message)
-    begin = time.monotonic()
-    copies = _restore_etcd(env, at) if store == ETCD.name and _forms(env) else _restore(env, store, at)
-    seconds = time.monotonic() - begin
-    oldest = min(copy.made for copy in copies)
-    out(f"{env}: {store} is as of {oldest:%Y-%m-%d %H:%M:%S}Z again, after {seconds:.1f} s")
-    return seconds

@@ -30,7 +30,7 @@ from betelgeuse.profiles import Profile
 from betelgeuse.progress import out, say
 from betelgeuse.settings import KIND, LOCAL, MADE, Settings
 from betelgeuse.tree import Tree
-from betelgeuse.workflows import realm
+from betelgeuse.workflows import backup, realm
 from betelgeuse.workflows.apply_tree import Result, apply_tree
 
 
@@ -61,6 +61,7 @@ def _prepare(chosen: Settings, said: str, *, prune_data: bool) -> tuple[Profile,
     elif chosen.env == KIND:
         kind.bring_up(chosen, objects, profile.budget.build_minutes)
     else:
+        backup.before_change(chosen)
         hosts.bring_up(chosen, listed, objects, profile.budget.build_minutes)
     kube = connect(chosen)
     known = inventory.load(kube).profile

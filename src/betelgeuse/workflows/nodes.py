@@ -19,6 +19,7 @@ from betelgeuse.readiness import judge_node
 from betelgeuse.servers import FILE, Server
 from betelgeuse.settings import LOCAL
 from betelgeuse.ssh import Connection, at_once
+from betelgeuse.workflows import backup
 
 _NOT_READY: Final = 1
 _ROLE: Final = "node-role.kubernetes.io/"
@@ -134,12 +135,13 @@ def remove(env: str, name: str, *, prune_data: bool = False) -> None:
 
     Raises UsageError for an unknown server, RefusedError for one that the cluster needs or that holds volumes.
     """
-    settings.load(env)
+    chosen = settings.load(env)
     listed = servers.load(env)
     if not listed:
         message = f"{env} has no {FILE}, and --remove takes out servers; on {LOCAL} it is `invoke deploy --nodes=…`"
         raise UsageError(message)
     server, others = departure.chosen(env, listed, name)
     with lock.exclusive(env, "nodes --remove"), step(f"remove {name}"):
+        backup.before_change(chosen)
         departure.remove(server, reach(env, others), prune_data=prune_data)
     say(f"take {name} out of overlays/{env}/{FILE}, and NODES={len(others)}: a deploy takes in whoever is listed")

@@ -101,15 +101,12 @@ def status(_: Context, env: str = LOCAL, profile: str | None = None, json: bool 
 
 @verb
 def nodes(
-    _: Context, env: str = LOCAL, remove: str | None = None, prune_data: bool = False, json: bool = False
+    _: Context, env: str = LOCAL, remove: str = "", reboot: str = "", prune_data: bool = False, json: bool = False
 ) -> None:
-    """Show the nodes: role, state, mesh, certificates; --remove=NAME takes a server out of the cluster."""
-    from betelgeuse.workflows import nodes as verbs
+    """Show the nodes; --remove=NAME takes a server out, --reboot=NAME reboots it, --reboot=due all that ask for it."""
+    from betelgeuse.workflows.nodes import nodes as run
 
-    if remove:
-        verbs.remove(env, remove, prune_data=prune_data)
-    elif code := verbs.show(env, as_json=json):
-        raise Exit(code=code)
+    raise Exit(code=run(env, remove, reboot, prune_data=prune_data, as_json=json))
 
 
 @verb

@@ -4,7 +4,7 @@ An environment without the file has a cluster that somebody else made.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address
@@ -181,3 +181,12 @@ def load(env: str) -> tuple[Server, ...]:
         message = f"{paths.shown(file)}: cannot be read: {getattr(error, 'strerror', '') or 'not UTF-8 text'}"
         raise UsageError(message) from None
     return parse(paths.shown(file), content)
+
+
+def named(env: str, known: Sequence[Server], name: str) -> Server:
+    """Return the server of that name; UsageError where the environment has none."""
+    found = {server.name: server for server in known}
+    if name not in found:
+        message = f"overlays/{env}/{FILE} has no server {name!r}{suggest(name, list(found))}"
+        raise UsageError(message)
+    return found[name]

@@ -120,9 +120,9 @@ def killed_when(said: str, log: Path) -> None:
     process.wait()
 
 
-def started(said: str, log: Path) -> "subprocess.Popen[bytes]":
-    """Start a deploy that goes on behind our back, and return it as soon as it says something."""
-    argv = [*_INVOKE, "deploy", f"--env={ENV}", f"--profile={PROFILE}"]
+def started(said: str, log: Path, *verb: str) -> "subprocess.Popen[bytes]":
+    """Start a verb, or a deploy, that goes on behind our back, and return it as soon as it says something."""
+    argv = [*_INVOKE, *(verb or ("deploy", f"--env={ENV}", f"--profile={PROFILE}"))]
     with log.open("wb") as out:
         process = subprocess.Popen(argv, cwd=paths.ROOT, env=environment(), stdout=out, stderr=out)  # noqa: S603
     begin = time.monotonic()

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +16,6 @@ import pytest
 
 from betelgeuse import paths
 from betelgeuse.clusters.servers import mesh, place
-from betelgeuse.errors import BetelgeuseError
 from betelgeuse.progress import say
 from betelgeuse.shell import run
 from tests.rehearsal import talk
@@ -50,6 +48,8 @@ _MEMBERS: Final = (
     "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt"
     " --cert=/etc/kubernetes/pki/etcd/server.crt --key=/etc/kubernetes/pki/etcd/server.key member list -w json"
 )
+_STARTED: Final = "cut -d ' ' -f 22 /proc/1/stat"
+"""When the server's first program began, in ticks of its machine."""
 _FOUND: Final[dict[str, dict[str, str]]] = {}
 """What was on each server before the first deploy, by kind."""
 
@@ -333,15 +333,22 @@ def _leads_at(others: Sequence[Machine]) -> str:
     return lease.partition("_")[0]
 
 
-def test_a_server_is_rebooted(three: Sequence[Machine]) -> None:
-    """By systemd; the platform is whole again."""
-    # The connection may end before its answer.
-    with suppress(BetelgeuseError):
-        on(three[1], "systemctl reboot")
-    three[1].ended(120)
-    three[1].boot()
+def test_a_server_that_asks_for_it_is_rebooted(three: Sequence[Machine], tmp_path: Path) -> None:
+    """No other; its pods go elsewhere before, and the platform is whole when the verb ends."""
+    asking = three[1]
+    on(asking, "touch /run/reboot-required")
+    begun = [on(machine, _STARTED) for machine in three]
 
-    comes_back(three[0])
+    process = started(f"{asking.name} reboots", tmp_path / "log", "nodes", f"--env={ENV}", "--reboot=due")
+    asking.ended(120)
+    asking.boot()
+
+    assert process.wait(1200) == 0, (tmp_path / "log").read_text("utf-8")[-3000:]
+    assert [on(machine, _STARTED) == then for machine, then in zip(three, begun, strict=True)] == [True, False, True]
+    assert _not_ready(three) == ""
+    assert not answers(three[0])
+    code, said = invoke("nodes", f"--env={ENV}", "--reboot=due")
+    assert (code, "no server asks for a reboot" in said) == (0, True), said[-3000:]
 
 
 def test_all_lose_their_power_at_once(three: Sequence[Machine]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from betelgeuse import lock, servers, settings
 from betelgeuse.clusters.local import certificates
 from betelgeuse.clusters.local.certificates import Certificate
-from betelgeuse.clusters.servers import departure, mesh, renewal
+from betelgeuse.clusters.servers import departure, mesh, reboot, renewal
 from betelgeuse.clusters.servers.target import reach
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.kube import Kube, Obj, connect
@@ -19,8 +19,13 @@ from betelgeuse.readiness import judge_node
 from betelgeuse.servers import FILE, Server
 from betelgeuse.settings import LOCAL
 from betelgeuse.ssh import Connection, at_once
+from betelgeuse.wait import until_ready
 from betelgeuse.workflows import backup
+from betelgeuse.workflows.apply_tree import READY_SECONDS
+from betelgeuse.workflows.session import opened
 
+DUE: Final = "due"
+"""In place of a server's name: each that asks for a reboot."""
 _NOT_READY: Final = 1
 _ROLE: Final = "node-role.kubernetes.io/"
 _HEAD: Final = ("NODE", "ROLE", "STATE", "KUBELET", "ADDRESS", "PODS", "MESH", "FIRST CERTIFICATE TO END")
@@ -130,18 +135,68 @@ def show(env: str, *, as_json: bool = False) -> int:
     return 0 if rows and all(each.ready for each in rows) else _NOT_READY
 
 
+def _servers(env: str, verb: str) -> list[Server]:
+    if listed := servers.load(env):
+        return listed
+    message = f"{env} has no {FILE}, and {verb} is for servers"
+    raise UsageError(message)
+
+
 def remove(env: str, name: str, *, prune_data: bool = False) -> None:
     """Take a server out of a cluster of several, and say what its list must say next; see departure.remove.
 
     Raises UsageError for an unknown server, RefusedError for one that the cluster needs or that holds volumes.
     """
     chosen = settings.load(env)
-    listed = servers.load(env)
-    if not listed:
-        message = f"{env} has no {FILE}, and --remove takes out servers; on {LOCAL} it is `invoke deploy --nodes=…`"
-        raise UsageError(message)
-    server, others = departure.chosen(env, listed, name)
+    server, others = departure.chosen(env, _servers(env, "--remove"), name)
     with lock.exclusive(env, "nodes --remove"), step(f"remove {name}"):
         backup.before_change(chosen)
         departure.remove(server, reach(env, others), prune_data=prune_data)
     say(f"take {name} out of overlays/{env}/{FILE}, and NODES={len(others)}: a deploy takes in whoever is listed")
+
+
+def _whole(env: str) -> None:
+    """Wait until everything of an environment's tree is ready: a reboot takes what there is twice of once."""
+    _, kube, objects = opened(env)
+    with step("waiting until everything is ready"):
+        until_ready(kube, objects, READY_SECONDS)
+
+
+def restart(env: str, wanted: str) -> None:
+    """Reboot a server, or with `due` those that ask for it, one at a time, each once everything is ready.
+
+    Raises UsageError for an unknown server, WaitTimeoutError where something is not ready: no further one is rebooted.
+    """
+    settings.load(env)
+    listed = _servers(env, "--reboot")
+    if wanted != DUE:
+        servers.named(env, listed, wanted)
+    with lock.exclusive(env, "nodes --reboot"):
+        connections = reach(env, listed)
+        for each in connections:
+            if reboot.marked(env, each.server.name):
+                reboot.finish(each)
+        chosen = [
+            each for each in connections if each.server.name == wanted or (wanted == DUE and each.succeeds(reboot.ASKS))
+        ]
+        for each in chosen:
+            _whole(env)
+            reboot.reboot(each, [other for other in connections if other is not each])
+        if chosen:
+            _whole(env)
+    names = ", ".join(each.server.name for each in chosen)
+    out(f"{env}: rebooted {names}" if names else f"{env}: no server asks for a reboot")
+
+
+def nodes(env: str, remove_name: str, reboot_name: str, *, prune_data: bool, as_json: bool) -> int:
+    """Take a server out, reboot one, or show them all; return the exit code."""
+    if remove_name and reboot_name:
+        message = "--remove and --reboot exclude each other: name one"
+        raise UsageError(message)
+    if remove_name:
+        remove(env, remove_name, prune_data=prune_data)
+    elif reboot_name:
+        restart(env, reboot_name)
+    else:
+        return show(env, as_json=as_json)
+    return 0

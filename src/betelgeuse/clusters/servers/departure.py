@@ -8,10 +8,9 @@ from typing import Any, Final
 from betelgeuse.clusters import drain
 from betelgeuse.clusters.drain import Volume
 from betelgeuse.clusters.servers import endpoint, forming, joining, leave, mesh, programs
-from betelgeuse.errors import BetelgeuseError, RefusedError, UsageError
+from betelgeuse.errors import BetelgeuseError, RefusedError
 from betelgeuse.progress import say
-from betelgeuse.servers import FILE, Server
-from betelgeuse.settings import suggest
+from betelgeuse.servers import Server, named
 from betelgeuse.ssh import Connection, at_once
 
 _FEWEST: Final = 2
@@ -20,11 +19,7 @@ _FEWEST: Final = 2
 
 def chosen(env: str, servers: Sequence[Server], name: str) -> tuple[Server, list[Server]]:
     """Return the server of that name and the others; UsageError or RefusedError where it cannot go."""
-    names = [server.name for server in servers]
-    if name not in names:
-        message = f"overlays/{env}/{FILE} has no server {name!r}{suggest(name, names)}"
-        raise UsageError(message)
-    server = servers[names.index(name)]
+    server = named(env, servers, name)
     others = [each for each in servers if each is not server]
     if len(others) < _FEWEST:
         message = f"{name} is one of {len(servers)} servers, and a mesh has {_FEWEST}: `invoke destroy --env={env}`"

@@ -135,7 +135,7 @@ def show(env: str, *, as_json: bool = False) -> int:
     return 0 if rows and all(each.ready for each in rows) else _NOT_READY
 
 
-def _servers(env: str, verb: str) -> list[Server]:
+def _servers(env: str, verb: str) -> Sequence[Server]:
     if listed := servers.load(env):
         return listed
     message = f"{env} has no {FILE}, and {verb} is for servers"

@@ -15,12 +15,16 @@ from tests.rehearsal import machines
 from tests.rehearsal.machines import ENV, Machine
 
 _LOOKS = {"tcpdump": ("/usr/bin/tcpdump", "sees what goes over the wire")}
+_NO_PART = (".git", ".venv", ".nox", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__", "reports")
+"""Of a checkout: what is not the tree."""
 _SOCKET = re.compile(r"SSH_AUTH_SOCK=([^;]+);.*SSH_AGENT_PID=(\d+);", re.DOTALL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Say how many servers."""
+    """Say how many servers, and which story."""
     parser.addoption("--single", action="store_true", help="one server runs everything; else there are three")
+    upgrade = "the story is another: a cluster of this version of Kubernetes, such as 1.36.3, is upgraded to the tree's"
+    parser.addoption("--upgrade-from", metavar="VERSION", help=upgrade)
 
 
 @pytest.fixture(scope="session")
@@ -56,8 +60,8 @@ def _boot(count: int, agent: Path) -> Iterator[Sequence[Machine]]:
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest, agent: Path) -> Iterator[Machine]:
     """Give a bare server, freshly installed and booted."""
-    if not request.config.getoption("--single"):
-        pytest.skip("this is told of one server: say --single")
+    if request.config.getoption("--upgrade-from") or not request.config.getoption("--single"):
+        pytest.skip("this is told of one server: say --single alone")
     for (machine,) in _boot(1, agent):
         yield machine
 
@@ -65,8 +69,32 @@ def server(request: pytest.FixtureRequest, agent: Path) -> Iterator[Machine]:
 @pytest.fixture(scope="session")
 def three(request: pytest.FixtureRequest, agent: Path) -> Iterator[Sequence[Machine]]:
     """Give three bare servers, freshly installed and booted."""
-    if request.config.getoption("--single"):
-        pytest.skip("this is told of three servers")
+    if request.config.getoption("--upgrade-from") or request.config.getoption("--single"):
+        pytest.skip("this is told of three servers: say neither --single nor --upgrade-from")
+    yield from _several(3, agent)
+
+
+def _several(count: int, agent: Path) -> Iterator[Sequence[Machine]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NODES", "3")
-        yield from _boot(3, agent)
+        patch.setenv("NODES", str(count))
+        yield from _boot(count, agent)
+
+
+@pytest.fixture(scope="session")
+def older(request: pytest.FixtureRequest, agent: Path) -> Iterator[Sequence[Machine]]:
+    """Give bare servers for a cluster that is to be upgraded: one or three."""
+    if not request.config.getoption("--upgrade-from"):
+        pytest.skip("this is told of another version of Kubernetes: say --upgrade-from=VERSION")
+    yield from _several(1 if request.config.getoption("--single") else 3, agent)
+
+
+@pytest.fixture(scope="session")
+def former(request: pytest.FixtureRequest, older: Sequence[Machine], agent: Path) -> Path:
+    """Give a checkout that differs from this one in its version of Kubernetes alone, and knows the same servers."""
+    assert older
+    tree = agent / "former"
+    shutil.copytree(paths.ROOT, tree, symlinks=True, ignore=shutil.ignore_patterns(*_NO_PART))
+    file = tree / "programs/kubernetes/program.yaml"
+    text, version = file.read_text("utf-8"), str(request.config.getoption("--upgrade-from"))
+    file.write_text(re.sub(r"^version: .*", f"version: {version}", text), "utf-8")
+    return tree

@@ -36,13 +36,13 @@ def on(machine: Machine, command: str) -> str:
     return run(["ssh", *said, f"root@{machine.address}", command], timeout=120, internet=False)
 
 
-def invoke(*arguments: str, seconds: float = 120.0) -> tuple[int, str]:
-    """Run one of the project's verbs; return its exit code and what it said."""
+def invoke(*arguments: str, seconds: float = 120.0, tree: Path = paths.ROOT) -> tuple[int, str]:
+    """Run one of the project's verbs, as another checkout has it too; return its exit code and what it said."""
     begin = time.monotonic()
     done = subprocess.run(  # noqa: S603 - our own argv
         [*_INVOKE, *arguments],
-        cwd=paths.ROOT,
-        env=environment(),
+        cwd=tree,
+        env={**environment(), "PYTHONPATH": str(tree / "src")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -53,9 +53,9 @@ def invoke(*arguments: str, seconds: float = 120.0) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def deploy() -> str:
-    """Deploy the platform; return what the verb said."""
-    code, said = invoke("deploy", f"--env={ENV}", f"--profile={PROFILE}", seconds=_DEPLOY_SECONDS)
+def deploy(tree: Path = paths.ROOT) -> str:
+    """Deploy the platform, as another checkout has it too; return what the verb said."""
+    code, said = invoke("deploy", f"--env={ENV}", f"--profile={PROFILE}", seconds=_DEPLOY_SECONDS, tree=tree)
     assert code == 0, said[-3000:]
     return said
 

@@ -158,9 +158,14 @@ NEW = "v1.37.2"
         ((Facts(joined=True, meshed=True), Facts()), r"^one was formed as a worker, and .* says both: "),
         ((Facts(), Facts(joined=True, meshed=True)), r"^no control plane of own is left, but workers are: "),
         ((Facts(joined=True, meshed=True, controls=True, version="v1.37.9"), Facts()), ""),
+        ((Facts(joined=True, meshed=True, controls=True, version="v1.36.9"), Facts()), ""),
         (
-            (Facts(joined=True, meshed=True, controls=True, version="v1.36.9"), Facts()),
-            r"^one runs a control plane of Kubernetes v1\.36\.9, the tree has v1\.37\.2, and a deploy upgrades none: ",
+            (Facts(joined=True, meshed=True, controls=True, version="v1.35.9"), Facts()),
+            r"^one runs Kubernetes v1\.35\.9, the tree has v1\.37\.2, .* deploy a tree with v1\.36 first$",
+        ),
+        (
+            (Facts(joined=True, meshed=True, controls=True, version="v1.38.0"), Facts()),
+            r"^one runs Kubernetes v1\.38\.0, the tree has v1\.37\.2: a control plane does not go back$",
         ),
     ],
 )

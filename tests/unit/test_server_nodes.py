@@ -41,7 +41,7 @@ def test_facts_are_read() -> None:
     """A bare server says little; a node of ours says whose it is."""
     assert facts.parse("capabilities=000001ffffffffff\nunified=yes\n") == Facts()
     assert facts.parse(
-        "owner=own\ncapabilities=000001fffeffffff\njoined=yes\nkubernetes=yes\nmeshed=yes\ncontrols=v1.37.2\n"
+        "owner=own\ncapabilities=000001fffeffffff\njoined=yes\nkubernetes=yes\nmeshed=yes\ncontrols=v1.37.2\nupgrading=yes\nkubelet=v1.36.3\n"
     ) == Facts(
         "own",
         joined=True,
@@ -51,6 +51,8 @@ def test_facts_are_read() -> None:
         meshed=True,
         controls=True,
         version="v1.37.2",
+        upgrading=True,
+        kubelet="v1.36.3",
     )
 
 

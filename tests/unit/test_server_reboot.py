@@ -78,21 +78,21 @@ def test_those_that_ask_for_it_are_rebooted_one_at_a_time(
     assert cluster.log == [
         "ready",
         "fetch bb",
-        "annotate node a betelgeuse.io/rebooting=true",
+        "annotate node a betelgeuse.io/set-aside=true",
         "cordon a",
         "drain a",
         "reboot a",
         "keep a",
         "uncordon a",
-        "annotate node a betelgeuse.io/rebooting-",
+        "annotate node a betelgeuse.io/set-aside-",
         "ready",
         "fetch a",
-        "annotate node ccc betelgeuse.io/rebooting=true",
+        "annotate node ccc betelgeuse.io/set-aside=true",
         "cordon ccc",
         "drain ccc",
         "reboot ccc",
         "uncordon ccc",
-        "annotate node ccc betelgeuse.io/rebooting-",
+        "annotate node ccc betelgeuse.io/set-aside-",
         "ready",
     ]
     assert "own: rebooted a, ccc" in capsys.readouterr().out
@@ -125,7 +125,7 @@ def test_a_killed_reboot_is_ended_first(monkeypatch: pytest.MonkeyPatch) -> None
 
     nodes.restart("own", nodes.DUE)
 
-    assert cluster.log == ["uncordon bb", "annotate node bb betelgeuse.io/rebooting-"]
+    assert cluster.log == ["uncordon bb", "annotate node bb betelgeuse.io/set-aside-"]
 
 
 def test_a_persons_cordon_stays(monkeypatch: pytest.MonkeyPatch) -> None:

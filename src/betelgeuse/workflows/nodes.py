@@ -10,7 +10,7 @@ from typing import Any, Final
 from betelgeuse import lock, servers, settings
 from betelgeuse.clusters.local import certificates
 from betelgeuse.clusters.local.certificates import Certificate
-from betelgeuse.clusters.servers import departure, mesh, reboot, renewal
+from betelgeuse.clusters.servers import aside, departure, mesh, reboot, renewal
 from betelgeuse.clusters.servers.target import reach
 from betelgeuse.errors import BetelgeuseError, UsageError
 from betelgeuse.kube import Kube, Obj, connect
@@ -174,8 +174,8 @@ def restart(env: str, wanted: str) -> None:
     with lock.exclusive(env, "nodes --reboot"):
         connections = reach(env, listed)
         for each in connections:
-            if reboot.marked(env, each.server.name):
-                reboot.finish(each)
+            if aside.marked(env, each.server.name):
+                aside.take_back(env, each.server.name)
         chosen = [
             each for each in connections if each.server.name == wanted or (wanted == DUE and each.succeeds(reboot.ASKS))
         ]

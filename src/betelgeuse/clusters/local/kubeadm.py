@@ -205,7 +205,7 @@ def _patch(node: Node) -> dict[str, Any]:
     }
 
 
-_TIMEOUTS: Final = dict.fromkeys(("controlPlaneComponentHealthCheck", "kubernetesAPICall"), "10m0s")
+TIMEOUTS: Final = dict.fromkeys(("controlPlaneComponentHealthCheck", "kubernetesAPICall"), "10m0s")
 """kubeadm's own minutes are too few for a slow or busy machine; who calls it ends it after a quarter of an hour."""
 
 
@@ -225,7 +225,7 @@ def init_config(node: Member, versions: Versions, domain: str, traits: Traits = 
         "localAPIEndpoint": {"advertiseAddress": node.address, "bindPort": API_PORT},
         "nodeRegistration": _registration(node, traits),
         "patches": {"directory": "/etc/kubernetes/patches"},
-        "timeouts": _TIMEOUTS,
+        "timeouts": TIMEOUTS,
     }
     cluster = {
         "apiVersion": "kubeadm.k8s.io/v1beta4",
@@ -278,7 +278,7 @@ def join_config(  # noqa: PLR0913 - what a node must know of a cluster
         },
         "nodeRegistration": _registration(node, traits),
         "patches": {"directory": "/etc/kubernetes/patches"},
-        "timeouts": _TIMEOUTS,
+        "timeouts": TIMEOUTS,
         **(local if controls else {}),
     }
     return yamls.dump([join])

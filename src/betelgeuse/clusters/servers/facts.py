@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from betelgeuse.clusters.local import kubeadm
-from betelgeuse.clusters.servers import place
+from betelgeuse.clusters.servers import place, units
 from betelgeuse.servers import Server
 from betelgeuse.ssh import Connection
 
@@ -18,6 +18,9 @@ sed -n 's/^CapEff:\\s*/capabilities=/p' /proc/self/status
 [ ! -e /etc/kubernetes ] || echo kubernetes=yes
 [ ! -e {place.MESH} ] || echo meshed=yes
 cat /etc/kubernetes/manifests/kube-apiserver.yaml 2>/dev/null | sed -n 's|^ *image: .*/kube-apiserver:|controls=|p'
+[ ! -e {place.UPGRADING} ] || echo upgrading=yes
+kubelet=$(sed -n 's|^ExecStart=\\([^ ]*/kubelet\\) .*|\\1|p' {place.UNITS}/{units.KUBELET} 2>/dev/null)
+[ ! -x "$kubelet" ] || "$kubelet" --version | sed 's/^Kubernetes /kubelet=/'
 """
 _PREFLIGHT: Final = (
     "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",  # no br_netfilter: pods are not on a bridge
@@ -45,6 +48,10 @@ class Facts:
     """Whether it runs a control plane."""
     version: str = ""
     """That of its API server, as `v1.37.2`."""
+    upgrading: bool = False
+    """Whether its control plane was left on the way to another version."""
+    kubelet: str = ""
+    """The version of the kubelet that its unit starts."""
     unified: bool = True
     """Whether cgroup v2 is all that it has."""
     resources: bool = True
@@ -61,6 +68,8 @@ def parse(text: str) -> Facts:
         meshed="meshed" in said,
         controls="controls" in said,
         version=said.get("controls", ""),
+        upgrading="upgrading" in said,
+        kubelet=said.get("kubelet", ""),
         unified="unified" in said,
         resources=bool(int(said.get("capabilities", "0"), 16) >> _RESOURCES & 1),
     )

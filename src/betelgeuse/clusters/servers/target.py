@@ -2,16 +2,16 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from betelgeuse import nodecount, overlays, paths
 from betelgeuse.builds import components, images
-from betelgeuse.clusters.local import cluster, kubeadm
+from betelgeuse.clusters.local import kubeadm
 from betelgeuse.clusters.local import target as local
 from betelgeuse.clusters.local.kubeadm import Member
 from betelgeuse.clusters.servers import (
+    aside,
     endpoint,
     facts,
     firewall,
@@ -19,23 +19,23 @@ from betelgeuse.clusters.servers import (
     joining,
     leave,
     mesh,
-    place,
     programs,
     renewal,
+    upgrade,
 )
 from betelgeuse.clusters.servers.facts import Facts
+from betelgeuse.clusters.servers.imports import Import
+from betelgeuse.clusters.servers.node import Node
 from betelgeuse.errors import RefusedError
 from betelgeuse.kube import Obj
 from betelgeuse.pipeline import run as run_tasks
 from betelgeuse.programs.model import Image
-from betelgeuse.progress import say, step
+from betelgeuse.progress import say
 from betelgeuse.servers import FILE, Role, Server
 from betelgeuse.settings import Settings
 from betelgeuse.ssh import Connection, at_once, connect
 from betelgeuse.tree import Tree
 
-_IMPORT_SECONDS: Final = 1800.0
-_CTR: Final = f"{place.BIN}/ctr -n k8s.io"
 _EVERYWHERE: Final = ("pause", "kube-proxy")
 """Of the control plane's images, what a worker runs too."""
 _MOST_CONTROLS: Final = 3
@@ -88,35 +88,12 @@ def _ours(env: str, connection: Connection) -> None:
         raise RefusedError(message)
 
 
-@dataclass
-class _Import:
-    """Loads images into servers; asks each what it has."""
-
-    connections: Sequence[Connection]
-
-    def load(self, image: Image) -> None:
-        """Bring an image to every server that lacks it, and keep it from garbage collection."""
-        at_once(partial(self._load, image), self.connections)
-
-    @staticmethod
-    def _load(image: Image, connection: Connection) -> None:
-        reference = images.reference(image)
-        if reference in connection.run(f"{_CTR} images list -q").split():
-            return
-        with step(f"carry image {image.name} to {connection.server.name}"):
-            # What is unpacked needs no second copy, packed: half of the disk that images take.
-            load = f"{_CTR} images import --local --discard-unpacked-layers - >/dev/null"
-            connection.run(load, input=images.archive(image), timeout=_IMPORT_SECONDS)
-            # The mark comes last: an image without it is carried again.
-            connection.run(f"{_CTR} images label {reference} {cluster.PINNED} >/dev/null")
-
-
 def provide(env: str, servers: Sequence[Server], image: Image) -> str:
     """Build an on-demand image and carry it to the servers that lack it; return what a pod calls it."""
     with components.aimed(env):
         local.settle_bases()
         images.build(image)
-        _Import(reach(env, servers)).load(image)
+        Import(reach(env, servers)).load(image)
         return images.reference(image)
 
 
@@ -127,7 +104,7 @@ def bring_up(settings: Settings, servers: Sequence[Server], objects: Sequence[Ob
     """
     connections = reach(settings.env, servers)
     nodecount.remember_addresses(settings.env, [server.address for server in servers if server.works])
-    loader = _Import(connections)
+    loader = Import(connections)
     needed = local.needed_images(objects)
     local.announce(needed, minutes)
     ports = Tree(objects, settings.domain).ports
@@ -136,37 +113,23 @@ def bring_up(settings: Settings, servers: Sequence[Server], objects: Sequence[Ob
     at_once(programs.sweep, connections)
 
 
-@dataclass(frozen=True)
-class _Node:
-    """A server on its way to be a node."""
-
-    connection: Connection
-    found: Facts
-    member: Member
-    """By its name, at the address that it has as a node."""
-    traits: kubeadm.Traits
-
-    @property
-    def server(self) -> Server:
-        return self.connection.server
-
-
 def _start(settings: Settings, connections: Sequence[Connection], ports: Sequence[int]) -> None:
     found = at_once(facts.ask, connections)
     grown(connections, found, local.versions().kubernetes)
     at_once(partial(_equip, settings, connections, ports), list(zip(connections, found, strict=True)))
     members = _joined(connections)
     nodes = [
-        _Node(each, fact, member, _traits(each, fact, connections))
+        Node(each, fact, member, _traits(each, fact, connections))
         for each, fact, member in zip(connections, found, members, strict=True)
     ]
     controls = [node for node in nodes if node.server.controls]
     if len(nodes) > 1:
         at_once(partial(endpoint.apply, controls=[node.member for node in controls]), connections)
-    at_once(_configure, nodes)
+    upgrade.control_planes([node for node in nodes if node.found.joined], local.versions())
+    upgrade.one_by_one(_configure, nodes, local.versions().kubernetes)
     seed = _seed(settings, controls)
 
-    def join(node: _Node) -> None:
+    def join(node: Node) -> None:
         joining.join(node.connection, node.member, seed.connection, seed.member, node.traits)
 
     further = [node for node in nodes if not node.found.joined and node is not seed]
@@ -182,16 +145,15 @@ def _start(settings: Settings, connections: Sequence[Connection], ports: Sequenc
             addresses.add(node.server.address)
         forming.sign(node.connection, *sorted(addresses))
         forming.label(settings.env, node.server)
-
-
-def _minor(version: str) -> str:
-    return version.rpartition(".")[0]
+        # What was killed before may have left it so.
+        if aside.marked(settings.env, node.server.name):
+            aside.take_back(settings.env, node.server.name)
 
 
 def grown(connections: Sequence[Connection], found: Sequence[Facts], wanted: str) -> None:
     """Refuse what no step leads to: a node's address and role are in etcd and in its certificates.
 
-    Neither to another minor version of Kubernetes than `wanted`: no step upgrades a control plane.
+    Neither to a version of Kubernetes that is more than one minor version away, or older.
     """
     env, several = connections[0].env, len(connections) > 1
     for connection, fact in zip(connections, found, strict=True):
@@ -204,13 +166,8 @@ def grown(connections: Sequence[Connection], found: Sequence[Facts], wanted: str
             how = "a control plane" if fact.controls else "a worker"
             message = f"{name} was formed as {how}, and overlays/{env}/{FILE} says {connection.server.role}: {again}"
             raise RefusedError(message)
-        if fact.joined and fact.version and _minor(fact.version) != _minor(wanted):
-            message = (
-                f"{name} runs a control plane of Kubernetes {fact.version}, the tree has {wanted}, and a deploy"
-                f" upgrades none: `invoke backup --env={env}`, `invoke destroy --env={env}`, deploy, `invoke restore`"
-                " of each store"
-            )
-            raise RefusedError(message)
+        if fact.joined and fact.version:
+            upgrade.check(name, fact.version, wanted)
     heads = [fact.joined for each, fact in zip(connections, found, strict=True) if each.server.controls]
     if not any(heads) and any(fact.joined for fact in found):
         message = f"no control plane of {env} is left, but workers are: `invoke destroy --env={env}` first"
@@ -246,15 +203,15 @@ def _traits(connection: Connection, found: Facts, connections: Sequence[Connecti
     return facts.traits(connection.env, connection.server, found, mesh.ENDPOINT, names)
 
 
-def _configure(node: _Node) -> None:
+def _configure(node: Node) -> None:
     """Have a server's containerd run, with what its part of the control plane needs."""
     programs.configure(node.connection, node.traits, local.versions().pause)
-    alone = _Import([node.connection])
+    alone = Import([node.connection])
     for name in local.CONTROL_PLANE if node.server.controls else _EVERYWHERE:
         alone.load(images.named(name))
 
 
-def _seed(settings: Settings, controls: Sequence[_Node]) -> _Node:
+def _seed(settings: Settings, controls: Sequence[Node]) -> Node:
     """Return a control plane of the cluster, whose API serves; the first one is made where there is none."""
     seed = next((node for node in controls if node.found.joined), controls[0])
     for node in controls:

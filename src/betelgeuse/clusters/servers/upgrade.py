@@ -1,0 +1,138 @@
+"""Bring a cluster to the tree's version of Kubernetes: control planes one after the other, then the kubelets.
+
+A kubelet may be older than its API server, never newer, so no kubelet is replaced before the last control plane.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from betelgeuse import paths, yamls
+from betelgeuse.builds import images
+from betelgeuse.clusters.local import target as local
+from betelgeuse.clusters.local.kubeadm import TIMEOUTS, Traits, Versions
+from betelgeuse.clusters.servers import aside, forming, place
+from betelgeuse.clusters.servers.imports import Import
+from betelgeuse.clusters.servers.node import Node
+from betelgeuse.errors import RefusedError
+from betelgeuse.progress import say, step
+from betelgeuse.ssh import at_once
+
+_CONFIG: Final = "/etc/kubernetes/kubeadm-upgrade.yaml"
+_SECONDS: Final = 1200.0
+_RECORD: Final = "kubeadm-config"
+_KEY: Final = "ClusterConfiguration"
+_WORKERS: Final = ("pause", "kube-proxy", "coredns")
+"""Of kubeadm's images, those that run on every node."""
+
+
+def _minor(version: str) -> tuple[int, int]:
+    """Return 1 and 37 of `v1.37.2`."""
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    return int(major), int(minor)
+
+
+def check(name: str, runs: str, wanted: str) -> None:
+    """Refuse a way that Kubernetes does not support: to an older minor version, or over one."""
+    (major, minor), goal = _minor(runs), _minor(wanted)
+    if goal < (major, minor):
+        message = f"{name} runs Kubernetes {runs}, the tree has {wanted}: a control plane does not go back"
+        raise RefusedError(message)
+    if goal not in {(major, minor), (major, minor + 1)}:
+        message = (
+            f"{name} runs Kubernetes {runs}, the tree has {wanted}, and an upgrade is of one minor version: deploy a"
+            f" tree with v{major}.{minor + 1} first"
+        )
+        raise RefusedError(message)
+
+
+def config(versions: Versions, traits: Traits) -> str:
+    """Return the configuration of `kubeadm upgrade`, of the first control plane and of the others."""
+    said = {
+        # A deploy renews them in their last season.
+        "certificateRenewal": False,
+        "etcdUpgrade": True,
+        "imagePullPolicy": "Never",
+        "ignorePreflightErrors": [*traits.ignored, "CreateJob"],
+        "patches": {"directory": "/etc/kubernetes/patches"},
+    }
+    return yamls.dump(
+        [
+            {
+                "apiVersion": "kubeadm.k8s.io/v1beta4",
+                "kind": "UpgradeConfiguration",
+                # Nobody is there to be asked; the ways that are refused are refused before.
+                "apply": {**said, "kubernetesVersion": versions.kubernetes, "forceUpgrade": True},
+                "node": said,
+                "timeouts": TIMEOUTS,
+            }
+        ]
+    )
+
+
+def _behind(node: Node, wanted: str) -> bool:
+    return node.found.upgrading or node.found.version != wanted
+
+
+def control_planes(joined: Sequence[Node], versions: Versions) -> None:
+    """Upgrade those of a cluster's control planes that are behind; killed at any point, the next deploy goes on."""
+    wanted = versions.kubernetes
+    controls = [node for node in joined if node.server.controls]
+    # One that was left half way is the one that the others wait for.
+    behind = sorted((node for node in controls if _behind(node, wanted)), key=lambda node: not node.found.upgrading)
+    if not behind:
+        return
+    forming.fetch(controls[0].connection)
+    images.build(images.named("coredns"))
+    at_once(_carry, joined)
+    applied = len(behind) < len(controls)
+    if not applied:
+        _declare(behind[0].connection.env, versions)
+    for node in behind:
+        _upgrade(node, versions, "node" if applied else "apply")
+        applied = True
+
+
+def _carry(node: Node) -> None:
+    loader = Import([node.connection])
+    for name in local.KUBEADM if node.server.controls else _WORKERS:
+        loader.load(images.named(name))
+
+
+def _declare(env: str, versions: Versions) -> None:
+    """Have the cluster's own record say which etcd and DNS are to run: kubeadm takes them from there."""
+    at = ("configmap", _RECORD, "--namespace=kube-system")
+    (held,) = yamls.parse(json.loads(forming.kubectl(env, "get", *at, "--output=json"))["data"][_KEY], _RECORD)
+    tags: dict[str, Any] = {"etcd": {"local": {"imageTag": versions.etcd}}, "dns": {"imageTag": versions.coredns}}
+    if any(held.get(name) != said for name, said in tags.items()):
+        change = json.dumps({"data": {_KEY: yamls.dump([{**held, **tags}])}})
+        forming.kubectl(env, "patch", *at, "--type=merge", f"--patch={change}")
+
+
+def _upgrade(node: Node, versions: Versions, verb: str) -> None:
+    connection, name = node.connection, node.server.name
+    say(f"{name}: the control plane goes from {node.found.version} to {versions.kubernetes}")
+    log = paths.state_dir(connection.env) / "logs" / f"kubeadm-upgrade-{name}.log"
+    with step(f"kubeadm upgrade on {name}"):
+        connection.write(_CONFIG, config(versions, node.traits))
+        connection.run(f"touch {place.UPGRADING}; sync -f {place.UPGRADING}")
+        # One that a killed deploy left running is waited for.
+        alone = f"flock -w {_SECONDS / 2:.0f} {place.UPGRADING}"
+        command = f"PATH={place.BIN}:$PATH {alone} kubeadm upgrade {verb} --config {_CONFIG}"
+        connection.run(command, log=log, timeout=_SECONDS)
+        forming.fetch(connection)
+        connection.run(f"rm -f {_CONFIG} {place.UPGRADING}")
+
+
+def one_by_one(configure: Callable[[Node], None], nodes: Sequence[Node], wanted: str) -> None:
+    """Bring every server's programs up to date, those of another minor version one by one with their pods elsewhere."""
+    old = [node for node in nodes if node.found.kubelet and _minor(node.found.kubelet) != _minor(wanted)]
+    if len(nodes) == 1:
+        old = []
+    at_once(configure, [node for node in nodes if node not in old])
+    for node in old:
+        env, name = node.connection.env, node.server.name
+        say(f"{name}: the kubelet goes from {node.found.kubelet} to {wanted}")
+        aside.put(env, name)
+        configure(node)
+        aside.take_back(env, name)

@@ -13,10 +13,12 @@ from betelgeuse.progress import say
 from betelgeuse.shell import run
 from tests.rehearsal import machines
 from tests.rehearsal.machines import ENV, Machine
+from tests.rehearsal.story import invoke
 
 _LOOKS = {"tcpdump": ("/usr/bin/tcpdump", "sees what goes over the wire")}
 _NO_PART = (".git", ".venv", ".nox", ".mypy_cache", ".pytest_cache", ".ruff_cache", "__pycache__", "reports")
 """Of a checkout: what is not the tree."""
+_LOCK_SECONDS = 600.0
 _SOCKET = re.compile(r"SSH_AUTH_SOCK=([^;]+);.*SSH_AGENT_PID=(\d+);", re.DOTALL)
 
 
@@ -97,4 +99,6 @@ def former(request: pytest.FixtureRequest, older: Sequence[Machine], agent: Path
     file = tree / "programs/kubernetes/program.yaml"
     text, version = file.read_text("utf-8"), str(request.config.getoption("--upgrade-from"))
     file.write_text(re.sub(r"^version: .*", f"version: {version}", text), "utf-8")
+    code, said = invoke("lock", "--program=kubernetes", seconds=_LOCK_SECONDS, tree=tree)
+    assert code == 0, said
     return tree

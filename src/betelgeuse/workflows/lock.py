@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from betelgeuse import materialise, paths
 from betelgeuse.builds import golang, maven, npm
@@ -17,6 +17,8 @@ from betelgeuse.progress import out, step
 from betelgeuse.shell import run
 
 _SECONDS: Final = 3600.0
+_KUBERNETES: Final = "k8s.io/kubernetes"
+"""The module that requires others which it keeps in its own tree."""
 
 
 def _go(program: Program) -> None:
@@ -25,6 +27,7 @@ def _go(program: Program) -> None:
     environment = {**golang.environment(program), "GOFLAGS": "-mod=mod"}
     if not (program.folder / locks.GO).is_file():
         run([go, "mod", "init", f"betelgeuse.local/programs/{program.name}"], cwd=program.folder, env=environment)
+    _staging(program, go, environment)
     wanted = [f"{module}@{version}" for module, version in program.modules()]
     run([go, "get", *wanted], cwd=program.folder, env=environment, timeout=_SECONDS)
     # Every module of the build gets its checksum; nothing is compiled. What a build of the program's own makes for a
@@ -33,6 +36,33 @@ def _go(program: Program) -> None:
     run([go, "list", *incomplete, "-deps", "tool"], cwd=program.folder, env=environment, timeout=_SECONDS)
     if program.source.go and (tests := program.source.go.tests):
         run([go, "list", "-deps", "-test", *tests], cwd=program.folder, env=environment, timeout=_SECONDS)
+
+
+def staged(kubernetes: Mapping[str, Any], ours: Mapping[str, Any], version: str) -> list[str]:
+    """Return the edits of our go.mod that replace what Kubernetes keeps in its tree by what it publishes of it.
+
+    Both are what `go mod edit -json` tells. Of v1.37.2 it publishes k8s.io/api as v0.37.2.
+    """
+    published = f"v0.{version.partition('.')[2]}"
+    kept = [each["Old"]["Path"] for each in kubernetes["Replace"] if each["New"]["Path"].startswith("./staging/")]
+    former = [each["Old"]["Path"] for each in ours["Replace"] or [] if each["Old"]["Path"] == each["New"]["Path"]]
+    return [
+        *(f"-dropreplace={module}" for module in former if module not in kept and module.startswith("k8s.io/")),
+        *(f"-replace={module}={module}@{published}" for module in kept),
+    ]
+
+
+def _staging(program: Program, go: str, environment: Mapping[str, str]) -> None:
+    version = dict(program.modules()).get(_KUBERNETES)
+    if version is None:
+        return
+
+    def ask(*arguments: str) -> Any:  # noqa: ANN401 - JSON
+        return json.loads(run([go, "mod", *arguments], cwd=program.folder, env=environment, timeout=_SECONDS))
+
+    kubernetes = ask("edit", "-json", ask("download", "-json", f"{_KUBERNETES}@{version}")["GoMod"])
+    edits = staged(kubernetes, ask("edit", "-json"), version)
+    run([go, "mod", "edit", *edits], cwd=program.folder, env=environment)
 
 
 def _pypi(program: Program) -> None:

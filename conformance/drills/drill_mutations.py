@@ -25,8 +25,8 @@ from conformance.site import Site
 from conformance.verdict import demand, poll, require, require_none
 
 _ARRIVES: Final = 600.0
-"""Seconds until what was broken is broken where the checks look, and until it is whole there again: the kubelet brings a
-new configuration within a minute and a half, and Prometheus' reloader looks every three; on a busy machine later."""
+"""Seconds until what was broken is broken where the checks look, and until it is whole there again: the kubelet brings
+a new configuration within a minute and a half, and Prometheus' reloader looks every three; on a busy machine later."""
 _SUITE_SECONDS: Final = 1200.0
 _UNKNOWN: Final = "no_such_metric_at_all"
 _VALKEY: Final = Ref("Pod", "db", "valkey-0", "v1")

@@ -113,7 +113,8 @@ def _shown(site: Site) -> bool:
 
 
 def _unmonitored(site: Site) -> bool:
-    return not any("/ai/embeddings/" in target.pool for target in telemetry.targets(site))
+    # Its address is probed, too.
+    return not any("podMonitor/ai/embeddings/" in target.pool for target in telemetry.targets(site))
 
 
 _MONITORING: Final = "monitoring.coreos.com/v1"

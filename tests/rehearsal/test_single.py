@@ -188,6 +188,7 @@ def test_it_survives_a_power_cut(server: Machine) -> None:
     comes_back(server)
 
 
+@pytest.mark.usefixtures("server")
 def test_it_keeps_its_promises() -> None:
     """The conformance suite is green, after a deploy: the ACME server of rehearsals has forgotten its accounts."""
     deploy()

@@ -409,6 +409,7 @@ def test_a_server_is_taken_out_and_comes_again(three: Sequence[Machine]) -> None
     assert _not_ready(three) == ""
 
 
+@pytest.mark.usefixtures("three")
 def test_it_still_keeps_its_promises() -> None:
     """After all that."""
     conformance("rehearsal-three-after")

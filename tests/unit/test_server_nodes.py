@@ -56,6 +56,33 @@ def test_facts_are_read() -> None:
     )
 
 
+def asked(root: Path) -> Facts:
+    """Ask a machine whose /etc is below a folder, by the shell that asks servers."""
+    return facts.parse(run(["sh", "-ec", facts.ASK.replace("/etc/", f"{root}/etc/")]))
+
+
+def test_a_bare_server_is_asked(tmp_path: Path) -> None:
+    """Nothing of what is looked for is there, and that is no failure."""
+    assert asked(tmp_path).kubelet == asked(tmp_path).version == ""
+
+
+def test_a_node_tells_what_it_runs(tmp_path: Path) -> None:
+    """The kubelet that its unit starts, whichever was carried since, and its API server."""
+    kubelet = tmp_path / "kubernetes-1/kubelet"
+    manifests, system = tmp_path / "etc/kubernetes/manifests", tmp_path / "etc/systemd/system"
+    for folder in (kubelet.parent, manifests, system, tmp_path / "etc/betelgeuse"):
+        folder.mkdir(parents=True)
+    kubelet.write_text("#!/bin/sh\necho Kubernetes v1.36.3\n", "utf-8")
+    kubelet.chmod(0o755)
+    (system / units.KUBELET).write_text(f"[Service]\nExecStart={kubelet} --config=/x $ARGS\n", "utf-8")
+    (manifests / "kube-apiserver.yaml").write_text("    image: betelgeuse.local/kube-apiserver:v1.37.2\n", "utf-8")
+    (tmp_path / "etc/betelgeuse/upgrading").touch()
+
+    found = asked(tmp_path)
+
+    assert (found.kubelet, found.version, found.upgrading) == ("v1.36.3", "v1.37.2", True)
+
+
 def test_an_ordinary_server_is_told_what_kubeadm_means() -> None:
     """Systemd divides its cgroups, kubelets' certificates are signed, and nothing is lowered."""
     parts = documents(ONE, Facts())

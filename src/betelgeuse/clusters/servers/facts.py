@@ -10,7 +10,7 @@ from betelgeuse.ssh import Connection
 
 _RESOURCES: Final = 24
 """CAP_SYS_RESOURCE's number."""
-_ASK: Final = f"""
+ASK: Final = f"""
 cat {place.OWNER} 2>/dev/null | sed 's/^/owner=/'
 sed -n 's/^CapEff:\\s*/capabilities=/p' /proc/self/status
 [ "$(stat -fc %T /sys/fs/cgroup)" != cgroup2fs ] || echo unified=yes
@@ -19,7 +19,7 @@ sed -n 's/^CapEff:\\s*/capabilities=/p' /proc/self/status
 [ ! -e {place.MESH} ] || echo meshed=yes
 cat /etc/kubernetes/manifests/kube-apiserver.yaml 2>/dev/null | sed -n 's|^ *image: .*/kube-apiserver:|controls=|p'
 [ ! -e {place.UPGRADING} ] || echo upgrading=yes
-kubelet=$(sed -n 's|^ExecStart=\\([^ ]*/kubelet\\) .*|\\1|p' {place.UNITS}/{units.KUBELET} 2>/dev/null)
+kubelet=$(cat {place.UNITS}/{units.KUBELET} 2>/dev/null | sed -n 's|^ExecStart=\\([^ ]*/kubelet\\) .*|\\1|p')
 [ ! -x "$kubelet" ] || "$kubelet" --version | sed 's/^Kubernetes /kubelet=/'
 """
 _PREFLIGHT: Final = (
@@ -77,7 +77,7 @@ def parse(text: str) -> Facts:
 
 def ask(connection: Connection) -> Facts:
     """Look at a server."""
-    return parse(connection.run(_ASK))
+    return parse(connection.run(ASK))
 
 
 def traits(env: str, server: Server, facts: Facts, endpoint: str = "", names: tuple[str, ...] = ()) -> kubeadm.Traits:

@@ -42,8 +42,8 @@ class Mutation:
     suites: tuple[str, ...]
     red: tuple[str, ...]
     """Patterns of checks: each must be hit, and nothing else may be."""
-    arrived: Callable[[Site], bool] | None = None
-    """Where checks look at what follows the change later: whether it has."""
+    arrived: Callable[[Site], bool] = field(default=lambda _: True)
+    """Whether the change is where checks look."""
     mend: Callable[[Site], object] = field(default=lambda _: None)
     """What a deploy does not see."""
 
@@ -176,7 +176,7 @@ MUTATIONS: Final = {
 
 
 def _red(site: Site, suites: tuple[str, ...]) -> list[str]:
-    """Run suites in a process of their own and return the checks that failed."""
+    """Run suites, or single checks, in a process of their own and return the checks that failed."""
     name = "mutation"
     report = paths.REPORTS / f"{name}-{site.settings.env}.xml"
     report.unlink(missing_ok=True)
@@ -195,17 +195,6 @@ def _red(site: Site, suites: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _follow(site: Site, what: str, mutation: Mutation, *, broken: bool) -> None:
-    """Wait until a change, or its mending, is where checks look."""
-    arrived = mutation.arrived
-    if arrived is None:
-        return
-    seen, seconds = poll(lambda: arrived(site) is broken, bool, _ARRIVES)
-    state = "broken" if broken else "whole again"
-    site.facts[f"{what}: {state} after"] = f"{seconds:.0f} s"
-    require(seen, where=what, want=f"{state} where checks look", got="not yet", reproduce="kubectl get -A")
-
-
 @pytest.mark.parametrize("what", MUTATIONS)
 def test_exactly_its_checks_go_red(site: Site, what: str) -> None:
     """A promise broken by hand turns the checks red that are about it, no others; a deploy makes all green again."""
@@ -214,19 +203,21 @@ def test_exactly_its_checks_go_red(site: Site, what: str) -> None:
         pytest.skip(f"{mutation.of} is absent here")
     try:
         mutation.broken(site, mutation.of)
-        _follow(site, what, mutation, broken=True)
+        arrived, _ = poll(lambda: mutation.arrived(site), bool, _ARRIVES)
+        require(arrived, where=what, want="the change where checks look", got="not there", reproduce="kubectl get -A")
         red = _red(site, mutation.suites)
     finally:
         mutation.mend(site)
         invoke(site, "deploy")
-    # Else the next one finds this one's red.
-    _follow(site, what, mutation, broken=False)
-
+    # Else the next mutation finds this one's red.
+    left, seconds = poll(lambda: _red(site, tuple(red)) if red else [], lambda found: not found, _ARRIVES)
+    site.facts[f"green after {what}"] = f"{seconds:.0f} s after a deploy"
     site.facts[f"red when {what}"] = f"{len(red)}: {', '.join(sorted(red))[:600]}"
     require_none(
         [
             *(f"{pattern} stayed green" for pattern in mutation.red if not _hit(red, (pattern,))),
             *(f"{check} went red too" for check in red if not _hit([check], mutation.red)),
+            *(f"{check} stays red" for check in left),
         ],
         where=what,
         want=f"red: {', '.join(mutation.red)}",

@@ -12,7 +12,7 @@ from betelgeuse.clusters.servers import forming, place
 from betelgeuse.progress import say, step
 from betelgeuse.ssh import Connection
 
-_SECONDS: Final = 180.0
+_SECONDS: Final = 300.0
 _MARK: Final = "== "
 # Of kubeconfigs the certificate alone: the key beside it stays where it is.
 _READ: Final = f"""

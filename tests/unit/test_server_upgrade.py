@@ -1,7 +1,9 @@
 """Control planes go to another version of Kubernetes one after the other, kubelets after the last of them."""
 
 import json
+import time
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from betelgeuse.clusters.servers.node import Node
 
 _OLD, _NEW = "v1.36.3", "v1.37.2"
+_STEADY = 20.0
 _VERSIONS = Versions(_NEW, "3.7.0-0", "v1.14.6", "3.10.2")
 
 
@@ -73,6 +76,18 @@ class _Cluster:
 
     def upgrade(self) -> None:
         upgrade.control_planes(self.nodes, _VERSIONS)
+
+
+class _Clock:
+    """Time that passes when somebody waits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 def _role(name: str) -> Role:
@@ -156,20 +171,30 @@ def test_kubelets_of_another_minor_version_are_replaced_one_by_one(monkeypatch: 
     """With their pods elsewhere; others all at once."""
     patched = Facts(joined=True, kubelet="v1.37.0")
     cluster = _Cluster(monkeypatch, a=_control(_OLD), bb=patched, ccc=_WORKER)
+    clock = _Clock(monkeypatch)
+    answers = chain(["", "connection refused"], repeat(""))
+    monkeypatch.setattr(forming, "api_ready", lambda _: next(answers))
 
     upgrade.one_by_one(lambda node: cluster.log.append(f"configure {node.server.name}"), cluster.nodes, _NEW)
 
-    steps = [f"{step} {name}" for name in ("a", "ccc") for step in ("put", "configure", "take_back")]
-    assert cluster.log == ["configure bb", *steps]
+    assert cluster.log == [
+        "configure bb",
+        *("put a", "configure a", "API of a", "take_back a"),
+        *("put ccc", "configure ccc", "take_back ccc"),
+    ]
+    # The API server was started anew once more, and is waited for from then on.
+    assert clock.now >= 21
 
 
 def test_pods_of_one_server_have_nowhere_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its kubelet is replaced under them."""
     cluster = _Cluster(monkeypatch, a=_control(_OLD))
+    _Clock(monkeypatch)
+    monkeypatch.setattr(forming, "api_ready", lambda _: "")
 
     upgrade.one_by_one(lambda node: cluster.log.append(f"configure {node.server.name}"), cluster.nodes, _NEW)
 
-    assert cluster.log == ["configure a"]
+    assert cluster.log == ["configure a", "API of a"]
 
 
 def test_kubeadm_is_told_what_it_may_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:

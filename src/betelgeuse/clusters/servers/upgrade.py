@@ -4,11 +4,13 @@ A kubelet may be older than its API server, never newer, so no kubelet is replac
 """
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from betelgeuse import paths, yamls
 from betelgeuse.builds import images
+from betelgeuse.clusters.local import cluster
 from betelgeuse.clusters.local import target as local
 from betelgeuse.clusters.local.kubeadm import TIMEOUTS, Traits, Versions
 from betelgeuse.clusters.servers import aside, forming, place
@@ -16,10 +18,13 @@ from betelgeuse.clusters.servers.imports import Import
 from betelgeuse.clusters.servers.node import Node
 from betelgeuse.errors import RefusedError
 from betelgeuse.progress import say, step
-from betelgeuse.ssh import at_once
+from betelgeuse.ssh import Connection, at_once
 
 _CONFIG: Final = "/etc/kubernetes/kubeadm-upgrade.yaml"
 _SECONDS: Final = 1200.0
+_SETTLE_SECONDS: Final = 300.0
+_STEADY_SECONDS: Final = 20.0
+"""A kubelet looks at its static pods as soon as it runs: within seconds, on a busy machine within some more."""
 _RECORD: Final = "kubeadm-config"
 _KEY: Final = "ClusterConfiguration"
 _WORKERS: Final = ("pause", "kube-proxy", "coredns")
@@ -127,12 +132,31 @@ def _upgrade(node: Node, versions: Versions, verb: str) -> None:
 def one_by_one(configure: Callable[[Node], None], nodes: Sequence[Node], wanted: str) -> None:
     """Bring every server's programs up to date, those of another minor version one by one with their pods elsewhere."""
     old = [node for node in nodes if node.found.kubelet and _minor(node.found.kubelet) != _minor(wanted)]
-    if len(nodes) == 1:
-        old = []
     at_once(configure, [node for node in nodes if node not in old])
     for node in old:
         env, name = node.connection.env, node.server.name
         say(f"{name}: the kubelet goes from {node.found.kubelet} to {wanted}")
-        aside.put(env, name)
+        if len(nodes) > 1:
+            aside.put(env, name)
         configure(node)
-        aside.take_back(env, name)
+        if node.server.controls:
+            forming.fetch(node.connection)
+            cluster.wait(f"API server of {name}", _SETTLE_SECONDS, _Steady(node.connection))
+        if len(nodes) > 1:
+            aside.take_back(env, name)
+
+
+class _Steady:
+    """Why an API server is not to be relied on yet: a new kubelet may start its pod anew, when it comes to it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._since = connection, time.monotonic()
+
+    def __call__(self) -> str:
+        """Return the reason; empty once it has answered for long enough."""
+        now = time.monotonic()
+        if reason := forming.api_ready(self._connection):
+            self._since = now
+            return reason
+        answers = now - self._since
+        return "" if answers >= _STEADY_SECONDS else f"it has answered for {answers:.0f} of {_STEADY_SECONDS:.0f} s"

@@ -183,7 +183,7 @@ def test_kubelets_of_another_minor_version_are_replaced_one_by_one(monkeypatch: 
         *("put ccc", "configure ccc", "take_back ccc"),
     ]
     # The API server was started anew once more, and is waited for from then on.
-    assert clock.now >= 21
+    assert clock.now > _STEADY
 
 
 def test_pods_of_one_server_have_nowhere_to_go(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,8 +26,8 @@ from betelgeuse.errors import BetelgeuseError, LockedError
 from betelgeuse.progress import say, step
 
 _YEAR: Final = timedelta(days=365)
-_RESTART_SECONDS: Final = 300.0
-"""An API server that ends answers its clients for a minute, on a busy machine for longer."""
+_RESTART_SECONDS: Final = 600.0
+"""An API server that ends answers its clients for a minute; one that finds no etcd yet is started ever later."""
 _PKI: Final = "var/lib/kubelet/pki"
 _CONFIG: Final = "/etc/kubernetes/kubeadm-init.yaml"
 STATIC_PODS: Final = (

@@ -13,7 +13,6 @@ from typing import Any, Final
 from betelgeuse.errors import BetelgeuseError
 from betelgeuse.kube import Obj, UnknownKindError
 from betelgeuse.tree import Ref
-from conformance.drills.pods import merge
 from conformance.inside import is_left_over
 from conformance.kept import kept
 from conformance.probes.http import Answer, Header, Request
@@ -220,7 +219,7 @@ def _remove(site: Site, name: str) -> None:
         # A sync that is tried again and again holds it for minutes, a project that is gone for ever: the area could not
         # be deleted then. What it brought goes with its namespace.
         with suppress(BetelgeuseError):
-            merge(site, application, {"metadata": {"finalizers": []}})
+            site.cluster.merge(application, {"metadata": {"finalizers": []}})
     for kind, version, namespace, what in (
         ("AppProject", API, AREA, name),
         ("Secret", "v1", AREA, name),

@@ -54,11 +54,13 @@ def _flood(site: Site, host: Host) -> Flood:
     while not refused and time.monotonic() < end:
         refused += [answer for answer in site.sweep([request] * 64) if answer.status == 429]
         sent += 64
+    if not refused:
+        return Flood(sent, (), (), ())
     mixed = [*[request] * 16, Request(host.name, door.path, method, calm), *[request] * 16]
-    beside = site.sweep(mixed)[16:17] if refused else ()
+    beside = site.sweep(mixed)[16:17]
     end = time.monotonic() + _SECONDS
     # Once may be too little: the gateway counts anew each second. Each disguise is too seldom to be slowed down itself.
-    while refused and all(answer.status != 429 for answer in disguised) and time.monotonic() < end:
+    while all(answer.status != 429 for answer in disguised) and time.monotonic() < end:
         other = f"somebody-{len(disguised)}"
         headers = (*hasty, ("X-Client-Id", other), ("X_Client_Id", other))
         again = site.sweep([*[request] * 64, *[Request(host.name, door.path, method, headers)] * 32])

@@ -19,7 +19,7 @@ from betelgeuse.kube import Obj
 from betelgeuse.shell import run
 from betelgeuse.tree import Ref, ref
 from conformance import telemetry
-from conformance.drills.pods import merge, strike
+from conformance.drills.pods import strike
 from conformance.drills.verbs import invoke
 from conformance.site import Site
 from conformance.verdict import demand, poll, require, require_none
@@ -61,7 +61,7 @@ def _patched(change: Callable[[Obj], Mapping[str, Any]]) -> Callable[[Site, Ref]
     """Return what merges a change, made from the object as it is, into it."""
 
     def patch(site: Site, place: Ref) -> None:
-        merge(site, place, change(_live(site, place)))
+        site.cluster.merge(place, change(_live(site, place)))
 
     return patch
 

@@ -1,8 +1,5 @@
 """What drills do to workloads and pods: another size, another shape, an end without notice."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from betelgeuse.kube import Obj
 from betelgeuse.tree import Ref
 from conformance.site import Site
@@ -24,12 +21,6 @@ def strike(site: Site, place: Ref) -> None:
     site.cluster.kube.request("DELETE", path, body={"gracePeriodSeconds": 0})
 
 
-def merge(site: Site, place: Ref, body: Mapping[str, Any], part: str = "") -> None:
-    """Merge a body into an object, or into a part of it such as `/scale`."""
-    path = site.cluster.kube.resource(place.api_version, place.kind).path(place.namespace, place.name)
-    site.cluster.kube.request("PATCH", f"{path}{part}", body=body, content_type="application/merge-patch+json")
-
-
 def scale(site: Site, workload: Ref, replicas: int) -> None:
     """Have a workload run so many pods."""
-    merge(site, workload, {"spec": {"replicas": replicas}}, "/scale")
+    site.cluster.merge(workload, {"spec": {"replicas": replicas}}, "/scale")

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -162,6 +163,11 @@ class Cluster:
         """Return the ports on which kube-proxy tells load balancers whether a node has an endpoint (policy Local)."""
         services = self.list("v1", "Service")
         return {found for service in services if (found := service["spec"].get("healthCheckNodePort"))}
+
+    def merge(self, wanted: Ref, body: Mapping[str, Any], part: str = "") -> None:
+        """Merge a body into an object, or into a part of it such as `/scale`."""
+        path = self.kube.resource(wanted.api_version, wanted.kind).path(wanted.namespace, wanted.name)
+        self.kube.request("PATCH", f"{path}{part}", body=body, content_type="application/merge-patch+json")
 
     def set_condition(self, wanted: Ref, condition: Obj) -> Reply:
         """Put a condition into an object's status, replacing the one of its type (what `cmctl renew` does)."""

@@ -73,7 +73,7 @@ def test_those_that_ask_for_it_are_rebooted_one_at_a_time(
     """Each once everything is ready; the kubeconfig names another control plane meanwhile."""
     cluster = _Cluster(monkeypatch, due=["a", "ccc"])
 
-    nodes.restart("own", nodes.DUE)
+    nodes.reboot_servers("own", nodes.DUE)
 
     assert cluster.log == [
         "ready",
@@ -102,7 +102,7 @@ def test_nobody_asks_for_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """Nothing is done, and that is said."""
     cluster = _Cluster(monkeypatch)
 
-    nodes.restart("own", nodes.DUE)
+    nodes.reboot_servers("own", nodes.DUE)
 
     assert cluster.log == []
     assert "own: no server asks for a reboot" in capsys.readouterr().out
@@ -113,7 +113,7 @@ def test_nothing_is_rebooted_while_something_is_not_ready(monkeypatch: pytest.Mo
     cluster = _Cluster(monkeypatch, broken=True)
 
     with pytest.raises(WaitTimeoutError, match="ai/llm is not ready"):
-        nodes.restart("own", "bb")
+        nodes.reboot_servers("own", "bb")
 
     assert cluster.log == ["ready"]
 
@@ -123,7 +123,7 @@ def test_a_killed_reboot_is_ended_first(monkeypatch: pytest.MonkeyPatch) -> None
     cluster = _Cluster(monkeypatch)
     cluster.marked.add("bb")
 
-    nodes.restart("own", nodes.DUE)
+    nodes.reboot_servers("own", nodes.DUE)
 
     assert cluster.log == ["uncordon bb", "annotate node bb betelgeuse.io/set-aside-"]
 
@@ -133,7 +133,7 @@ def test_a_persons_cordon_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = _Cluster(monkeypatch)
     cluster.cordoned.add("ccc")
 
-    nodes.restart("own", "ccc")
+    nodes.reboot_servers("own", "ccc")
 
     assert cluster.log == ["ready", "fetch a", "cordon ccc", "drain ccc", "reboot ccc", "ready"]
 
@@ -156,7 +156,7 @@ def test_a_server_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, name: st
     _Cluster(monkeypatch)
 
     with pytest.raises(UsageError, match=said):
-        nodes.restart("own", name)
+        nodes.reboot_servers("own", name)
 
 
 def test_two_wishes_at_once_are_refused() -> None:

@@ -162,7 +162,7 @@ def _whole(env: str) -> None:
         until_ready(kube, objects, READY_SECONDS)
 
 
-def restart(env: str, wanted: str) -> None:
+def reboot_servers(env: str, wanted: str) -> None:
     """Reboot a server, or with `due` those that ask for it, one at a time, each once everything is ready.
 
     Raises UsageError for an unknown server, WaitTimeoutError where something is not ready: no further one is rebooted.
@@ -196,7 +196,7 @@ def nodes(env: str, remove_name: str, reboot_name: str, *, prune_data: bool, as_
     if remove_name:
         remove(env, remove_name, prune_data=prune_data)
     elif reboot_name:
-        restart(env, reboot_name)
+        reboot_servers(env, reboot_name)
     else:
         return show(env, as_json=as_json)
     return 0

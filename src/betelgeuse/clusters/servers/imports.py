@@ -7,6 +7,7 @@ from typing import Final
 
 from betelgeuse.builds import images
 from betelgeuse.clusters.local import cluster
+from betelgeuse.clusters.local import target as local
 from betelgeuse.clusters.servers import place
 from betelgeuse.programs.model import Image
 from betelgeuse.progress import step
@@ -14,6 +15,8 @@ from betelgeuse.ssh import Connection, at_once
 
 _IMPORT_SECONDS: Final = 1800.0
 _CTR: Final = f"{place.BIN}/ctr -n k8s.io"
+_EVERYWHERE: Final = ("pause", "kube-proxy")
+"""Of the control plane's images, what a worker runs too."""
 
 
 @dataclass
@@ -37,3 +40,10 @@ class Import:
             connection.run(load, input=images.archive(image), timeout=_IMPORT_SECONDS)
             # The mark comes last: an image without it is carried again.
             connection.run(f"{_CTR} images label {reference} {cluster.PINNED} >/dev/null")
+
+
+def for_kubeadm(connection: Connection) -> None:
+    """Bring what kubeadm starts on a server before anything else runs there."""
+    loader = Import([connection])
+    for name in local.CONTROL_PLANE if connection.server.controls else _EVERYWHERE:
+        loader.load(images.named(name))

@@ -16,6 +16,7 @@ from betelgeuse.clusters.servers import (
     facts,
     firewall,
     forming,
+    imports,
     joining,
     leave,
     mesh,
@@ -36,8 +37,6 @@ from betelgeuse.settings import Settings
 from betelgeuse.ssh import Connection, at_once, connect
 from betelgeuse.tree import Tree
 
-_EVERYWHERE: Final = ("pause", "kube-proxy")
-"""Of the control plane's images, what a worker runs too."""
 _MOST_CONTROLS: Final = 3
 
 
@@ -145,8 +144,8 @@ def _start(settings: Settings, connections: Sequence[Connection], ports: Sequenc
             addresses.add(node.server.address)
         forming.sign(node.connection, *sorted(addresses))
         forming.label(settings.env, node.server)
-        # What was killed before may have left it so.
-        if aside.marked(settings.env, node.server.name):
+        # What was killed before may have left it so; a node alone is never set aside.
+        if len(nodes) > 1 and aside.marked(settings.env, node.server.name):
             aside.take_back(settings.env, node.server.name)
 
 
@@ -206,9 +205,7 @@ def _traits(connection: Connection, found: Facts, connections: Sequence[Connecti
 def _configure(node: Node) -> None:
     """Have a server's containerd run, with what its part of the control plane needs."""
     programs.configure(node.connection, node.traits, local.versions().pause)
-    alone = Import([node.connection])
-    for name in local.CONTROL_PLANE if node.server.controls else _EVERYWHERE:
-        alone.load(images.named(name))
+    imports.for_kubeadm(node.connection)
 
 
 def _seed(settings: Settings, controls: Sequence[Node]) -> Node:

@@ -11,9 +11,8 @@ from typing import Any, Final
 from betelgeuse import paths, yamls
 from betelgeuse.builds import images
 from betelgeuse.clusters.local import cluster
-from betelgeuse.clusters.local import target as local
 from betelgeuse.clusters.local.kubeadm import TIMEOUTS, Traits, Versions
-from betelgeuse.clusters.servers import aside, forming, place
+from betelgeuse.clusters.servers import aside, forming, imports, place
 from betelgeuse.clusters.servers.imports import Import
 from betelgeuse.clusters.servers.node import Node
 from betelgeuse.errors import RefusedError
@@ -27,8 +26,6 @@ _STEADY_SECONDS: Final = 20.0
 """A kubelet looks at its static pods as soon as it runs: within seconds, on a busy machine within some more."""
 _RECORD: Final = "kubeadm-config"
 _KEY: Final = "ClusterConfiguration"
-_WORKERS: Final = ("pause", "kube-proxy", "coredns")
-"""Of kubeadm's images, those that run on every node."""
 
 
 def _minor(version: str) -> tuple[int, int]:
@@ -88,20 +85,17 @@ def control_planes(joined: Sequence[Node], versions: Versions) -> None:
     if not behind:
         return
     forming.fetch(controls[0].connection)
-    images.build(images.named("coredns"))
-    at_once(_carry, joined)
+    connections = [node.connection for node in joined]
+    at_once(imports.for_kubeadm, connections)
+    dns = images.named("coredns")
+    images.build(dns)
+    Import(connections).load(dns)
     applied = len(behind) < len(controls)
     if not applied:
         _declare(behind[0].connection.env, versions)
     for node in behind:
         _upgrade(node, versions, "node" if applied else "apply")
         applied = True
-
-
-def _carry(node: Node) -> None:
-    loader = Import([node.connection])
-    for name in local.KUBEADM if node.server.controls else _WORKERS:
-        loader.load(images.named(name))
 
 
 def _declare(env: str, versions: Versions) -> None:
